@@ -1,0 +1,1 @@
+"""The protected database: a session with limits, its fingerprint, its grants, and the journal kept in it."""
