@@ -1,0 +1,237 @@
+"""Time and signals: what waits, for how long, and what may wake it.
+
+Signal handlers here only take a note; they never raise in the middle of arbitrary code. Every wait is a `select` that
+the signal wakes at once through a wakeup file descriptor. (`time.sleep` would sleep on after a handler that only sets a
+flag, and `Event.set` inside a handler can deadlock on the event's own lock.)
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import signal
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The signals that ask a run to stop. SIGKILL cannot be caught; all others keep their default."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop. `signal_name` is the signal's name, `"SIGTERM"` for one."""
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(f"{signal_name} was received")
+        self.signal_name = signal_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The first signal that asked to stop: its name, and when it came (`time.monotonic`, real seconds)."""
+
+    name: str
+    at: float
+
+
+class Signals:
+    """A context manager that takes note of SIGTERM, SIGINT and SIGHUP while it is open. Main thread only.
+
+    Only the first signal counts. It is `pending` until it is acknowledged; while it is, `check`, `Clock.sleep` and
+    `process.run_command` react to it. After `acknowledge` all signals are ignored, so that the recovery that the
+    first one caused can wait in peace.
+    """
+
+    def __init__(self) -> None:
+        self.received: Received | None = None
+        self._acknowledged = False
+        self._shields = 0
+        self._armed = False
+        self._reader: socket.socket | None = None
+        self._writer: socket.socket | None = None
+        self._previous_wakeup = -1
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._previous_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in STOPPING:
+            # `nohup bin/release` asks not to be stopped by a hang-up; that wish is kept.
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
+            self._previous[number] = signal.signal(number, self._note)
+        # With any handler at all, a child's end is written to the wakeup file descriptor too.
+        self._previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            # None stands for a handler that was not installed from Python and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
+        self._previous.clear()
+        signal.set_wakeup_fd(self._previous_wakeup)
+        for end in (self._reader, self._writer):
+            if end is not None:
+                end.close()
+        self._reader = self._writer = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether a signal came that was not acknowledged, outside of any shield."""
+        return self.received is not None and not self._acknowledged and not self._shields
+
+    def check(self) -> None:
+        """Raise `Interrupted` when a signal is pending."""
+        if self.pending and self.received is not None:
+            raise Interrupted(self.received.name)
+
+    def acknowledge(self) -> Received | None:
+        """From here on ignore all signals; returns the one that came before, if any."""
+        self._acknowledged = True
+        return self.received
+
+    @contextmanager
+    def shield(self) -> Iterator[None]:
+        """Keep signals back inside: none is pending until the block is left. May be nested."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Raise `Interrupted` at once when a signal comes inside, even out of a blocking system call.
+
+        Only for code that changes nothing and holds nothing (an HTTP read): it may be cut off between any two
+        instructions. A library that swallows the exception, or turns it into one of its own, changes nothing about
+        it: it is raised again at the end of the block.
+        """
+        previous, self._armed = self._armed, True
+        try:
+            self.check()
+            yield
+        except Interrupted:
+            raise
+        except Exception:
+            self._armed = previous
+            self.check()
+            raise
+        finally:
+            self._armed = previous
+        self.check()
+
+    def fileno(self) -> int | None:
+        """What becomes readable when any signal (also a child's end) comes; None while not open."""
+        return None if self._reader is None else self._reader.fileno()
+
+    def drain(self) -> None:
+        """Empty the wakeup file descriptor. Never blocks."""
+        try:
+            while self._reader is not None and self._reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """Wait that many real seconds, or until any signal comes, whichever is first. May return early."""
+        fileno = self.fileno()
+        if fileno is None:
+            time.sleep(seconds)
+            return
+        select.select([fileno], [], [], seconds)
+        self.drain()
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = Received(name=signal.Signals(number).name, at=time.monotonic())
+        if self._armed and self.pending:
+            self._armed = False  # once only: a second signal must not hit the code that handles the first
+            raise Interrupted(self.received.name)
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """Take no notice; being a handler is enough to wake a wait."""
+
+
+class Clock:
+    """The time, and waiting, as a parameter. All figures are seconds."""
+
+    def __init__(self, signals: Signals | None = None) -> None:
+        self._signals = signals or Signals()
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never jumps (it goes on while the process is stopped)."""
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """The wall clock in UTC. For people and logs only, never for deadlines: it may jump."""
+        return datetime.now(UTC)
+
+    def real(self, seconds: float) -> float:
+        """How many real seconds such a span takes; what a `select` gets as its timeout."""
+        return seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Wait. Raises `Interrupted` at once when a signal is pending or comes in the meantime."""
+        end = self.monotonic() + seconds
+        self._signals.check()
+        while (left := end - self.monotonic()) > 0:
+            self._signals.wait(self.real(left))
+            self._signals.check()
+
+
+class ScaledClock(Clock):
+    """A clock that runs `factor` times as fast, so that an hour's waiting can be tried out in seconds."""
+
+    def __init__(self, factor: float, signals: Signals | None = None) -> None:
+        super().__init__(signals)
+        self._factor = factor
+        self._start = time.monotonic()
+        self._start_wall = datetime.now(UTC).timestamp()
+
+    def monotonic(self) -> float:
+        """As `Clock.monotonic`, `factor` times as fast."""
+        return self._start + (time.monotonic() - self._start) * self._factor
+
+    def now(self) -> datetime:
+        """As `Clock.now`, moving on `factor` times as fast since the clock was made."""
+        return datetime.fromtimestamp(self._start_wall + self.monotonic() - self._start, UTC)
+
+    def real(self, seconds: float) -> float:
+        """As `Clock.real`: `factor` times as short."""
+        return seconds / self._factor
+
+
+class Deadline:
+    """A moment on a monotonic clock. `Deadline(clock, None)` never comes."""
+
+    def __init__(self, clock: Clock, seconds: float | None) -> None:
+        self._clock = clock
+        self._at = math.inf if seconds is None else clock.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds until then: never negative; `math.inf` for never."""
+        return max(0.0, self._at - self._clock.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether it has come."""
+        return self.left() <= 0
+
+    def clamp(self, seconds: float) -> float:
+        """So many seconds, or what is left when that is less."""
+        return min(seconds, self.left())
+
+    def within(self, seconds: float) -> Deadline:
+        """A deadline in so many seconds, but never after this one."""
+        return Deadline(self._clock, self.clamp(seconds))

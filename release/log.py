@@ -1,0 +1,228 @@
+"""The log: one JSON object a line, below 10,000 bytes, without secrets, on a file descriptor that may break.
+
+structlog carries the context and runs the processors. Nothing global is configured: a `Log` is opened at the edge and
+handed down. Child output takes a shorter way to the same redactor and the same sink, because it comes by the thousand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from release.clock import Clock
+from release.fit import fit, plain
+from release.redact import Redactor
+from release.sink import Sink, hold_standard_streams, last_words
+
+# structlog imports rich and pygments for its development console whenever they are installed. This hook renders with
+# neither through structlog, and they cost 105 of structlog's 220 ms and 5 MB. So they are hidden while it is imported.
+_hidden = "rich" not in sys.modules
+if _hidden:
+    sys.modules["rich"] = None  # type: ignore[assignment]
+try:
+    import structlog
+finally:
+    if _hidden:
+        del sys.modules["rich"]
+
+MAX_LINE = 9_900
+"""Bytes of a line with its newline. Heroku splits lines over 10,000 bytes, whoever else puts a prefix before them."""
+ROOM_FOR_OUTPUT = 8_000
+"""Bytes that the line of a `command_output` event may take as JSON, quotes included; the rest is for the context."""
+
+Fields = dict[str, Any]
+Render = Callable[[Mapping[str, Any]], str]
+"""Turns an event (redacted, plain values) into text for people, newlines included; may be empty."""
+
+
+class Event(StrEnum):
+    """All events. `noun_participle`, with data in fields."""
+
+    RELEASE_STARTED = "release_started"
+    RELEASE_FINISHED = "release_finished"
+    STEP_STARTED = "step_started"
+    STEP_FINISHED = "step_finished"
+    STEP_FAILED = "step_failed"
+    RETRY_SCHEDULED = "retry_scheduled"
+    LOCK_WAITED = "lock_waited"
+    TRANSFER_STARTED = "transfer_started"
+    TRANSFER_PROGRESSED = "transfer_progressed"
+    TRANSFER_FINISHED = "transfer_finished"
+    COMMAND_STARTED = "command_started"
+    COMMAND_OUTPUT = "command_output"
+    COMMAND_FINISHED = "command_finished"
+    PROBE_PASSED = "probe_passed"
+    PROBE_FAILED = "probe_failed"
+    FENCE_RAISED = "fence_raised"
+    FENCE_LOWERED = "fence_lowered"
+    DATABASE_COMPARED = "database_compared"
+    RESTORE_SKIPPED = "restore_skipped"
+    HANDOVER_STARTED = "handover_started"
+    SIGNAL_RECEIVED = "signal_received"
+    GUARD_OVERRIDDEN = "guard_overridden"
+    WARNING_RAISED = "warning_raised"
+
+
+OWN_WORDS = frozenset(
+    {"timestamp", "level", "event", "run_id", "app", "release", "step", "info", "warning", "error"}
+    | {"stream", "stdout", "stderr", "line", "part", "continued"}
+    | {"postgres", "postgresql", "database", "localhost", "heroku"}
+    | set(Event)
+)
+"""Never taken for a secret, or a password like "release" would be hunted in every line that the log writes."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Writer:
+    """What structlog wraps: takes finished lines to the sink, and the last one to stderr when the sink is broken."""
+
+    def __init__(self, sink: Sink, redactor: Redactor, clock: Clock, render: Render | None) -> None:
+        self.sink = sink
+        self.redactor = redactor
+        self.clock = clock
+        self.render = render
+
+    def timestamp(self) -> str:
+        return self.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def line(self, line: bytes, *, last: bool) -> None:
+        if not self.sink.write(line, insist=last) and last:
+            last_words(line.decode())
+
+    def checked(self, lines: bytes) -> bytes:
+        """The lines, looked through once more as they will be written.
+
+        Everything was redacted as text before; what is found now came together by the encoding itself. Redacting JSON
+        can break it, and a line that is broken by it gives way to one that says so.
+        """
+        if not self.redactor.leaks(lines):
+            return lines
+        return b"".join(self._cleaned(line) + b"\n" for line in lines.split(b"\n")[:-1])
+
+    def _cleaned(self, line: bytes) -> bytes:
+        line = self.redactor.data(line)
+        try:
+            msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            return _encode({"timestamp": self.timestamp(), "level": "warning", "event": Event.WARNING_RAISED})
+        return line
+
+
+class Log(structlog.BoundLoggerBase):
+    """`log.info(Event.STEP_STARTED, backup="b012")`; `log.bind(step="backup")` for fields that stay.
+
+    Logging never raises. Fields may hold anything: what JSON does not know is written as `str()` of it.
+    """
+
+    _logger: _Writer
+
+    def info(self, event: Event, **fields: object) -> None:
+        """Something happened as it should."""
+        self._log("info", event, fields)
+
+    def warning(self, event: Event, **fields: object) -> None:
+        """Somebody should look at it, but the run goes on."""
+        self._log("warning", event, fields)
+
+    def error(self, event: Event, **fields: object) -> None:
+        """A step or the run failed. `exc_info=error` adds the traceback as `exception`."""
+        self._log("error", event, fields)
+
+    def command_output(self, lines: Sequence[str], **fields: object) -> None:
+        """One `command_output` event for each line.
+
+        The lines must be redacted and take `ROOM_FOR_OUTPUT` as JSON at most; `release.output` sees to both.
+        """
+        writer = self._logger
+        if writer.render is not None:
+            for line in lines:
+                self._log("info", Event.COMMAND_OUTPUT, {**fields, "line": line})
+            return
+        start = self._start_of("info", Event.COMMAND_OUTPUT, fields)
+        between = b"}\n" + start
+        data = start + between.join([_encode(line) for line in lines]) + b"}\n"
+        writer.sink.write(writer.checked(data))
+
+    @property
+    def redactor(self) -> Redactor:
+        """What keeps the secrets out; for text that goes elsewhere than into the log."""
+        return self._logger.redactor
+
+    @property
+    def dropped(self) -> int:
+        """How many lines could not be written."""
+        return self._logger.sink.dropped
+
+    def hurry(self) -> None:
+        """Time has become short (a signal came): do not wait long for whoever reads the log."""
+        self._logger.sink.hurry()
+
+    def last_words(self, text: str) -> None:
+        """Say something on stderr, redacted, best effort."""
+        last_words(self._logger.redactor.text(text))
+
+    def _log(self, level: str, event: Event, fields: Fields) -> None:
+        try:
+            args, _ = self._process_event(level, event, fields)
+            line = args[0]
+        except Exception as error:  # noqa: BLE001 (a log must not raise into the work it reports on)
+            line = _encode({**self._head(level, event), "unprintable": type(error).__name__}) + b"\n"
+        self._logger.line(line, last=event is Event.RELEASE_FINISHED)
+
+    def _head(self, level: str, event: Event) -> Fields:
+        return {"timestamp": self._logger.timestamp(), "level": level, "event": str(event)}
+
+    def _start_of(self, level: str, event: Event, fields: Fields) -> bytes:
+        """The JSON of an event up to its last field's value, which is called `line`."""
+        context = fit(plain({**self._context, **fields}, self.redactor.text), MAX_LINE - ROOM_FOR_OUTPUT - 200)
+        return _encode({**self._head(level, event), **context})[:-1] + b',"line":'
+
+
+def open_log(
+    *,
+    fd: int = 1,
+    secrets: Iterable[str] = (),
+    clock: Clock | None = None,
+    render: Render | None = None,
+    patience: float = 5.0,
+    **context: object,
+) -> Log:
+    """A log on a file descriptor, with the fields that every line has: `run_id`, `app`, `release`.
+
+    `patience` is how many seconds a reader may stop before lines are dropped. Closed standard streams are filled with
+    /dev/null, so this has to come before the first connection is opened.
+    """
+    sink = Sink(fd, patience=patience)  # before the gap is filled: a closed stdout is to be known as such
+    hold_standard_streams()
+    writer = _Writer(sink, Redactor(secrets, spare=OWN_WORDS), clock or Clock(), render)
+    processors: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,
+        _with_head,
+        _made_plain,
+        _rendered,
+    ]
+    log: Log = structlog.wrap_logger(writer, processors=processors, wrapper_class=Log, context_class=dict).bind(
+        **context
+    )
+    return log
+
+
+def _with_head(writer: _Writer, level: str, event: Fields) -> Fields:
+    name = str(event.pop("event"))
+    return {"timestamp": writer.timestamp(), "level": level, "event": name} | event
+
+
+def _made_plain(writer: _Writer, _level: str, event: Fields) -> Fields:
+    result: Fields = plain(event, writer.redactor.text)
+    return result
+
+
+def _rendered(writer: _Writer, _level: str, event: Fields) -> bytes:
+    if writer.render is not None:
+        return writer.render(event).encode("utf-8", "replace")
+    return writer.checked(_encode(fit(event, MAX_LINE - 1)) + b"\n")

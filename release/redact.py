@@ -1,0 +1,243 @@
+"""Keeps secrets out of text: known ones in every form they are likely to be printed in, unknown ones by their place.
+
+A known secret is found raw, URL-quoted (any mix, either case, twice too), JSON-, shell- and HTML-escaped, in base64
+(also inside something longer, as in basic authentication) and in hex. Unknown ones are found where secrets stand: in a
+URL's user part, in a presigned URL's query, after `Authorization`, `Bearer`, `password=`.
+
+Not found: a secret under `SHORTEST` characters, one that is a plain word of the log's own, and one that is printed in a
+form that nobody could foresee (reversed, encrypted, one letter a line).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+MARK = b"[redacted]"
+SHORTEST = 6
+"""Shorter values are not taken as secrets: `app` or `1234` as somebody's password would black out half of the log."""
+LONGEST_PATTERN = 4096
+"""No pattern below matches more bytes than that."""
+
+_WORDS = re.compile(rb"[0-9A-Za-z]+")
+_HTML = {"&": b"amp", "<": b"lt", ">": b"gt", '"': b"quot", "'": b"(?:#0?39|#[xX]27|apos)"}
+_CONTROLS = {"\n": b"n", "\r": b"r", "\t": b"t"}
+
+
+class _Form:
+    """One way of writing one secret. The pattern is costly, so it is made only when its longest word turns up."""
+
+    def __init__(self, literal: str, *, around: bytes = b"") -> None:
+        self._literal = literal
+        self._around = around
+        # The longest piece that no escaping changes; looking for it with `in` costs next to nothing.
+        self.core = max(_WORDS.findall(literal.encode()), key=len, default=b"")
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes]:
+        return re.compile(self._around + b"".join(map(_flexible, self._literal)) + self._around)
+
+
+def _flexible(character: str) -> bytes:
+    """A pattern for one character as it is, and as URLs, JSON, shells and HTML escape it."""
+    if character.isascii() and character.isalnum():
+        return character.encode()
+    raw = character.encode()
+    ways = [rb"\\*" + re.escape(raw)]
+    ways.append(b"".join(rb"%%(?:25)*(?i:%02x)" % byte for byte in raw))
+    units = character.encode("utf-16-be")
+    ways.append(b"".join(rb"\\+u(?i:%s)" % units[i : i + 2].hex().encode() for i in range(0, len(units), 2)))
+    if character in _CONTROLS:
+        ways.append(rb"\\+" + _CONTROLS[character])
+    if character in _HTML:
+        ways.append(b"&" + _HTML[character] + b";")
+    if character == " ":
+        ways.append(rb"\+")
+    return b"(?:" + b"|".join(ways) + b")"
+
+
+def _forms(secret: str) -> Iterator[_Form]:
+    raw = secret.encode()
+    yield _Form(secret)
+    yield _Form(raw.hex())
+    yield _Form(raw.hex().upper())
+    for before in range(3):  # base64 of something longer: the secret may begin at any of three places in a group
+        coded = b64encode(b"\0" * before + raw).decode()
+        own = coded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]  # characters that depend on nothing else
+        for form in {own, own.replace("+", "-").replace("/", "_")}:
+            yield _Form(form, around=b"[0-9A-Za-z+/=_-]?")
+
+
+class _Place:
+    """A place where secrets stand: `hints` (lower case, one of them must occur) and what to put instead."""
+
+    def __init__(self, hints: tuple[bytes, ...], pattern: bytes, instead: bytes) -> None:
+        self.hints = hints
+        self.pattern = re.compile(pattern, re.IGNORECASE)
+        self.instead = instead
+
+
+_PLACES = (
+    _Place(
+        (b"://", rb":\/\/"),
+        # The password may hold unquoted "@" or "/", as hand-written URLs do.
+        rb"([a-z][a-z0-9+.-]{0,30}:\\?/\\?/[^\s:/?#@\"'<>]{0,256}):"
+        rb"(?:[^\s/?#\"'<>]{1,1024}@|[^\s@\"'<>]{1,1024}@)",
+        rb"\1:" + MARK + b"@",
+    ),
+    _Place(
+        (b"x-amz-", b"signature=", b"awsaccesskeyid=", b"token=", b"sig=", b"key=", b"password=", b"secret="),
+        rb"((?:[?&;]|\\u0026)(?:x-amz-[a-z-]{1,30}|awsaccesskeyid|[a-z_-]{0,20}(?:signature|token|sig|key|password|secret))=)"
+        rb"[^\s&\"'<>#\\]{1,3000}",
+        rb"\1" + MARK,
+    ),
+    _Place((b"hrku-",), rb"hrku-[0-9a-z_-]{6,200}", MARK),
+    _Place(
+        (b"authorization",),
+        rb"(authorization[^0-9a-z\s]{1,4}\s{0,2}[^0-9a-z\s]{0,3}(?:(?:bearer|basic|token)\s{1,2})?)[^\s\"',]{6,3000}",
+        rb"\1" + MARK,
+    ),
+    # "basic information" is no secret: a token has a digit or ends with "=".
+    _Place(
+        (b"bearer ", b"basic "),
+        rb"\b((?:bearer|basic)\s{1,2})(?=[a-z._~+/-]{0,3000}[0-9=])[0-9a-z._~+/=-]{8,3000}",
+        rb"\1" + MARK,
+    ),
+    _Place(
+        (b"password", b"passwd", b"passphrase", b"secret", b"token", b"api_key"),
+        rb"((?:password|passwd|passphrase|secret|token|api_key)(?:=|\\{0,4}[\"']\s{0,4}:\s{0,4})\\{0,4})"
+        rb"(?!\[redacted\])(?:'[^'\n]{1,1024}'|\"[^\"\n]{1,1024}\"|[^\s\"'&;,)}]{1,1024})",
+        rb"\1" + MARK,
+    ),
+)
+
+
+class Redactor:
+    """Replaces secrets by `[redacted]`.
+
+    `secrets` are values to be found anywhere; `spare` are words that the log itself writes: a secret that is part of
+    one of them ("release" as a password) is hidden only in the places above.
+    """
+
+    def __init__(self, secrets: Iterable[str], *, spare: Collection[str] = ()) -> None:
+        known = {piece for secret in secrets for piece in _pieces(secret)}
+        known = {secret for secret in known if len(secret) >= SHORTEST and not any(secret in word for word in spare)}
+        # The longest first, so that a URL goes as a whole before its password does.
+        ordered = sorted(known, key=lambda secret: (-len(secret), secret))
+        self._forms = [form for secret in ordered for form in _forms(secret)]
+        self.reach = max([LONGEST_PATTERN, *(6 * len(secret.encode()) for secret in known)])
+        """How many bytes the longest form of a secret can take: so much has to be held back at a cut."""
+
+    def text(self, text: str) -> str:
+        """The text without secrets. Lone surrogates become question marks, so the result is always valid Unicode."""
+        return self.data(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+    def data(self, data: bytes) -> bytes:
+        """The bytes without secrets; their length changes."""
+        for pattern, instead in self._likely(data):
+            data = pattern.sub(instead, data)
+        return data
+
+    def leaks(self, data: bytes) -> bool:
+        """Whether a known secret is in it, in any form."""
+        return any(form.core in data and form.pattern.search(data) for form in self._forms)
+
+    def cut(self, data: bytes, at: int) -> int:
+        """A place near `at`, never 0, where the bytes can be cut in two without cutting a secret or a character.
+
+        The bytes must reach `reach` bytes beyond `at`, or be complete.
+        """
+        spans = [match.span() for pattern, _ in self._likely(data) for match in pattern.finditer(data)]
+        place = at
+        while (earlier := min((start for start, end in spans if start < place < end), default=place)) < place:
+            place = earlier
+        while 0 < place < len(data) and data[place] & 0xC0 == 0x80:  # noqa: PLR2004 (a UTF-8 continuation byte)
+            place -= 1
+        if place > 0:
+            return place
+        # Something covers all up to `at`: take the whole of it along instead.
+        place = at
+        while (later := max((end for start, end in spans if start < place < end), default=place)) > place:
+            place = later
+        return place
+
+    def _likely(self, data: bytes) -> Iterator[tuple[re.Pattern[bytes], bytes]]:
+        for form in self._forms:
+            if form.core in data:
+                yield form.pattern, MARK
+        lower = data.lower()
+        for place in _PLACES:
+            if any(hint in lower for hint in place.hints):
+                yield place.pattern, place.instead
+
+
+def _pieces(secret: str) -> Iterator[str]:
+    """The secret; and of one with several lines (a private key) each line, because output comes line by line."""
+    yield secret.strip()
+    lines = secret.split("\n")
+    if len(lines) > 1:
+        yield from (line.strip() for line in lines if len(line.strip()) >= 2 * SHORTEST and "-----" not in line)
+
+
+_SECRET_NAME = re.compile(
+    r"KEY|SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|WEBHOOK|_(?:PASS|PWD)$",
+    re.IGNORECASE,
+)
+_INNOCENT_NAME = re.compile(r"(?:^PUBLIC_|_)(?:PREFIX|NAME|ALGORITHM|VERSION|HEADER|TTL|TIMEOUT|FILE|PATH|DIR)$")
+_INNOCENT_VALUE = re.compile(
+    r"true|false|yes|no|on|off|none|null|enabled|disabled"
+    r"|[+-]?[0-9.]{1,15}"
+    r"|(?:~|\.{1,2})?/(?:(?:app|etc|home|usr|var|tmp|opt|run|root)/)?[\w.-]+(?:/[\w.-]+)*\.\w{1,5}",
+    re.IGNORECASE,
+)
+_SHORTEST_NAMED = 8
+
+
+def secrets_in(environ: Mapping[str, str]) -> list[str]:
+    """The values of an environment that count as secrets, for `Redactor`.
+
+    That is the API key; every URL that holds a password, as a whole, and the password, as it stands and decoded; and
+    what is called a key, secret, token, password, passphrase, credential or webhook, with at least 8 characters,
+    unless it is plainly none (a number, a boolean, a file's path, a name that ends in `_NAME` or the like).
+    """
+    found: list[str] = []
+    for name, value in environ.items():
+        found += _url_secrets(value)
+        if name == "HEROKU_API_KEY" or _is_secret(name, value):
+            found.append(value)
+            found += _json_secrets(value)
+    return list(dict.fromkeys(found))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return (
+        len(value) >= _SHORTEST_NAMED
+        and _SECRET_NAME.search(name) is not None
+        and _INNOCENT_NAME.search(name) is None
+        and _INNOCENT_VALUE.fullmatch(value) is None
+    )
+
+
+def _url_secrets(value: str) -> Iterator[str]:
+    try:
+        password = urlsplit(value).password if "://" in value else None
+    except ValueError:  # no URL after all
+        return
+    if password:
+        yield value
+        yield password
+        yield unquote(password)
+
+
+def _json_secrets(value: str) -> Iterator[str]:
+    """The long strings inside a secret that is a JSON document (Google's credentials): an app prints them decoded."""
+    try:
+        document = msgspec.json.decode(value) if value.lstrip().startswith("{") else {}
+    except (msgspec.DecodeError, RecursionError):
+        return
+    yield from (text for name, text in document.items() if isinstance(text, str) and _is_secret(name, text))
