@@ -7,7 +7,7 @@ handed down. Child output takes a shorter way to the same redactor and the same 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -212,17 +212,17 @@ def open_log(
     return log
 
 
-def _with_head(writer: _Writer, level: str, event: Fields) -> Fields:
+def _with_head(writer: _Writer, level: str, event: MutableMapping[str, Any]) -> Fields:
     name = str(event.pop("event"))
-    return {"timestamp": writer.timestamp(), "level": level, "event": name} | event
+    return {"timestamp": writer.timestamp(), "level": level, "event": name, **event}
 
 
-def _made_plain(writer: _Writer, _level: str, event: Fields) -> Fields:
+def _made_plain(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> Fields:
     result: Fields = plain(event, writer.redactor.text)
     return result
 
 
-def _rendered(writer: _Writer, _level: str, event: Fields) -> bytes:
+def _rendered(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> bytes:
     if writer.render is not None:
         return writer.render(event).encode("utf-8", "replace")
     return writer.checked(_encode(fit(event, MAX_LINE - 1)) + b"\n")

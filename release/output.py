@@ -1,0 +1,106 @@
+"""What a child prints, as `command_output` events: bytes in whatever pieces they come, lines out, memory flat.
+
+A line ends with a newline; carriage returns before it go, others (progress bars) stay in the line, as do NUL, terminal
+escapes and whatever else JSON can escape. Bytes that are no UTF-8 become U+FFFD. A line that is too long for one event
+comes as several, with `part` counted from 1 and `continued` true on all but the last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from release.log import ROOM_FOR_OUTPUT, Log
+
+LONGEST = 64 * 1024
+"""Bytes without a newline that are kept before they are written as a part of a line."""
+TAIL_LINES = 10
+TAIL_WIDTH = 500
+"""How much of a child's last words is kept: lines, and characters of each."""
+
+Lines = Callable[[str, Sequence[str]], None]
+"""Called with the stream's name and its next lines, redacted, as they were logged."""
+
+_encode = msgspec.json.encode
+
+
+class Output:
+    """One stream of a child on its way into the log. `feed` it what was read, `close` it at its end."""
+
+    def __init__(self, log: Log, stream: str, tail: deque[str] | None = None, on_lines: Lines | None = None) -> None:
+        self.tail = deque[str](maxlen=TAIL_LINES) if tail is None else tail
+        self._log = log
+        self._stream = stream
+        self._on_lines = on_lines
+        self._rest = bytearray()
+        self._part = 0
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes, of any number."""
+        newline = data.rfind(b"\n")
+        if newline < 0:
+            self._rest += data
+        else:
+            self._rest += data[:newline]
+            self._complete(bytes(self._rest))
+            self._rest = bytearray(data[newline + 1 :])
+        # A secret that the cut would hit has to be seen whole, hence the reach.
+        while len(self._rest) > LONGEST + self._log.redactor.reach:
+            cut = self._log.redactor.cut(bytes(self._rest), LONGEST)
+            self._parts(self._text(bytes(self._rest[:cut])), continued=True)
+            del self._rest[:cut]
+
+    def close(self) -> None:
+        """The end: what came after the last newline is a line too."""
+        if self._rest or self._part:
+            self._complete(bytes(self._rest))
+        self._rest = bytearray()
+
+    def _text(self, data: bytes) -> str:
+        return self._log.redactor.data(data).decode("utf-8", "replace")
+
+    def _complete(self, data: bytes) -> None:
+        """Whole lines, without the last newline."""
+        lines = self._text(data).split("\n")
+        if b"\r" in data:
+            lines = [line.rstrip("\r") for line in lines]
+        if self._part:
+            self._parts(lines.pop(0), continued=False)
+        # Six bytes are the most that JSON makes of one character (a control character).
+        if max(map(len, lines), default=0) * 6 < ROOM_FOR_OUTPUT:
+            self._emit(lines)
+            return
+        for line in lines:
+            if len(_encode(line)) <= ROOM_FOR_OUTPUT:
+                self._emit([line])
+            else:
+                self._parts(line, continued=False)
+
+    def _parts(self, text: str, *, continued: bool) -> None:
+        """A line, or the next piece of one, that does not fit into a single event."""
+        pieces = list(_halved(text))
+        for place, piece in enumerate(pieces, 1):
+            self._part += 1
+            self._emit([piece], part=self._part, continued=continued or place < len(pieces))
+        if not continued:
+            self._part = 0
+
+    def _emit(self, lines: list[str], **fields: object) -> None:
+        if not lines:
+            return
+        self._log.command_output(lines, stream=self._stream, **fields)
+        self.tail.extend(line[:TAIL_WIDTH] for line in lines[-TAIL_LINES:])
+        if self._on_lines is not None:
+            self._on_lines(self._stream, lines)
+
+
+def _halved(text: str) -> Iterator[str]:
+    """The text in pieces that fit."""
+    if len(_encode(text)) <= ROOM_FOR_OUTPUT:
+        yield text
+        return
+    middle = len(text) // 2
+    yield from _halved(text[:middle])
+    yield from _halved(text[middle:])
