@@ -1,0 +1,571 @@
+# ruff: noqa: S608 - only constants of this module are put together here; values go in as parameters.
+"""What a database is made of, as rows (kind, name, definition): all the SQL behind the fingerprint, in one place.
+
+Every query reads catalogs only, so its cost grows with the schema. Names are as the server would write them in a
+statement, always with their schema (the search path is empty while they run), and nothing in a definition depends on
+oids, on dropped columns or on the order in which things were made, so that a dump that is loaded again reads the same.
+
+Where a table owns many small things (columns, constraints, …) they come as one block a table: a line each, the
+name, a tab, the definition; newlines and backslashes in it are escaped as in C. For 5,000 tables that is a tenth of
+the rows and a fraction of the memory.
+
+PostgreSQL 14 to 18. The one thing that the pages of the catalogs do not say is how an expression that was dumped and
+loaded prints afterwards: see canonical.py.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+EXCLUDED_SCHEMAS: Final = ("information_schema", "heroku_ext", "_heroku", "release_phase")
+"""Besides pg_*: what Heroku puts into every database (its extensions' schema, left out of its dumps; `_heroku` with the
+functions that guard CREATE EXTENSION) and the hook's own journal."""
+
+LIMITS: Final[LiteralString] = """
+SELECT set_config(name, given, true) FROM (VALUES
+    ('search_path', ''),
+    ('lock_timeout', '2s'),
+    ('statement_timeout', '20s'),
+    ('jit', 'off'),
+    ('TimeZone', 'UTC'),
+    ('DateStyle', 'ISO, YMD'),
+    ('IntervalStyle', 'postgres'),
+    ('extra_float_digits', '1'),
+    ('bytea_output', 'hex'),
+    ('quote_all_identifiers', 'off'),
+    ('standard_conforming_strings', 'on'),
+    ('stats_fetch_consistency', 'none')
+) AS limits (name, given) JOIN pg_catalog.pg_settings USING (name)
+"""
+"""For one transaction. The formats are those in which literals inside definitions print; jit, because compiling these
+queries takes longer than running them; stats_fetch_consistency (PG 15) because counters must be of now."""
+
+# pg_depend is asked once for the members of extensions, by its index: an extension stands for all that it brought.
+_SCOPE: Final[LiteralString] = r"""
+WITH spaces AS (
+    SELECT n.oid, n.nspname, quote_ident(n.nspname) AS name, n.nspowner, n.nspacl
+      FROM pg_catalog.pg_namespace n
+     WHERE n.nspname !~ '^pg_'
+       AND n.nspname NOT IN ('information_schema', 'heroku_ext', '_heroku', 'release_phase')
+), members AS (
+    SELECT classid, objid FROM pg_catalog.pg_depend
+     WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+), relations AS (
+    SELECT c.*, s.name || '.' || quote_ident(c.relname) AS name
+      FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+), procedures AS (
+    SELECT p.*, CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
+           p.oid::regprocedure::text AS name
+      FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+), types AS (
+    SELECT t.*, CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END AS kind,
+           s.name || '.' || quote_ident(t.typname) AS name
+      FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace
+     WHERE (t.typtype IN ('d', 'e', 'r') OR t.typtype = 'b' AND t.typcategory <> 'A'
+            OR t.typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+       AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
+)
+"""
+
+# "owner" is not a name but a place: what a role may do with its own things stays the same when they change hands, as
+# they do when --no-owner is loaded. No role may be called pg_…, so the word cannot be confused with one.
+# Grantors are left out: after a restore the owner grants again what others had granted on.
+_OBJECTS: Final[LiteralString] = r"""
+, objects AS (
+    SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
+                        WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind,
+           name, relowner AS owner, relacl AS acl, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS defaults
+      FROM relations WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    UNION ALL SELECT kind, name, proowner, proacl, 'f' FROM procedures
+    UNION ALL SELECT kind, name, typowner, typacl, 'T' FROM types
+    UNION ALL SELECT 'schema', name, nspowner, nspacl, 'n' FROM spaces
+    UNION ALL SELECT 'foreign server', quote_ident(f.srvname), f.srvowner, f.srvacl, 'S'
+      FROM pg_catalog.pg_foreign_server f
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_server'::regclass AND m.objid = f.oid)
+    UNION ALL SELECT 'foreign-data wrapper', quote_ident(f.fdwname), f.fdwowner, f.fdwacl, 'F'
+      FROM pg_catalog.pg_foreign_data_wrapper f
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = f.oid)
+    UNION ALL SELECT 'statistics', s.name || '.' || quote_ident(o.stxname), o.stxowner, NULL, NULL
+      FROM pg_catalog.pg_statistic_ext o JOIN spaces s ON s.oid = o.stxnamespace
+    UNION ALL SELECT 'collation', s.name || '.' || quote_ident(o.collname), o.collowner, NULL, NULL
+      FROM pg_catalog.pg_collation o JOIN spaces s ON s.oid = o.collnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_collation'::regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'text search configuration', s.name || '.' || quote_ident(o.cfgname), o.cfgowner, NULL, NULL
+      FROM pg_catalog.pg_ts_config o JOIN spaces s ON s.oid = o.cfgnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_config'::regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'text search dictionary', s.name || '.' || quote_ident(o.dictname), o.dictowner, NULL, NULL
+      FROM pg_catalog.pg_ts_dict o JOIN spaces s ON s.oid = o.dictnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_dict'::regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'operator', o.oid::regoperator::text, o.oprowner, NULL, NULL
+      FROM pg_catalog.pg_operator o JOIN spaces s ON s.oid = o.oprnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_operator'::regclass AND m.objid = o.oid)
+)
+"""
+
+OBJECTS_WITH_OWNERS: Final[LiteralString] = (
+    _SCOPE
+    + _OBJECTS
+    + r"""
+SELECT kind, name, pg_get_userbyid(owner), pg_has_role(current_user, owner, 'MEMBER') FROM objects
+"""
+)
+"""(kind, name, owner, whether the current role could act as the owner) of all there is to own."""
+
+_GRANTS: Final[LiteralString] = r"""
+SELECT 'grants', o.kind || ' ' || o.name, held.privileges
+  FROM objects o, LATERAL (
+       SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") AS privileges FROM ({held}) h
+       ) held, LATERAL (
+       SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") AS privileges FROM ({usual}) u
+       ) usual
+ WHERE o.acl IS NOT NULL AND held.privileges IS DISTINCT FROM usual.privileges
+"""
+
+
+def _acl_lines(acl: LiteralString, owner: LiteralString) -> LiteralString:
+    """A query for the lines of an access list: role, tab, its privileges, those it may grant on marked with a star."""
+    return (
+        r"SELECT CASE grantee WHEN 0 THEN 'public' WHEN "
+        + owner
+        + r" THEN 'pg_owner' ELSE replace(replace(pg_get_userbyid(grantee), '\', '\\'), E'\n', '\n') END"
+        r" || E'\t' || string_agg(privilege, ', ' ORDER BY privilege) AS line FROM ("
+        r"SELECT grantee, privilege_type || CASE WHEN bool_or(is_grantable) THEN '*' ELSE '' END AS privilege"
+        r" FROM aclexplode(" + acl + r") GROUP BY grantee, privilege_type) g GROUP BY grantee"
+    )
+
+
+GRANTS: Final[tuple[LiteralString, ...]] = (
+    _SCOPE
+    + _OBJECTS
+    + _GRANTS.replace("{held}", _acl_lines("o.acl", "o.owner")).replace(
+        "{usual}", _acl_lines('acldefault(o.defaults::"char", o.owner)', "o.owner")
+    ),
+    _SCOPE
+    + r"""
+SELECT 'grants', 'column ' || r.name || '.' || quote_ident(a.attname),
+       (SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM ("""
+    + _acl_lines("a.attacl", "r.relowner")
+    + r""") l)
+  FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
+ WHERE a.attacl IS NOT NULL AND a.attacl <> '{}' AND a.attnum > 0 AND NOT a.attisdropped
+""",
+    # Whatever the role grants on things it makes in future. An entry of a schema adds to the role's own.
+    _SCOPE
+    + r"""
+SELECT 'grants', 'default for role ' || quote_ident(pg_get_userbyid(d.defaclrole))
+       || coalesce(' in schema ' || s.name, '') || ' on '
+       || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
+                               WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE 'large objects' END,
+       (SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM ("""
+    + _acl_lines("d.defaclacl", "d.defaclrole")
+    + r""") l)
+  FROM pg_catalog.pg_default_acl d LEFT JOIN spaces s ON s.oid = d.defaclnamespace
+ WHERE d.defaclnamespace = 0 OR s.oid IS NOT NULL
+""",
+    # Of what does not belong to the database's owner. The schema public comes with the database: see SURROUNDINGS.
+    _SCOPE
+    + _OBJECTS
+    + r"""
+SELECT 'owner', kind || ' ' || name, pg_get_userbyid(owner) FROM objects
+ WHERE owner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
+   AND (kind, name) <> ('schema', 'public')
+""",
+)
+
+STRUCTURE: Final[tuple[LiteralString, ...]] = (
+    _SCOPE + "SELECT 'schema', name, '' FROM spaces",
+    r"""
+SELECT 'extension', quote_ident(e.extname), 'schema ' || quote_ident(n.nspname) || ' version ' || e.extversion
+  FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+""",
+    _SCOPE
+    + r"""
+SELECT CASE r.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, r.name,
+       concat(
+           CASE r.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'table' END,
+           CASE WHEN a.amname <> 'heap' THEN ' using ' || quote_ident(a.amname) END,
+           ' of ' || nullif(r.reloftype, 0)::regtype,
+           ' partition by ' || CASE r.relkind WHEN 'p' THEN pg_get_partkeydef(r.oid) END,
+           CASE WHEN r.relispartition THEN ' partition of ' ELSE ' inherits ' END || parents.names,
+           CASE WHEN r.relispartition THEN ' ' || pg_get_expr(r.relpartbound, r.oid) END,
+           ' server ' || quote_ident(srv.srvname), ' options ' || ft.ftoptions::text,
+           ' with ' || (SELECT array_agg(o ORDER BY o)::text FROM unnest(r.reloptions) o),
+           ' toast with ' || (SELECT array_agg(o ORDER BY o)::text FROM unnest(t.reloptions) o),
+           CASE WHEN r.relrowsecurity THEN ' row security' END,
+           CASE WHEN r.relforcerowsecurity THEN ' forced' END,
+           CASE r.relreplident WHEN 'n' THEN ' replica identity nothing' WHEN 'f' THEN ' replica identity full' END,
+           ' tablespace ' || quote_ident(sp.spcname))
+  FROM relations r
+  LEFT JOIN pg_catalog.pg_am a ON a.oid = r.relam
+  LEFT JOIN pg_catalog.pg_class t ON t.oid = r.reltoastrelid AND t.reloptions IS NOT NULL
+  LEFT JOIN pg_catalog.pg_foreign_table ft ON ft.ftrelid = r.oid
+  LEFT JOIN pg_catalog.pg_foreign_server srv ON srv.oid = ft.ftserver
+  LEFT JOIN pg_catalog.pg_tablespace sp ON sp.oid = r.reltablespace
+  LEFT JOIN (SELECT inhrelid, string_agg(inhparent::regclass::text, ', ' ORDER BY inhseqno) AS names
+               FROM pg_catalog.pg_inherits GROUP BY inhrelid) parents ON parents.inhrelid = r.oid
+ WHERE r.relkind IN ('r', 'p', 'f')
+""",
+    # By name, not by position: positions have holes where columns were dropped. A composite type is its order.
+    # Of views only what their query does not say. attstattarget is null in PG 17 where it was -1.
+    _SCOPE
+    + r"""
+SELECT 'columns', r.name, string_agg(replace(replace(concat(
+           quote_ident(a.attname), E'\t', CASE WHEN r.relkind = 'c' THEN (
+               SELECT '#' || count(*) || ' ' FROM pg_catalog.pg_attribute b
+                WHERE b.attrelid = a.attrelid AND b.attnum BETWEEN 1 AND a.attnum AND NOT b.attisdropped) END,
+           format_type(a.atttypid, a.atttypmod),
+           CASE WHEN a.attcollation <> t.typcollation THEN ' collate ' || a.attcollation::regcollation END,
+           CASE WHEN a.attnotnull THEN ' not null' END,
+           CASE a.attidentity WHEN 'a' THEN ' generated always as identity'
+                              WHEN 'd' THEN ' generated by default as identity' END,
+           CASE a.attgenerated WHEN 's' THEN ' generated stored ' WHEN 'v' THEN ' generated virtual '
+                               ELSE ' default ' END || pg_get_expr(d.adbin, d.adrelid),
+           CASE WHEN a.attstorage <> t.typstorage THEN ' storage ' || a.attstorage::text END,
+           ' compression ' || nullif(a.attcompression::text, ''),
+           ' statistics ' || nullif(a.attstattarget, -1),
+           ' options ' || a.attoptions::text, ' options ' || a.attfdwoptions::text
+       ), '\', '\\'), E'\n', '\n'), E'\n' ORDER BY a.attname COLLATE "C")
+  FROM relations r
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE r.relkind IN ('r', 'p', 'f', 'c') OR r.relkind IN ('v', 'm') AND d.oid IS NOT NULL
+ GROUP BY r.name
+""",
+    # NOT NULL is told by the column (PG 18 lists it here as well, under names that a dump does not keep). A partition's
+    # share of a foreign key is made anew, and named anew, with the parent's.
+    _SCOPE
+    + r"""
+SELECT 'constraints', r.name, string_agg(replace(replace(
+           quote_ident(k.conname) || E'\t' || pg_get_constraintdef(k.oid), '\', '\\'), E'\n', '\n'),
+           E'\n' ORDER BY k.conname COLLATE "C")
+  FROM relations r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
+ WHERE k.contype IN ('c', 'p', 'u', 'x') OR k.contype = 'f' AND k.conparentid = 0
+    OR k.contype = 'n' AND NOT k.convalidated
+ GROUP BY r.name
+""",
+    # An index that is not valid stands apart: a dump leaves it out. (That of a partitioned table is dumped, and stays
+    # not valid until every partition has its part.)
+    _SCOPE
+    + r"""
+SELECT CASE WHEN i.broken THEN 'invalid indexes' ELSE 'indexes' END, r.name, string_agg(replace(replace(concat(
+           i.name, E'\t', pg_get_indexdef(i.indexrelid),
+           CASE WHEN NOT i.indisvalid THEN ' not valid' END,
+           CASE WHEN NOT i.indisready THEN ' not ready' END,
+           CASE WHEN i.indisclustered THEN ' clustered' END,
+           CASE WHEN i.indisreplident THEN ' replica identity' END,
+           ' part of ' || parent.name
+       ), '\', '\\'), E'\n', '\n'), E'\n' ORDER BY i.name COLLATE "C")
+  FROM relations r
+  JOIN (SELECT x.*, c.name, c.relispartition, c.relkind = 'i' AND NOT (x.indisvalid AND x.indisready) AS broken
+          FROM relations c JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid) i ON i.indrelid = r.oid
+  LEFT JOIN (SELECT h.inhrelid, h.inhparent::regclass::text AS name FROM pg_catalog.pg_inherits h) parent
+         ON i.relispartition AND parent.inhrelid = i.indexrelid
+ GROUP BY r.name, i.broken
+""",
+    # Constraint triggers included, those behind foreign keys not. A partition's share is made with the parent's.
+    _SCOPE
+    + r"""
+SELECT 'triggers', r.name, string_agg(replace(replace(concat(
+           quote_ident(t.tgname), E'\t', pg_get_triggerdef(t.oid),
+           CASE t.tgenabled WHEN 'D' THEN ' disabled' WHEN 'R' THEN ' on replica' WHEN 'A' THEN ' always' END
+       ), '\', '\\'), E'\n', '\n'), E'\n' ORDER BY t.tgname COLLATE "C")
+  FROM relations r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid
+ WHERE NOT t.tgisinternal GROUP BY r.name
+""",
+    _SCOPE
+    + r"""
+SELECT 'rules', r.name, string_agg(replace(replace(concat(
+           quote_ident(w.rulename), E'\t', pg_get_ruledef(w.oid),
+           CASE w.ev_enabled WHEN 'D' THEN ' disabled' WHEN 'R' THEN ' on replica' WHEN 'A' THEN ' always' END
+       ), '\', '\\'), E'\n', '\n'), E'\n' ORDER BY w.rulename COLLATE "C")
+  FROM relations r JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.oid
+ WHERE w.rulename <> '_RETURN' GROUP BY r.name
+""",
+    _SCOPE
+    + r"""
+SELECT 'policies', r.name, string_agg(replace(replace(concat(
+           quote_ident(p.polname), E'\t', CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END,
+           CASE p.polcmd WHEN 'r' THEN ' select' WHEN 'a' THEN ' insert' WHEN 'w' THEN ' update'
+                         WHEN 'd' THEN ' delete' ELSE ' all' END,
+           ' to ' || (SELECT string_agg(CASE o WHEN 0 THEN 'public' ELSE quote_ident(pg_get_userbyid(o)) END, ', '
+                                        ORDER BY o <> 0, pg_get_userbyid(o)) FROM unnest(p.polroles) o),
+           ' using ' || pg_get_expr(p.polqual, p.polrelid), ' check ' || pg_get_expr(p.polwithcheck, p.polrelid)
+       ), '\', '\\'), E'\n', '\n'), E'\n' ORDER BY p.polname COLLATE "C")
+  FROM relations r JOIN pg_catalog.pg_policy p ON p.polrelid = r.oid
+ GROUP BY r.name
+""",
+    _SCOPE
+    + r"""
+SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, name,
+       concat(CASE WHEN relpersistence = 'u' THEN 'unlogged ' END,
+              'with ' || (SELECT array_agg(o ORDER BY o)::text FROM unnest(reloptions) o) || ' ',
+              CASE WHEN relkind = 'm' AND NOT relispopulated THEN 'not populated ' END,
+              pg_get_viewdef(oid))
+  FROM relations WHERE relkind IN ('v', 'm')
+""",
+    # The position is not part of what a sequence is: see POSITIONS.
+    _SCOPE
+    + r"""
+SELECT 'sequence', r.name,
+       concat(CASE WHEN r.relpersistence = 'u' THEN 'unlogged ' END, format_type(q.seqtypid, NULL), ' start ', q.seqstart,
+              ' increment ', q.seqincrement, ' min ', q.seqmin, ' max ', q.seqmax, ' cache ', q.seqcache,
+              CASE WHEN q.seqcycle THEN ' cycle' END,
+              CASE d.deptype WHEN 'i' THEN ' identity of ' ELSE ' owned by ' END
+              || d.refobjid::regclass || '.' || quote_ident(a.attname))
+  FROM relations r JOIN pg_catalog.pg_sequence q ON q.seqrelid = r.oid
+  LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.objsubid = 0
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+""",
+    _SCOPE
+    + r"""
+SELECT p.kind, p.name,
+       CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE concat(
+           pg_get_function_arguments(p.oid), ' returns ', pg_get_function_result(p.oid), ' sfunc ', g.aggtransfn,
+           ' stype ', g.aggtranstype::regtype, ' finalfunc ', g.aggfinalfn, ' combinefunc ', g.aggcombinefn,
+           ' serialfunc ', g.aggserialfn, ' deserialfunc ', g.aggdeserialfn, ' msfunc ', g.aggmtransfn,
+           ' minvfunc ', g.aggminvtransfn, ' mfinalfunc ', g.aggmfinalfn, ' mstype ', g.aggmtranstype::regtype,
+           ' kind ', g.aggkind, ' modify ', g.aggfinalmodify, g.aggmfinalmodify, ' extra ', g.aggfinalextra,
+           g.aggmfinalextra, ' sortop ', g.aggsortop::regoperator, ' initcond ' || g.agginitval,
+           ' minitcond ' || g.aggminitval, ' parallel ', p.proparallel) END
+  FROM procedures p LEFT JOIN pg_catalog.pg_aggregate g ON g.aggfnoid = p.oid
+""",
+    # Labels in their order, not with their sort keys: those are fractions where a label was put between others.
+    _SCOPE
+    + r"""
+SELECT t.kind, t.name, CASE t.typtype
+       WHEN 'e' THEN 'enum ' || coalesce((SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
+                                 FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), '')
+       WHEN 'd' THEN concat(format_type(t.typbasetype, t.typtypmod),
+                            CASE WHEN t.typcollation <> b.typcollation THEN ' collate ' || t.typcollation::regcollation END,
+                            CASE WHEN t.typnotnull THEN ' not null' END,
+                            ' default ' || coalesce(pg_get_expr(t.typdefaultbin, 0), t.typdefault),
+                            (SELECT string_agg(' ' || quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), ''
+                                               ORDER BY k.conname COLLATE "C")
+                               FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'))
+       WHEN 'r' THEN (SELECT concat('range of ', r.rngsubtype::regtype, ' opclass ', quote_ident(o.opcname),
+                                    ' collate ', nullif(r.rngcollation, 0)::regcollation, ' canonical ', r.rngcanonical,
+                                    ' diff ', r.rngsubdiff, ' multirange ', r.rngmultitypid::regtype)
+                        FROM pg_catalog.pg_range r JOIN pg_catalog.pg_opclass o ON o.oid = r.rngsubopc
+                       WHERE r.rngtypid = t.oid)
+       WHEN 'c' THEN 'composite'
+       ELSE concat(CASE WHEN t.typisdefined THEN 'base' ELSE 'shell' END, ' in ', t.typinput, ' out ', t.typoutput) END
+  FROM types t LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+""",
+    _SCOPE
+    + r"""
+SELECT 'statistics', s.name || '.' || quote_ident(o.stxname),
+       pg_get_statisticsobjdef(o.oid) || coalesce(' target ' || nullif(o.stxstattarget, -1), '')
+  FROM pg_catalog.pg_statistic_ext o JOIN spaces s ON s.oid = o.stxnamespace
+""",
+    _SCOPE
+    + r"""
+SELECT 'collation', s.name || '.' || quote_ident(o.collname),
+       concat_ws(' ', o.collprovider, o.collcollate, o.collctype, o.collisdeterministic, o.collencoding)
+  FROM pg_catalog.pg_collation o JOIN spaces s ON s.oid = o.collnamespace
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_collation'::regclass AND m.objid = o.oid)
+""",
+    _SCOPE
+    + r"""
+SELECT 'text search configuration', s.name || '.' || quote_ident(o.cfgname),
+       concat('parser ', p.prsname, (SELECT string_agg(concat(' ', tt.alias, ' with ', names), '' ORDER BY tt.alias)
+          FROM (SELECT maptokentype, string_agg(mapdict::regdictionary::text, ', ' ORDER BY mapseqno) AS names
+                  FROM pg_catalog.pg_ts_config_map WHERE mapcfg = o.oid GROUP BY maptokentype) mapped
+          JOIN LATERAL ts_token_type(o.cfgparser) tt ON tt.tokid = mapped.maptokentype))
+  FROM pg_catalog.pg_ts_config o JOIN spaces s ON s.oid = o.cfgnamespace
+  JOIN pg_catalog.pg_ts_parser p ON p.oid = o.cfgparser
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_config'::regclass AND m.objid = o.oid)
+""",
+    _SCOPE
+    + r"""
+SELECT 'text search dictionary', s.name || '.' || quote_ident(o.dictname),
+       concat('template ', t.tmplname, ' ' || o.dictinitoption)
+  FROM pg_catalog.pg_ts_dict o JOIN spaces s ON s.oid = o.dictnamespace
+  JOIN pg_catalog.pg_ts_template t ON t.oid = o.dicttemplate
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_dict'::regclass AND m.objid = o.oid)
+""",
+    _SCOPE
+    + r"""
+SELECT 'operator', o.oid::regoperator::text,
+       concat('function ', o.oprcode, ' commutator ', o.oprcom::regoperator, ' negator ', o.oprnegate::regoperator,
+              ' restrict ', o.oprrest, ' join ', o.oprjoin, ' merges ', o.oprcanmerge, ' hashes ', o.oprcanhash)
+  FROM pg_catalog.pg_operator o JOIN spaces s ON s.oid = o.oprnamespace
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_operator'::regclass AND m.objid = o.oid)
+""",
+    _SCOPE
+    + r"""
+SELECT 'operator class', s.name || '.' || quote_ident(o.opcname) || ' using ' || a.amname,
+       concat('for ', o.opcintype::regtype, CASE WHEN o.opcdefault THEN ' default' END)
+  FROM pg_catalog.pg_opclass o JOIN spaces s ON s.oid = o.opcnamespace JOIN pg_catalog.pg_am a ON a.oid = o.opcmethod
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_opclass'::regclass AND m.objid = o.oid)
+""",
+    # Casts live in no schema; 16384 is the first oid that initdb does not give away (FirstNormalObjectId).
+    _SCOPE
+    + r"""
+SELECT 'cast', format('(%s AS %s)', c.castsource::regtype, c.casttarget::regtype),
+       concat(c.castmethod, ' ', c.castcontext, ' ', nullif(c.castfunc, 0)::regprocedure)
+  FROM pg_catalog.pg_cast c
+ WHERE c.oid >= 16384 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_cast'::regclass AND m.objid = c.oid)
+""",
+    # A mapping's options hold passwords: only their names are looked at, here and nowhere else.
+    _SCOPE
+    + r"""
+SELECT 'foreign server', quote_ident(f.srvname),
+       concat('wrapper ', quote_ident(w.fdwname), ' type ' || f.srvtype, ' version ' || f.srvversion,
+              ' options ' || f.srvoptions::text,
+              (SELECT string_agg(concat(' user ', quote_ident(u.usename), ' options ',
+                                 (SELECT string_agg(split_part(x, '=', 1), ',' ORDER BY x) FROM unnest(u.umoptions) x)), ''
+                                 ORDER BY u.usename)
+                 FROM pg_catalog.pg_user_mappings u WHERE u.srvid = f.oid))
+  FROM pg_catalog.pg_foreign_server f JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = f.srvfdw
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_server'::regclass AND m.objid = f.oid)
+""",
+    r"""
+SELECT 'publication', quote_ident(p.pubname),
+       concat('all ', p.puballtables, ' insert ', p.pubinsert, ' update ', p.pubupdate, ' delete ', p.pubdelete,
+              ' truncate ', p.pubtruncate, ' root ', p.pubviaroot,
+              (SELECT ' tables ' || string_agg(prrelid::regclass::text, ', ' ORDER BY prrelid::regclass::text COLLATE "C")
+                 FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid))
+  FROM pg_catalog.pg_publication p WHERE pg_has_role(current_user, p.pubowner, 'MEMBER')
+""",
+    _SCOPE
+    + r"""
+SELECT 'comments', r.name, string_agg(replace(replace(concat(
+           coalesce(quote_ident(a.attname), ''), E'\t', d.description
+       ), '\', '\\'), E'\n', '\n'), E'\n' ORDER BY a.attname COLLATE "C")
+  FROM relations r JOIN pg_catalog.pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = r.oid
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+ GROUP BY r.name
+""",
+    # Of the rest. Not of extensions: a dump carries theirs, and loading it is an error for whoever is not their owner.
+    # public's own comment comes with the database; large objects are data.
+    _SCOPE
+    + r"""
+SELECT 'comment', o.type || ' ' || o.identity, d.description
+  FROM pg_catalog.pg_description d, LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) o
+ WHERE d.classoid NOT IN ('pg_class'::regclass, 'pg_extension'::regclass, 'pg_largeobject'::regclass,
+                          'pg_event_trigger'::regclass, 'pg_subscription'::regclass)
+   AND (d.objoid >= 16384 OR d.classoid = 'pg_namespace'::regclass AND d.objoid IN (SELECT oid FROM spaces))
+   AND NOT EXISTS (SELECT FROM members m WHERE m.classid = d.classoid AND m.objid = d.objoid)
+   AND coalesce(o.schema, CASE WHEN o.type = 'schema' THEN o.name END, '') NOT IN
+       ('information_schema', 'heroku_ext', '_heroku', 'release_phase')
+   AND coalesce(o.identity, '') !~ ' on (heroku_ext|_heroku|release_phase)\.'
+   AND (o.type, d.description) <> ('schema', 'standard public schema')
+""",
+)
+
+SURROUNDINGS: Final[tuple[LiteralString, ...]] = (
+    r"""
+SELECT 'database', entry.name, entry.value
+  FROM pg_catalog.pg_database d, LATERAL (VALUES
+       ('name', d.datname), ('owner', pg_get_userbyid(d.datdba)), ('encoding', pg_encoding_to_char(d.encoding)),
+       ('collate', d.datcollate), ('ctype', d.datctype), ('comment', shobj_description(d.oid, 'pg_database')),
+       ('credential', current_user::text)) entry (name, value)
+ WHERE d.datname = current_database() AND entry.value IS NOT NULL
+""",
+    r"SELECT 'grants', 'database', (SELECT string_agg(line, E'\n' ORDER BY line COLLATE "
+    r'"C") FROM ('
+    + _acl_lines("coalesce(d.datacl, acldefault('d', d.datdba))", "d.datdba")
+    + r") l) FROM pg_catalog.pg_database d WHERE d.datname = current_database()",
+    r"""
+SELECT 'owner', 'schema public', pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = 'public'
+""",
+    r"""
+SELECT 'setting', coalesce(nullif(pg_get_userbyid(nullif(s.setrole, 0)), NULL) || ': ', '') || split_part(e, '=', 1),
+       substr(e, strpos(e, '=') + 1)
+  FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) e
+ WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+""",
+    r"""
+SELECT 'event trigger', quote_ident(evtname),
+       concat(evtevent, ' ', evtfoid::regprocedure, ' ', evttags::text, ' ', evtenabled)
+  FROM pg_catalog.pg_event_trigger
+""",
+    # More than 10,000 are not counted: they are data, and counting them would cost what they weigh.
+    r"""
+SELECT 'large objects', 'count', CASE WHEN n > 10000 THEN 'more than 10000' ELSE n::text END
+  FROM (SELECT count(*) AS n FROM (SELECT FROM pg_catalog.pg_largeobject_metadata LIMIT 10001) l) c
+""",
+)
+"""What belongs to the database as such, to the platform, or to the data. Event triggers belong to superusers, always."""
+
+WRITES: Final[LiteralString] = r"""
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+       pg_stat_get_tuples_inserted(c.oid), pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid),
+       pg_stat_get_live_tuples(c.oid), c.relfilenode::bigint
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+   AND (n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'release_phase')
+        OR c.oid IN ('pg_catalog.pg_largeobject'::regclass, 'pg_catalog.pg_largeobject_metadata'::regclass))
+"""
+"""(table, inserted, updated, deleted, live, file) of every table that can hold somebody's data, extensions' included."""
+
+STATISTICS: Final[LiteralString] = r"""
+SELECT current_setting('server_version_num')::int, now(),
+       CASE WHEN current_setting('track_counts')::bool AND current_setting('server_version_num')::int >= 150000
+            THEN concat_ws(' ', d.oid, pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(d.oid),
+                           pg_stat_get_bgwriter_stat_reset_time()) END,
+       ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY gid)
+  FROM pg_catalog.pg_database d WHERE d.datname = current_database()
+"""
+"""(server version, now, epoch of the counters or null, prepared transactions)."""
+
+SEQUENCES: Final[LiteralString] = (
+    _SCOPE
+    + r"""
+SELECT r.name, r.oid::bigint, sign(q.seqincrement)::int FROM relations r JOIN pg_catalog.pg_sequence q ON q.seqrelid = r.oid
+ WHERE CASE r.relkind WHEN 'S' THEN has_sequence_privilege(r.oid, 'USAGE, SELECT') END ORDER BY r.name COLLATE "C"
+"""
+)
+
+POSITIONS: Final[LiteralString] = (
+    "SELECT oid, pg_sequence_last_value(oid::regclass) FROM unnest(%s::oid[]) AS given (oid)"
+)
+
+COUNTABLE: Final[LiteralString] = (
+    _SCOPE
+    + r"""
+, readable AS (
+    SELECT r.oid, r.name FROM relations r
+     WHERE r.relkind = 'r' AND r.relpages <= %(pages)s AND has_table_privilege(r.oid, 'SELECT')
+       AND NOT row_security_active(r.oid)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = r.oid AND l.mode = 'AccessExclusiveLock'
+                          AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+     ORDER BY r.name COLLATE "C" LIMIT %(tables)s
+)
+SELECT name FROM (
+    SELECT name, size, sum(size) OVER (ORDER BY name COLLATE "C") AS total
+      FROM (SELECT name, pg_relation_size(oid) / 8192 AS size FROM readable) sized WHERE size <= %(pages)s
+) bounded WHERE total <= %(total)s ORDER BY name COLLATE "C"
+"""
+)
+"""The tables that are small enough to be counted, by name, so that the same ones are counted before and after."""
+
+HISTORY: Final[tuple[tuple[LiteralString, frozenset[str], LiteralString], ...]] = (
+    ("django_migrations", frozenset({"app", "name"}), "app || '.' || name"),
+    ("alembic_version", frozenset({"version_num"}), "version_num"),
+    ("schema_migrations", frozenset({"version", "dirty"}), "concat(version, CASE WHEN dirty THEN ' dirty' END)"),
+    ("schema_migrations", frozenset({"version"}), "version::text"),
+    ("ar_internal_metadata", frozenset({"key", "value"}), "key || ' ' || value"),
+    (
+        "_prisma_migrations",
+        frozenset({"migration_name", "checksum", "finished_at", "rolled_back_at"}),
+        "concat(migration_name, ' ', checksum, CASE WHEN finished_at IS NOT NULL THEN ' finished' END,"
+        " CASE WHEN rolled_back_at IS NOT NULL THEN ' rolled back' END)",
+    ),
+)
+"""Where frameworks keep what they have migrated, known by name and columns: (table, columns, an entry as text). When
+it happened is left out: a second run of the same migration is the same migration."""
+
+HISTORIES: Final[LiteralString] = (
+    _SCOPE
+    + r"""
+SELECT r.name, r.relname, array_agg(a.attname::text ORDER BY a.attnum)
+  FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE r.relkind IN ('r', 'p') AND r.relname = ANY (%s) AND has_table_privilege(r.oid, 'SELECT')
+ GROUP BY r.name, r.relname ORDER BY r.name COLLATE "C"
+"""
+)

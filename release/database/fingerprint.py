@@ -1,0 +1,449 @@
+"""What makes two databases the same: a document made from the catalogs, and the comparison of two of them.
+
+**What proves that no table was written in between.** Per table the counters of inserted, updated and deleted rows, and
+the number of the file that holds it.
+
+- The counters count what aborted transactions did as well (monitoring-stats in the manual), so they err on the safe
+  side. They are read by the functions below pg_stat_user_tables, with `stats_fetch_consistency = none`.
+- TRUNCATE and a refreshed materialized view count nothing but get a new file (`pg_class.relfilenode`); so do VACUUM
+  FULL, CLUSTER and rewriting ALTERs.
+- From PG 15 on counters live in shared memory. A session hands in its own at the end of a transaction, at most once a
+  second, after 10 s idle, and in any case when it ends (pgstat_report_stat and pgstat_shutdown_hook in
+  src/backend/utils/activity/pgstat.c, the latter before the session leaves pg_stat_activity). So all that the
+  migration did is counted once its sessions are gone, which the caller has to see to first. Others' last
+  seconds may be missing, which does no harm: nothing of theirs is undone over an unchanged database.
+- Before PG 15 sessions sent counters by UDP, which may lose some: nothing is proved there.
+- Counters can be reset, and are lost in a crash or a failover. The epoch notices: the database's oid and its reset
+  time, the server's start, and the reset time of the background writer, which a crash sets anew
+  (pgstat_reset_after_failure).
+- Large objects are rows of two system tables, which are counted like the others. A sequence is not a table;
+  its position is kept, and only one that went *back* is a write: moving on is what aborted transactions do as well.
+- A transaction that was prepared in between counts when it commits: nothing is proved while there is one.
+- Foreign tables hold their rows elsewhere, and this document says nothing about them.
+
+Whatever cannot be told counts as written.
+
+A definition may hold what nobody should read in a log (a view over dblink with its password): log `str(difference)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from psycopg import Connection, errors, sql
+
+from release.database import catalog
+from release.database.canonical import canonical, skeleton
+
+Definitions: TypeAlias = dict[str, dict[str, str]]
+"""By kind, by name. Of a kind in BLOCKS the definition is a block: name, tab, definition, a line each."""
+
+BLOCKS: Final = {
+    "columns": "column",
+    "constraints": "constraint",
+    "indexes": "index",
+    "invalid indexes": "invalid index",
+    "triggers": "trigger",
+    "rules": "rule",
+    "policies": "policy",
+    "comments": "comment",
+    "grants": "grant",
+}
+"""What comes as one block for each table (grants: for each object), and what one line of it is."""
+
+RELATIONS: Final = ("table", "foreign table", "view", "materialized view", "type", "sequence")
+"""What owns blocks: when one of these comes or goes, its blocks do, and need no mention."""
+
+EXPRESSIONS: Final = frozenset(
+    {
+        "columns", "constraints", "indexes", "invalid indexes", "triggers", "rules", "policies", "table",
+        "view", "materialized view", "type", "domain", "statistics", "function", "procedure",
+    }
+)  # fmt: skip
+"""Kinds whose definitions the server prints from trees; see canonical.py."""
+
+LONG: Final = 4000
+"""Characters; of a longer definition the document keeps the first half of that, and a hash of all."""
+
+COUNT_PAGES: Final = {"pages": 64, "total": 2000, "tables": 500}
+"""A table is counted if it has at most so many pages of 8 kB, and so many in all; so many tables."""
+
+COUNT_BATCH: Final = 50
+POSITION_BATCH: Final = 500
+"""Reading a sequence's position keeps a lock until the transaction ends, and the room for locks is limited."""
+
+FLUSH_SINCE: Final = 150_000
+"""The version with pg_stat_force_next_flush()."""
+
+
+class Counters(msgspec.Struct, frozen=True, array_like=True):
+    """Of one table: rows ever inserted, updated, deleted; rows it is thought to have; the number of its file."""
+
+    inserted: int
+    updated: int
+    deleted: int
+    live: int
+    file: int
+
+
+class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
+    """A database at one moment. Only `schema` and `history` are what it is; the rest is evidence about its data.
+
+    history: entries by table. row_counts: exact, of small tables only. positions: last value of each sequence, negated
+    where it counts down, None when never used. epoch: of the counters, None when they prove nothing. surroundings: what
+    belongs to the database as such and is not part of any comparison.
+    """
+
+    version: Literal[1] = 1
+    taken_at: datetime
+    server_version: int
+    schema: Definitions
+    history: dict[str, list[str]]
+    row_counts: dict[str, int]
+    writes: dict[str, Counters]
+    positions: dict[str, int | None]
+    epoch: str | None
+    prepared: list[str]
+    surroundings: Definitions
+
+    def to_json(self) -> bytes:
+        """One JSON object; about 1 kB a table."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, document: bytes) -> Fingerprint:
+        """The way back. Raises msgspec.DecodeError when it is no fingerprint of this version."""
+        return msgspec.json.decode(document, type=cls)
+
+    def digest(self) -> str:
+        """SHA-256 of schema and history, hexadecimal. Equal digests: the same structure."""
+        return hashlib.sha256(msgspec.json.encode([self.schema, self.history], order="deterministic")).hexdigest()
+
+
+class Verdict(StrEnum):
+    """unchanged: same structure, and no table written; schema_unchanged: same structure, data written or unknown."""
+
+    UNCHANGED = "unchanged"
+    SCHEMA_UNCHANGED = "schema_unchanged"
+    CHANGED = "changed"
+
+
+class Change(StrEnum):
+    """What happened to something between two fingerprints."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One difference. `str()` is for people: `column public.learners.nickname added`."""
+
+    kind: str
+    name: str
+    change: Change
+    before: str | None = None
+    after: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} {self.change}"
+
+
+class Written(msgspec.Struct, frozen=True):
+    """Rows of one table touched in between, aborted transactions included; rewritten: it got a new file."""
+
+    inserted: int
+    updated: int
+    deleted: int
+    rewritten: bool
+
+    def __str__(self) -> str:
+        counted = f"{self.inserted} inserted, {self.updated} updated, {self.deleted} deleted"
+        return f"{counted}, rewritten" if self.rewritten else counted
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What two fingerprints say together.
+
+    notes: differences that are no part of the verdict: of the surroundings, and of what no dump carries.
+    unproved: why the counters cannot tell what was written, if so; `written` is what they say all the same.
+    """
+
+    verdict: Verdict
+    differences: tuple[Difference, ...]
+    notes: tuple[Difference, ...] = ()
+    written: dict[str, Written] = {}
+    unproved: str | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether structure, history and, if asked for, row counts are equal."""
+        return not self.differences
+
+
+# Taking.
+
+
+def take(connection: Connection[Any]) -> Fingerprint:
+    """The fingerprint of the database behind a connection in autocommit mode, outside any transaction.
+
+    The catalogs are read in one snapshot. The functions that print definitions look at the newest state nevertheless,
+    so that DDL of somebody else at the same moment can be an error; the caller tries again. Waits at most 2 s for
+    a lock. Raises psycopg.Error.
+    """
+    if connection.info.server_version >= FLUSH_SINCE:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        schema = read_schema(connection)
+        history = _history(connection)
+        surroundings = _definitions(connection, catalog.SURROUNDINGS)
+        server_version, taken_at, epoch, prepared = connection.execute(catalog.STATISTICS).fetchall()[0]
+        writes = {name: Counters(*counters) for name, *counters in connection.execute(catalog.WRITES)}
+        row_counts = _row_counts(connection)
+    return Fingerprint(
+        taken_at=taken_at,
+        server_version=server_version,
+        schema=schema,
+        history=history,
+        row_counts=row_counts,
+        writes=writes,
+        positions=_positions(connection),
+        epoch=epoch,
+        prepared=prepared,
+        surroundings=surroundings,
+    )
+
+
+def read_schema(connection: Connection[Any]) -> Definitions:
+    """The structure alone. Inside a transaction, whose search path and limits it sets. Raises psycopg.Error."""
+    connection.execute(catalog.LIMITS)
+    return _definitions(connection, (*catalog.STRUCTURE, *catalog.GRANTS))
+
+
+def _definitions(connection: Connection[Any], queries: Iterable[str]) -> Definitions:
+    found: Definitions = {}
+    for query in queries:
+        for kind, name, definition in connection.execute(sql.SQL(query)):
+            found.setdefault(kind, {})[name] = _kept(kind, definition or "")
+    return found
+
+
+def _kept(kind: str, definition: str) -> str:
+    """A definition as the document keeps it."""
+    if kind in BLOCKS:
+        return "\n".join(map(canonical, definition.split("\n"))) if kind in EXPRESSIONS else definition
+    if kind in EXPRESSIONS:
+        definition = canonical(definition)
+    if len(definition) <= LONG:
+        return definition
+    return f"{definition[: LONG // 2]} … sha256 {hashlib.sha256(definition.encode()).hexdigest()}"
+
+
+def _history(connection: Connection[Any]) -> dict[str, list[str]]:
+    known = [table for table, _, _ in catalog.HISTORY]
+    history: dict[str, list[str]] = {}
+    for name, table, columns in connection.execute(catalog.HISTORIES, [known]).fetchall():
+        for expected, needed, entry in catalog.HISTORY:
+            if table == expected and needed <= set(columns):
+                query = sql.SQL('SELECT entry FROM (SELECT {} FROM {}) AS t (entry) ORDER BY entry COLLATE "C"')
+                rows = connection.execute(query.format(sql.SQL(entry), sql.SQL(name)))
+                history[name] = [row[0] or "" for row in rows]
+                break
+    return history
+
+
+def _row_counts(connection: Connection[Any]) -> dict[str, int]:
+    """Exact counts of small tables. Locks are given back after each batch; a table that is locked loses its batch."""
+    names = [name for (name,) in connection.execute(catalog.COUNTABLE, COUNT_PAGES)]
+    counts: dict[str, int] = {}
+    for batch in _batches(names, COUNT_BATCH):
+        query = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}, count(*) FROM ONLY {}").format(sql.Literal(name), sql.SQL(name)) for name in batch
+        )
+        with (
+            suppress(errors.LockNotAvailable, errors.QueryCanceled, errors.UndefinedTable),
+            connection.transaction(force_rollback=True),
+        ):
+            counts.update(connection.execute(query).fetchall())
+    return counts
+
+
+def _positions(connection: Connection[Any]) -> dict[str, int | None]:
+    """Positions are not part of any snapshot, so they need not be read in one."""
+    sequences = connection.execute(catalog.SEQUENCES).fetchall()
+    positions: dict[str, int | None] = {}
+    for batch in _batches(sequences, POSITION_BATCH):
+        values = dict(connection.execute(catalog.POSITIONS, [[oid for _, oid, _ in batch]]).fetchall())
+        for name, oid, sign in batch:
+            value = values[oid]
+            positions[name] = None if value is None else sign * value
+    return positions
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+# Comparing.
+
+
+def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
+    """What happened between two fingerprints of one database that was not restored in between."""
+    differences = [*_structure(before, after), *(_rows(before, after) if rows_must_match else ())]
+    written, unproved = _written(before, after)
+    if differences:
+        verdict = Verdict.CHANGED
+    elif written or unproved:
+        verdict = Verdict.SCHEMA_UNCHANGED
+    else:
+        verdict = Verdict.UNCHANGED
+    return Comparison(
+        verdict=verdict,
+        differences=tuple(differences),
+        notes=tuple(_differences(before.surroundings, after.surroundings)),
+        written=written,
+        unproved=unproved,
+    )
+
+
+def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
+    """Whether a restored database is the one that was dumped; says nothing about what was written.
+
+    What no dump carries is a note, not a difference: an index that was not valid, the version of an extension, an
+    expression that prints with other casts and parentheses.
+    """
+    differences: list[Difference] = []
+    notes = list(_differences(before.surroundings, after.surroundings))
+    for difference in _structure(before, after):
+        (notes if _beyond_dump(difference) else differences).append(difference)
+    if rows_must_match:
+        differences += _rows(before, after)
+    verdict = Verdict.CHANGED if differences else Verdict.SCHEMA_UNCHANGED
+    return Comparison(verdict=verdict, differences=tuple(differences), notes=tuple(notes))
+
+
+def _structure(before: Fingerprint, after: Fingerprint) -> Iterator[Difference]:
+    yield from _differences(before.schema, after.schema)
+    for table in sorted(before.history.keys() | after.history.keys()):
+        was, now = before.history.get(table, []), after.history.get(table, [])
+        yield from (Difference("migration", f"{table}: {entry}", Change.REMOVED) for entry in _more(was, now))
+        yield from (Difference("migration", f"{table}: {entry}", Change.ADDED) for entry in _more(now, was))
+
+
+def _more(these: list[str], than: list[str]) -> list[str]:
+    """What there is more of in `these`; duplicates count."""
+    left = list(than)
+    return [entry for entry in these if entry not in left or left.remove(entry)]  # type: ignore[func-returns-value]
+
+
+def _rows(before: Fingerprint, after: Fingerprint) -> list[Difference]:
+    return [
+        Difference("rows", f"of {table}", Change.CHANGED, str(before.row_counts[table]), str(after.row_counts[table]))
+        for table in sorted(before.row_counts.keys() & after.row_counts.keys())
+        if before.row_counts[table] != after.row_counts[table]
+    ]
+
+
+def _differences(before: Definitions, after: Definitions) -> Iterator[Difference]:
+    whole = {
+        name
+        for kind in RELATIONS
+        for name in before.get(kind, {}).keys() ^ after.get(kind, {}).keys()
+    }  # fmt: skip
+    for kind in [*before, *(kind for kind in after if kind not in before)]:
+        was, now = before.get(kind, {}), after.get(kind, {})
+        for name in sorted(was.keys() | now.keys()):
+            old, new = was.get(name), now.get(name)
+            if old == new:
+                continue
+            if kind not in BLOCKS:
+                yield _difference(kind, name, old, new)
+            elif name.removeprefix(f"{name.split(' ')[0]} ") not in whole and name not in whole:
+                yield from _lines(kind, name, old, new)
+
+
+def _difference(kind: str, name: str, old: str | None, new: str | None) -> Difference:
+    if kind == "owner":  # Kept only where it is not the database's owner, so that it never comes or goes.
+        return Difference(kind, f"of {name}", Change.CHANGED, old, new)
+    change = Change.ADDED if old is None else Change.REMOVED if new is None else Change.CHANGED
+    return Difference(kind, name, change, old, new)
+
+
+def _lines(kind: str, owner: str, old: str | None, new: str | None) -> Iterator[Difference]:
+    was, now = parse_block(old or ""), parse_block(new or "")
+    for line in sorted(was.keys() | now.keys()):
+        if was.get(line) != now.get(line):
+            yield _difference(BLOCKS[kind], _line_name(kind, owner, line), was.get(line), now.get(line))
+
+
+def _line_name(kind: str, owner: str, line: str) -> str:
+    match kind:
+        case "indexes" | "invalid indexes":
+            return line
+        case "grants":
+            return f"on {owner} to {'its owner' if line == 'pg_owner' else line}"
+        case "comments":
+            return f"on {owner}.{line}" if line else f"on {owner}"
+        case _:
+            return f"{owner}.{line}"
+
+
+def parse_block(block: str) -> dict[str, str]:
+    """The lines of a block by name."""
+    return {name: definition for name, _, definition in (line.partition("\t") for line in block.split("\n") if line)}
+
+
+def _beyond_dump(difference: Difference) -> bool:
+    match difference:
+        case Difference(kind="invalid index", change=Change.REMOVED):
+            return True
+        case Difference(kind="extension", before=str(old), after=str(new)):
+            return old.partition(" version ")[0] == new.partition(" version ")[0]
+        case Difference(before=str(old), after=str(new)):
+            return difference.kind in PRINTED and skeleton(old) == skeleton(new)
+        case _:
+            return False
+
+
+PRINTED: Final = {BLOCKS.get(kind, kind) for kind in EXPRESSIONS} - {"function", "procedure"}
+"""What one difference of a kind in EXPRESSIONS is called; a function's body is kept as it was written."""
+
+
+def _written(before: Fingerprint, after: Fingerprint) -> tuple[dict[str, Written], str | None]:
+    if before.epoch is None or after.epoch is None:
+        return {}, "this server's counters are not reliable, or off"
+    if before.epoch != after.epoch:
+        return {}, "the server was started again, or its counters were reset"
+    written: dict[str, Written] = {}
+    for table in sorted(before.writes.keys() | after.writes.keys()):
+        was, now = before.writes.get(table), after.writes.get(table)
+        if was and now and _stamp(was) != _stamp(now):
+            rows = (now.inserted - was.inserted, now.updated - was.updated, now.deleted - was.deleted)
+            written[table] = Written(*rows, rewritten=was.file != now.file)
+        elif not was or not now:
+            written[table] = Written(*(_stamp(now)[:3] if now else (0, 0, 0)), rewritten=True)
+    return written, _unproved(before, after)
+
+
+def _stamp(counters: Counters) -> tuple[int, int, int, int]:
+    return counters.inserted, counters.updated, counters.deleted, counters.file
+
+
+def _unproved(before: Fingerprint, after: Fingerprint) -> str | None:
+    if prepared := sorted(set(after.prepared) - set(before.prepared)):
+        return f"a prepared transaction was left behind: {', '.join(prepared)}"
+    if back := [name for name in before.positions if _went_back(name, before.positions, after.positions)]:
+        return f"sequences were set back: {', '.join(back)}"
+    return None
+
+
+def _went_back(name: str, before: dict[str, int | None], after: dict[str, int | None]) -> bool:
+    was, now = before[name], after.get(name)
+    return was is not None and name in after and (now is None or now < was)
