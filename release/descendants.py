@@ -62,10 +62,10 @@ class Descendants:
 
         Returns how many were killed besides `leader`, and how many are still there after `KILL_PATIENCE`.
         """
-        # Before the leader is reaped nobody else can have its number.
+        killed = self._left(leader)
+        # Until the leader is reaped nobody else can have its number.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, signal.SIGKILL)
-        killed: set[int] = set()
         end = time.monotonic() + KILL_PATIENCE
         while left := self._left(leader):
             killed |= left

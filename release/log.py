@@ -49,6 +49,8 @@ class Event(StrEnum):
     STEP_FAILED = "step_failed"
     RETRY_SCHEDULED = "retry_scheduled"
     LOCK_WAITED = "lock_waited"
+    FRAMEWORK_DETECTED = "framework_detected"
+    TRANSFER_AWAITED = "transfer_awaited"
     TRANSFER_STARTED = "transfer_started"
     TRANSFER_PROGRESSED = "transfer_progressed"
     TRANSFER_FINISHED = "transfer_finished"

@@ -55,6 +55,11 @@ class Ended:
     survivors: int
 
     @property
+    def how(self) -> str:
+        """Its end in words: `exit code 3`, or `SIGKILL`."""
+        return self.signal or f"exit code {self.exit_code}"
+
+    @property
     def ok(self) -> bool:
         """It came to its own end, with 0, and nothing of it is alive."""
         return self.exit_code == 0 and not (self.timed_out or self.interrupted or self.survivors)
@@ -63,7 +68,7 @@ class Ended:
 class Running:
     """A command that runs. Made by `start_command`."""
 
-    def __init__(  # noqa: PLR0913 (its parts)
+    def __init__(
         self,
         child: subprocess.Popen[bytes],
         *,
@@ -203,7 +208,7 @@ class Running:
 
 
 @contextmanager
-def start_command(  # noqa: PLR0913 (what a child needs)
+def start_command(
     argv: Sequence[str],
     *,
     env: Mapping[str, str],
@@ -238,7 +243,7 @@ def start_command(  # noqa: PLR0913 (what a child needs)
             running.stop()
 
 
-def run_command(  # noqa: PLR0913 (what a child needs)
+def run_command(
     argv: Sequence[str],
     *,
     env: Mapping[str, str],

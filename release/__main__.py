@@ -1,0 +1,21 @@
+"""`python -m release`, and the file that bin/release runs.
+
+Nothing in the app's folder may shadow an import of the hook: on Heroku PYTHONPATH is the app's folder, and an app may
+well have a `json.py` or a `release/` of its own. So Python runs isolated (-I: no PYTHONPATH, no current folder), and
+when this package is not installed, the folder above it comes last.
+"""
+
+import sys
+
+if not sys.flags.isolated:
+    import os
+
+    os.execv(sys.executable, [sys.executable, "-I", __file__, *sys.argv[1:]])  # noqa: S606 -- itself
+
+if not __package__:
+    sys.path.append(__file__.rpartition("/release/")[0])
+
+from release.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

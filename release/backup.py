@@ -1,0 +1,229 @@
+"""Back up: a capture through Heroku's APIs, and the proof that it can be used. Also the salvage, which is one more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from release import fence
+from release.clock import Deadline
+from release.database import fingerprint
+from release.database.fingerprint import Fingerprint
+from release.database.session import Identity, Lost, translated
+from release.errors import Reason, StepFailed
+from release.heroku.http import HerokuError
+from release.heroku.start import Request, start
+from release.heroku.transfers import Transfer
+from release.log import Event
+from release.retry import TimedOut, polling
+from release.run import Run
+from release.settings import FenceMode
+from release.target import Target
+
+PROGRESS_EVERY = 5.0
+"""Seconds between two progress events; Heroku refreshes the figure about as often."""
+
+OVERHEAD = 15.0
+"""Seconds for fence and proof around a restore, kept free of the migration beside the transfers' own time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unprotected:
+    """The database as it was before the migration, without a backup (RELEASE_BACKUP=off)."""
+
+    before: Fingerprint
+    identity: Identity
+    uuid: None = None
+    name: None = None
+    reserve: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackedUp:
+    """A backup that was proved usable, and the database as it was when it was taken.
+
+    `seconds`: how long it took; `sealed`: whether the fence has been up since before it.
+    """
+
+    before: Fingerprint
+    identity: Identity
+    uuid: str
+    name: str
+    seconds: float
+    sealed: bool
+    target: Target
+
+    @property
+    def restore_seconds(self) -> float:
+        """What a restore may be expected to take: earlier ones tell, else somewhat more than the backup."""
+        return max(self.target.expected(restores=True) or 0.0, self.seconds * 1.5)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds to keep free of the migration: salvage, restore, and what is around them."""
+        return self.seconds + self.restore_seconds + OVERHEAD
+
+
+def back_up(run: Run, target: Target | None, identity: Identity) -> BackedUp | Unprotected:
+    """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
+    run.journal.open(
+        run_id=run.id,
+        app=target.app.name if target else run.settings.app or "",
+        release=run.settings.heroku_release_version,
+        commit=run.settings.heroku_slug_commit,
+        maintenance=target.app.maintenance if target else None,
+        formation=target.formation if target else None,
+        baseline=target.baseline if target else 0,
+    )
+    sealed = run.settings.fence is FenceMode.RELEASE
+    if target and sealed:
+        fence.up(run, target, FenceMode.RELEASE)
+    before = take_fingerprint(run)
+    run.journal.fingerprinted(run.id, before.to_json())
+    if target is None:
+        return Unprotected(before=before, identity=identity)
+    began = run.clock.monotonic()
+    transfer = capture(run, target, kind="backup", deadline=run.deadline)
+    return BackedUp(
+        before=before,
+        identity=identity,
+        uuid=transfer.uuid,
+        name=transfer.name,
+        seconds=run.clock.monotonic() - began,
+        sealed=sealed,
+        target=target,
+    )
+
+
+def take_fingerprint(run: Run) -> Fingerprint:
+    """The database as it is now."""
+    with translated():
+        return fingerprint.take(run.database.connection)
+
+
+def capture(run: Run, target: Target, *, kind: str, deadline: Deadline) -> Transfer:
+    """Captures a backup and waits for it. Raises StepFailed (backup_failed, backup_unusable) or HerokuError."""
+    known = target.known if kind == "backup" else frozenset(each.uuid for each in target.data.transfers(target.addon))
+    request = Request(
+        name=f"POST backups ({kind})",
+        post=lambda: target.data.capture(target.addon),
+        listed=lambda: target.data.transfers(target.addon),
+        known=known,
+        ours=lambda each: each.is_backup and not each.schedule and each.reads(target.source) is not False,
+    )
+    started = start(request, clock=run.clock, log=run.log, deadline=deadline)
+    run.log.info(Event.TRANSFER_STARTED, kind=kind, transfer=started.name)
+    try:
+        finished = follow(run, target, started, kind=kind, deadline=deadline, watch=run.database.dump_running)
+    except TimedOut as error:
+        raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
+    _check_usable(target, finished, known)
+    return finished
+
+
+def follow(
+    run: Run,
+    target: Target,
+    transfer: Transfer,
+    *,
+    kind: str,
+    deadline: Deadline,
+    watch: Callable[[], bool] | None = None,
+) -> Transfer:
+    """Waits until a transfer has finished, however it did. Raises TimedOut or HerokuError.
+
+    With `watch` (does the database see the dump?) the API is asked rarely, and at once when the dump's session is gone:
+    a half-hour capture then costs a tenth of the requests, and its end is noticed sooner.
+    """
+    began = run.clock.monotonic()
+    shown = [began]
+
+    def poll() -> Transfer:
+        return target.data.transfer(target.addon, transfer.uuid)
+
+    def done(now: Transfer) -> bool:
+        if not now.finished and run.clock.monotonic() - shown[0] >= PROGRESS_EVERY:
+            shown[0] = run.clock.monotonic()
+            run.log.info(
+                Event.TRANSFER_PROGRESSED,
+                kind=kind,
+                transfer=now.name,
+                bytes=now.size,
+                duration=round(run.clock.monotonic() - began, 3),
+            )
+        return now.finished
+
+    finished = polling(
+        poll,
+        until=done,
+        name=f"GET transfer {transfer.name}",
+        clock=run.clock,
+        log=run.log,
+        deadline=deadline,
+        sleep=Watcher(run, watch).sleep if watch else None,
+    )
+    run.log.info(
+        Event.TRANSFER_FINISHED,
+        kind=kind,
+        transfer=finished.name,
+        succeeded=finished.succeeded,
+        warnings=finished.warnings,
+        bytes=finished.size,
+        duration=round(run.clock.monotonic() - began, 3),
+    )
+    return finished
+
+
+class Watcher:
+    """Sleeps between polls for as long as the database sees the dump, up to 15 s; short while it does not."""
+
+    EVERY = 0.5
+
+    def __init__(self, run: Run, running: Callable[[], bool]) -> None:
+        self._run = run
+        self._running = running
+
+    def sleep(self, seconds: float) -> None:
+        """Sleeps `seconds`, or up to 15 s while the dump's session can be seen, and wakes when it is gone."""
+        clock = self._run.clock
+        clock.sleep(min(seconds, self.EVERY))
+        longest = Deadline(clock, 15.0)
+        try:
+            while self._running() and not longest.expired:
+                clock.sleep(self.EVERY)
+        except (Lost, StepFailed):
+            clock.sleep(max(0.0, seconds - self.EVERY))
+
+
+def _check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> None:
+    """Whether a finished backup may be trusted with the database. Raises StepFailed."""
+    if backup.succeeded is not True or backup.canceled_at:
+        how = "was cancelled" if backup.canceled_at else "failed"
+        raise StepFailed(Reason.BACKUP_FAILED, f"{backup.name} {how}", transfer=backup.name)
+    faults = [
+        text
+        for wrong, text in (
+            (backup.warnings, f"it finished with {backup.warnings} warnings"),
+            (not backup.size, "it is empty"),
+            (not backup.is_backup, f"it is a transfer from {backup.from_type} to {backup.to_type}"),
+            (backup.reads(target.source) is False, "it is of another database"),
+            (backup.uuid in known, "it was there before this run began"),
+            (not backup.to_url, "it has no address to restore from"),
+            (backup.deleted_at, "it was deleted"),
+        )
+        if wrong
+    ]
+    if faults:
+        raise StepFailed(Reason.BACKUP_UNUSABLE, f"{backup.name}: {', '.join(faults)}", transfer=backup.name)
+
+
+def find_backup(target: Target, uuid: str) -> Transfer:
+    """The backup of that uuid, read again just before it is used. Raises StepFailed (backup_gone), HerokuError."""
+    try:
+        backup = target.data.transfer(target.addon, uuid)
+    except HerokuError as error:
+        if error.status in {404, 410}:
+            raise StepFailed(Reason.BACKUP_GONE, str(error)) from error
+        raise
+    _check_usable(target, backup, frozenset())
+    return backup

@@ -1,0 +1,270 @@
+"""One session on the protected database: who it is, what it may cost, the lock it holds, and whom it sends away.
+
+The session names itself, limits every statement, and notices a dead client or server soon. psycopg's errors are
+translated here: by SQLSTATE class, never by text, and never with more of the text than its first line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import msgspec
+import psycopg
+from psycopg import errors
+
+from release.clock import Clock, Deadline
+from release.errors import Reason, Refused, StepFailed
+from release.retry import Unavailable
+
+LOCK_KEY = 0x52454C45415345
+"""The advisory lock's key: "RELEASE" in ASCII. Advisory locks are per database, so one key serves all."""
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", ""})
+
+LIMITS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "client_connection_check_interval": "2s",
+    "search_path": "",
+}
+"""Of every session; settings that the server does not know are left out (client_connection_check_interval: PG 14)."""
+
+
+class Lost(StepFailed, Unavailable):
+    """The session is gone: killed, the server stopped, the network broke, or no connection could be made."""
+
+
+class Failed(StepFailed):
+    """The server answered with an error. `facts["sqlstate"]` says which."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which database this is, whatever address leads to it: the cluster's identifier and the database's name."""
+
+    system: str
+    database: str
+    read_only: bool
+    direct: bool
+    version: int
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds the lock: process id, application name, since when the session exists."""
+
+    pid: int
+    application_name: str
+    since: str
+
+
+class Database:
+    """A session on one database; autocommit. Raises Lost and Failed."""
+
+    def __init__(self, url: str, *, application_name: str) -> None:
+        self._url = with_tls(url)
+        self._application_name = application_name
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The database's name in the URL."""
+        return unquote(urlsplit(self._url).path.lstrip("/"))
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """The open connection; opened when there is none or when it broke."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect()
+        return self._connection
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session is believed to be alive; `alive()` asks."""
+        return self._connection is not None and not self._connection.closed
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        with translated():
+            connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=None,
+                application_name=self._application_name,
+                connect_timeout=10,
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+            )
+            connection.execute(
+                "SELECT set_config(name, given, false) FROM unnest(%s::text[], %s::text[]) AS limits (name, given)"
+                " JOIN pg_catalog.pg_settings USING (name)",
+                [list(LIMITS), list(LIMITS.values())],
+            )
+        return connection
+
+    def close(self) -> None:
+        """Ends the session, and with it the lock. Never raises."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def rows(self, query: LiteralString, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Runs a statement and returns its rows, none when it has no result."""
+        with translated():
+            cursor = self.connection.execute(query, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, query: LiteralString, params: Sequence[object] = ()) -> tuple[Any, ...]:
+        """The first row."""
+        return self.rows(query, params)[0]
+
+    def identity(self) -> Identity:
+        """Which database this is. `direct` is false behind a pooler, where session state cannot be trusted."""
+        system, database, read_only, pid, version = self.one(
+            "SELECT system_identifier::text, current_database(),"
+            " pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool,"
+            " pg_backend_pid(), current_setting('server_version_num')::int FROM pg_control_system()"
+        )
+        return Identity(system, database, read_only, pid == self.connection.info.backend_pid, version)
+
+    # The lock.
+
+    def try_lock(self) -> bool:
+        """Takes the lock if it is free; it lives as long as the session."""
+        return bool(self.one("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])[0])
+
+    def holds_lock(self) -> bool:
+        """Whether this very session holds the lock, asked of the server; a session that broke does not."""
+        if not self.connected:
+            return False
+        try:
+            return bool(
+                self.one(
+                    "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted"
+                    " AND pid = pg_backend_pid() AND classid = %s AND objid = %s",
+                    [LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF],
+                )[0]
+            )
+        except Lost:
+            return False
+
+    def lock(self, *, clock: Clock, deadline: Deadline) -> float:
+        """Waits for the lock and returns the seconds waited. Raises Refused (locked), naming the holder."""
+        began = clock.monotonic()
+        pause = 0.1
+        while not self.try_lock():
+            if deadline.expired:
+                raise self._locked()
+            clock.sleep(deadline.clamp(pause))
+            pause = min(2.0, pause * 1.5)
+        return clock.monotonic() - began
+
+    def _locked(self) -> Refused:
+        holder = self.lock_holder()
+        if holder is None:
+            return Refused(Reason.LOCKED, "it was released this moment; release again")
+        return Refused(
+            Reason.LOCKED,
+            f"{holder.application_name or 'a session without a name'} (pid {holder.pid}, connected since"
+            f" {holder.since}); to end it: SELECT pg_terminate_backend({holder.pid})",
+            holder=holder.application_name,
+            holder_pid=holder.pid,
+        )
+
+    def lock_holder(self) -> Holder | None:
+        """Who holds the lock now."""
+        found = self.rows(
+            "SELECT a.pid, a.application_name, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
+            " || ' UTC' FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)"
+            " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
+            " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())",
+            [LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF],
+        )
+        return Holder(*found[0]) if found else None
+
+    # Other sessions.
+
+    def sessions(self, application_name: str | None = None) -> list[tuple[int, str]]:
+        """Other client sessions on this database, (pid, application name); of one application name, or all."""
+        found = self.rows(
+            "SELECT pid, coalesce(application_name, '') FROM pg_catalog.pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            " AND (%s::text IS NULL OR application_name = %s)",
+            [application_name, application_name],
+        )
+        return [(pid, name) for pid, name in found]
+
+    def terminate(
+        self, application_name: str | None = None, *, clock: Clock, deadline: Deadline, keep: str | None = None
+    ) -> list[str]:
+        """Ends other sessions and waits until they are gone: a killed client's statement goes on in the server.
+
+        Returns the application names of those ended. Sessions whose name begins with `keep` stay. Raises Failed (sessions_left) when some
+        outlive the deadline.
+        """
+        ended: set[str] = set()
+        while True:
+            left = [each for each in self.sessions(application_name) if keep is None or not each[1].startswith(keep)]
+            if not left:
+                return sorted(ended)
+            ended.update(name for _, name in left)
+            if deadline.expired:
+                raise Failed(Reason.SESSIONS_LEFT, f"still there: {', '.join(sorted(name for _, name in left))}")
+            # A superuser's session cannot be ended by the default credential, and asking for it is an error.
+            self.rows(
+                "SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a"
+                " JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid WHERE a.pid = ANY(%s) AND NOT r.rolsuper",
+                [[pid for pid, _ in left]],
+            )
+            clock.sleep(0.05)
+
+    def being_restored(self) -> bool:
+        """Whether somebody loads a dump into this database at this moment."""
+        return any(name.startswith("pg_restore") for _, name in self.sessions())
+
+    def dump_running(self) -> bool:
+        """Whether somebody dumps this database at this moment."""
+        return any(name.startswith("pg_dump") for _, name in self.sessions())
+
+    def prepared_transactions(self) -> list[str]:
+        """Prepared transactions on this database: they hold locks and can commit at any time."""
+        return [
+            gid
+            for (gid,) in self.rows("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()")
+        ]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Psycopg's errors in, ours out."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translate(error) from None
+
+
+def _translate(error: psycopg.Error) -> StepFailed:
+    code = error.sqlstate
+    text = error.diag.message_primary or (str(error).strip().splitlines() or [""])[0]
+    detail = f"{text} (SQLSTATE {code})" if code else text
+    # 08 connection, 57P0x shutdown or session ended, 53 out of connections, 28 not let in, none: never got through.
+    gone = isinstance(error, errors.OperationalError) and (
+        code is None or code[:2] in {"08", "28", "53"} or code.startswith("57P") or code == "3D000"
+    )
+    if gone or code in {"57P01", "57P02", "57P03", "57P05"}:
+        return Lost(Reason.DATABASE_UNREACHABLE, detail, sqlstate=code)
+    return Failed(Reason.DATABASE_FAILED, detail, sqlstate=code)
+
+
+def with_tls(url: str) -> str:
+    """The URL with `sslmode=require` unless it says otherwise or leads to this machine, as Heroku asks for."""
+    parts = urlsplit(url)
+    if parts.hostname in LOOPBACK or parts.hostname is None or "sslmode" in dict(parse_qsl(parts.query)):
+        return url
+    query = "&".join(filter(None, [parts.query, urlencode({"sslmode": "require"})]))
+    return parts._replace(query=query).geturl()

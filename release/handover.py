@@ -1,0 +1,124 @@
+"""Hand over: Heroku gives 30 s between SIGTERM and SIGKILL, and a restore takes longer than that.
+
+A one-off dyno (`recover`) takes over once it has given a sign of life in the journal; where it is refused or stays
+silent (the running release may not know this hook yet), the restore is asked for here: it goes on at Heroku, and the
+next run proves it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from release import fence, restore
+from release.backup import BackedUp, Unprotected, find_backup
+from release.clock import Deadline, Interrupted
+from release.errors import Outcome, ReleaseError
+from release.heroku.http import HerokuError
+from release.heroku.transfers import Transfer
+from release.log import Event
+from release.restore import Before
+from release.run import Ending, Run, ended
+from release.settings import FenceMode
+
+EXIT_WITHIN = 20.0
+"""Seconds from the signal to the decision; Heroku kills after 30."""
+
+SIGN_OF_LIFE_WITHIN = 11.0
+"""Seconds from the signal within which the dyno has to show up in the journal."""
+
+TIME_TO_LIVE = 6 * 3600
+"""Seconds the dyno may live: a large restore may take hours, and it only waits."""
+
+
+def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
+    """Ends an interrupted run in time, with the recovery in other hands or proved needless."""
+    run.signals.acknowledge()
+    run = replace(run, deadline=Deadline(run.clock, EXIT_WITHIN))
+    try:
+        if isinstance(backup, Unprotected):
+            return restore.undo(run, backup, interruption)
+        backup.target.session.deadline = run.deadline
+        return _recover_elsewhere(run, backup, interruption)
+    except ReleaseError as error:
+        return restore.not_restored(backup, error, interruption)
+
+
+def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) -> Ending:
+    running = _restore_under_way(run, backup)
+    if running is None:
+        found = restore.assess(run, backup, interruption)
+        if isinstance(found, Ending):
+            return found
+    dyno = _start_dyno(run, backup)
+    if running is None and not _seen(run, dyno):
+        running = _post_restore(run, backup)
+    return ended(
+        Outcome.HANDED_OVER,
+        interruption,
+        backup=backup.name,
+        restore=running.name if running else None,
+        hint=(
+            f"The restore {running.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
+            if running
+            else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno {dyno}`."
+        ),
+    )
+
+
+def _restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
+    """A restore that this run has already asked for, if the signal came in its middle."""
+    target = backup.target
+    for each in target.data.transfers(target.addon):
+        if each.is_restore and not each.finished and each.uuid not in target.known and each.writes(target.source):
+            run.log.info(Event.TRANSFER_PROGRESSED, kind="restore", transfer=each.name, bytes=each.size)
+            return each
+    return None
+
+
+def _start_dyno(run: Run, backup: BackedUp) -> str | None:
+    command = f"{hook_command(run.folder)} recover --run {run.id}"
+    try:
+        dyno = backup.target.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
+    except HerokuError as error:
+        run.warn("handover_refused", str(error))
+        return None
+    run.log.info(Event.HANDOVER_STARTED, dyno=dyno.name, command=command)
+    return dyno.name
+
+
+def hook_command(folder: Path) -> str:
+    """How the app starts this hook: what its Procfile says for `release`, unless that needs a shell to be understood."""
+    try:
+        procfile = (folder / "Procfile").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        procfile = ""
+    found = re.search(r"^release:\s*(.+?)\s*$", procfile, re.MULTILINE)
+    if found and not re.search(r"[;&|<>$`\\()]", found.group(1)):
+        return shlex.join(shlex.split(found.group(1)))
+    return "bin/release" if (folder / "bin" / "release").is_file() else "release-phase"
+
+
+def _seen(run: Run, dyno: str | None) -> bool:
+    """Whether the dyno gives its sign of life in the journal in time."""
+    waiting = run.deadline.within(run.deadline.left() - (EXIT_WITHIN - SIGN_OF_LIFE_WITHIN))
+    while dyno and not waiting.expired:
+        if run.journal.recovery_seen(run.id):
+            return True
+        run.clock.sleep(waiting.clamp(0.25))
+    if dyno:
+        run.warn("handover_silent", f"{dyno} gave no sign of life; asking for the restore here")
+    return False
+
+
+def _post_restore(run: Run, backup: BackedUp) -> Transfer:
+    """Fence as far as it goes, then the restore; not waited for."""
+    if run.settings.fence is not FenceMode.OFF and not backup.sealed:
+        try:
+            fence.up(run, backup.target, FenceMode.RESTORE)
+        except HerokuError as error:
+            run.warn("fence_not_raised", str(error))
+    source = find_backup(backup.target, backup.uuid)
+    return restore.ask(run, backup.target, source)

@@ -1,0 +1,190 @@
+"""The one HTTP session to Heroku: its limits, and what its failures mean.
+
+requests and heroku3 set none of these themselves: no timeout, redirects followed with the body, `.netrc` in place of
+the key, proxies from the environment. Every status but 2xx and every broken answer becomes a HerokuError here, so that
+heroku3's own handling (a 429 without its response, prints to stdout) is never reached.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from urllib3.exceptions import NewConnectionError, SSLError
+
+from release.clock import Clock, Deadline, Signals
+from release.errors import Reason
+from release.retry import Unavailable
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 10.0
+"""Seconds. Heroku's router ends a request after 30 s; an answer that takes over 10 s is looked for in the lists."""
+
+BODY_TIMEOUT = 15.0
+"""Seconds for a whole answer, so that one that drips is given up as well."""
+
+BODY_LIMIT = 8 * 1024 * 1024
+"""Bytes. A list of thousands of transfers stays below it."""
+
+ROUTER_TIMEOUT = 30.0
+"""Seconds after which Heroku's router has ended a request for certain."""
+
+T = TypeVar("T")
+
+
+class Effect(StrEnum):
+    """What a failed request may have done."""
+
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+class HerokuError(Unavailable):
+    """A request that did not bring a usable answer.
+
+    `status`: HTTP status or None; `error_id`: Heroku's slug or ""; `effect`: what the request may have done all the
+    same; `scopes`: what Heroku says of the key's scopes on a 403.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        error_id: str = "",
+        effect: Effect = Effect.UNKNOWN,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(_reason(status), detail, status=status, error_id=error_id)
+        self.status = status
+        self.error_id = error_id
+        self.effect = effect
+        self.retry_after = retry_after
+        self.passing = status is None or status in {200, 202, 408, 429} or status >= 500  # noqa: PLR2004
+
+
+def _reason(status: int | None) -> Reason:
+    match status:
+        case 401:
+            return Reason.KEY_REJECTED
+        case 403:
+            return Reason.KEY_FORBIDDEN
+        case int() if 400 <= status < 500 and status not in {408, 429}:  # noqa: PLR2004
+            return Reason.HEROKU_REFUSED
+        case _:
+            return Reason.HEROKU_UNAVAILABLE
+
+
+class Session(requests.Session):
+    """A session for both APIs. `request` is the only way out: heroku3 calls nothing else."""
+
+    def __init__(self, key: str, *, clock: Clock, signals: Signals) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.auth = ("", key)
+        self._clock = clock
+        self._signals = signals
+        self.sent = 0
+        self.deadline: Deadline | None = None
+        """When set, no request waits longer: in the seconds between SIGTERM and SIGKILL."""
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        """As in requests, but bounded in time and size, and never redirected. Raises HerokuError."""
+        left = self.deadline.left() if self.deadline else READ_TIMEOUT
+        patience = (min(CONNECT_TIMEOUT, max(0.5, left)), min(READ_TIMEOUT, max(0.5, left)))
+        kwargs.update(timeout=patience, allow_redirects=False, stream=True)
+        what = f"{method!s} {urlsplit(str(url)).path}"
+        self.sent += 1
+        try:
+            if str(method).upper() != "GET":
+                return self._exchange(what, str(method), str(url), kwargs)
+            with self._signals.interruptible():
+                return self._exchange(what, str(method), str(url), kwargs)
+        except requests.RequestException as error:
+            raise _broken(what, error) from error
+
+    def _exchange(self, what: str, method: str, url: str, kwargs: dict[str, Any]) -> requests.Response:
+        response = super().request(method, url, **kwargs)
+        with response:
+            response._content = self._body(what, response)  # noqa: SLF001 -- requests has no capped read
+        if not 200 <= response.status_code < 300:  # noqa: PLR2004
+            raise _refused(what, response)
+        return response
+
+    def _body(self, what: str, response: requests.Response) -> bytes:
+        body = bytearray()
+        ends = self._clock.monotonic() + BODY_TIMEOUT
+        for chunk in response.iter_content(64 * 1024):
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise HerokuError(f"{what}: the answer is larger than {BODY_LIMIT} bytes", status=response.status_code)
+            if self._clock.monotonic() > ends:
+                raise HerokuError(f"{what}: the answer took over {BODY_TIMEOUT:g} s", status=response.status_code)
+        return bytes(body)
+
+
+def decode(what: str, response: requests.Response, kind: type[T]) -> T:
+    """The answer as `kind`: wrong types and missing fields are errors, unknown fields are not."""
+    try:
+        return msgspec.json.decode(response.content, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise HerokuError(f"{what}: unreadable answer ({error})"[:300], status=response.status_code) from None
+
+
+def _broken(what: str, error: requests.RequestException) -> HerokuError:
+    """A transport error. Only where no connection was made is it sure that nothing was done."""
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    unsent = isinstance(cause, NewConnectionError | SSLError) or isinstance(
+        error, requests.exceptions.SSLError | requests.exceptions.ConnectTimeout
+    )
+    return HerokuError(
+        f"{what}: {type(error).__name__}" + (" (nothing was sent)" if unsent else ""),
+        effect=Effect.NONE if unsent else Effect.UNKNOWN,
+    )
+
+
+def _refused(what: str, response: requests.Response) -> HerokuError:
+    status = response.status_code
+    error_id, message = _explanation(response)
+    detail = f"{what}: {status} {message or response.reason}"
+    if status == 403 and (accepted := response.headers.get("Oauth-Scope-Accepted")):  # noqa: PLR2004
+        detail += f" (the key has the scopes {response.headers.get('Oauth-Scope', '?')}; needed: {accepted})"
+    certain = 400 <= status < 500 and status not in {408, 429}  # noqa: PLR2004
+    return HerokuError(
+        detail,
+        status=status,
+        error_id=error_id,
+        effect=Effect.NONE if certain else Effect.UNKNOWN,
+        retry_after=retry_after(response.headers.get("Retry-After")),
+    )
+
+
+def _explanation(response: requests.Response) -> tuple[str, str]:
+    """Heroku's id and message, when the body is one of its errors; a page of HTML says nothing."""
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(body, dict):
+        return "", ""
+    return str(body.get("id", ""))[:80], str(body.get("message", ""))[:300]
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait: a number or a date; nonsense, negative and absurd values count as not given."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return seconds if 0 <= seconds <= 3600 else None  # noqa: PLR2004

@@ -1,0 +1,139 @@
+"""Heroku's Platform API, through heroku3: the app, its add-ons' attachments, formation, maintenance mode, dynos.
+
+Source of the shapes: https://devcenter.heroku.com/articles/platform-api-reference. heroku3 5.2 knows no attachments and
+sends `0` for `false`, so its `_http_resource` is what is used: the session, the addresses and the headers are its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import heroku3
+import msgspec
+import requests
+
+from release.heroku.http import Session, decode
+
+T = TypeVar("T")
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """A reference to an app: id (UUID) and name."""
+
+    id: str
+    name: str
+
+
+class App(msgspec.Struct, frozen=True):
+    """What is needed of an app."""
+
+    id: str
+    name: str
+    maintenance: bool
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A plan, `heroku-postgresql:standard-0` for one."""
+
+    name: str
+
+
+class AddOn(msgspec.Struct, frozen=True):
+    """The add-on behind an attachment; `app` is its billing app, which its transfers belong to."""
+
+    id: str
+    name: str
+    app: Ref
+    plan: Plan | None = None
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """An add-on attached to an app, with the names of the config vars it sets there."""
+
+    addon: AddOn
+    app: Ref
+    name: str
+    config_vars: tuple[str, ...] = ()
+    namespace: str | None = None
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process type of the formation and how many dynos it has."""
+
+    type: str
+    quantity: int
+
+
+class Dyno(msgspec.Struct, frozen=True):
+    """A dyno that was started."""
+
+    name: str
+    state: str = ""
+
+
+def client(session: Session, base: str) -> Callable[..., requests.Response]:
+    """heroku3's way to one API: `call(method, parts, data)` for the API at `base`.
+
+    The key is set on the session and not verified by a request of its own (heroku3's `from_key` makes one and hides a
+    bad key): the first real request tells.
+    """
+    heroku = heroku3.api.Heroku(session=session)
+    heroku._heroku_url = base.rstrip("/")  # noqa: SLF001 -- heroku3 has no setting for it
+    session.headers["Accept-Inclusion"] = "addon:plan,config_vars"
+
+    def call(
+        method: str,
+        parts: tuple[str, ...],
+        data: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        body = None if data is None else json.dumps(data)
+        resource = tuple(quote(part, safe="") for part in parts)
+        response: requests.Response = heroku._http_resource(method, resource, params, data=body)  # noqa: SLF001
+        return response
+
+    return call
+
+
+class Platform:
+    """The Platform API for one app. Every method makes one request and raises HerokuError."""
+
+    def __init__(self, session: Session, base: str, app: str) -> None:
+        self._call = client(session, base)
+        self._app = app
+
+    def _get(self, kind: type[T], *parts: str) -> T:
+        return decode(f"GET /{'/'.join(parts)}", self._call("GET", parts), kind)
+
+    def app(self) -> App:
+        """The app itself."""
+        return self._get(App, "apps", self._app)
+
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Everything attached to the app, with plans and config vars."""
+        return self._get(tuple[Attachment, ...], "apps", self._app, "addon-attachments")
+
+    def attachments_of(self, addon: AddOn) -> tuple[Attachment, ...]:
+        """All attachments of an add-on, to whatever app."""
+        return self._get(tuple[Attachment, ...], "addons", addon.id, "addon-attachments")
+
+    def formation(self) -> tuple[Process, ...]:
+        """Process types and their quantities."""
+        return self._get(tuple[Process, ...], "apps", self._app, "formation")
+
+    def set_maintenance(self, *, on: bool) -> None:
+        """Switches maintenance mode; the same request twice does no harm."""
+        self._call("PATCH", ("apps", self._app), {"maintenance": on})
+
+    def scale(self, quantities: Mapping[str, int]) -> None:
+        """Sets quantities of process types, absolute, so that the same request twice does no harm."""
+        updates = [{"type": kind, "quantity": quantity} for kind, quantity in quantities.items()]
+        self._call("PATCH", ("apps", self._app, "formation"), {"updates": updates})
+
+    def run(self, command: str, env: Mapping[str, str], *, time_to_live: int) -> Dyno:
+        """Starts a one-off dyno, detached; `time_to_live` in seconds."""
+        data = {"attach": False, "command": command, "env": dict(env), "time_to_live": time_to_live}
+        return decode("POST /apps/…/dynos", self._call("POST", ("apps", self._app, "dynos"), data), Dyno)

@@ -1,0 +1,100 @@
+"""Starting a transfer exactly once, though the answer to the request may be lost.
+
+Heroku has no idempotency key: repeating a POST makes a second transfer. A request has three results. Done: the answer
+names the transfer. Surely not done: no connection, or an error that says so. Unknown: anything else; then the list of
+transfers is read until the request can no longer take effect, and only a list that shows no new transfer allows another
+request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from release.clock import Clock, Deadline
+from release.errors import Reason, StepFailed
+from release.heroku.http import ROUTER_TIMEOUT, Effect, HerokuError
+from release.heroku.transfers import Transfer
+from release.log import Event, Log
+from release.retry import backoff
+
+ATTEMPTS = 4
+SETTLE = ROUTER_TIMEOUT + 5.0
+"""Seconds after which a request whose answer was lost cannot take effect any more."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A transfer to be started.
+
+    `post` makes the request, `listed` reads the list, `known` are the uuids listed before, `ours` tells from a listed
+    transfer whether this request may have made it.
+    """
+
+    name: str
+    post: Callable[[], Transfer]
+    listed: Callable[[], tuple[Transfer, ...]]
+    known: frozenset[str]
+    ours: Callable[[Transfer], bool]
+
+
+def start(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Transfer:
+    """Starts the transfer and returns it, adopting one whose answer was lost.
+
+    Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown) when the list could
+    not be read to the end.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        sent = clock.monotonic()
+        try:
+            transfer = request.post()
+        except HerokuError as error:
+            failure = error
+        else:
+            if transfer.uuid not in request.known:
+                return transfer
+            failure = HerokuError(f"{request.name}: the answer names a transfer that was there before", status=200)
+        if failure.effect is Effect.UNKNOWN:
+            adopted = _settle(request, failure, sent=sent, clock=clock, log=log, deadline=deadline)
+            if adopted:
+                return adopted
+        if not failure.passing or attempt == ATTEMPTS or deadline.expired:
+            raise failure
+        pause = deadline.clamp(backoff(attempt, failure.retry_after, 0.5))
+        log.warning(
+            Event.RETRY_SCHEDULED, call=request.name, attempt=attempt, wait=round(pause, 3), caused_by=str(failure)
+        )
+        clock.sleep(pause)
+    raise AssertionError  # pragma: no cover -- the loop returns or raises
+
+
+def _settle(
+    request: Request,
+    failure: HerokuError,
+    *,
+    sent: float,
+    clock: Clock,
+    log: Log,
+    deadline: Deadline,
+) -> Transfer | None:
+    """What became of a request whose answer was lost: the transfer it made, or None when there surely is none."""
+    log.warning(
+        Event.WARNING_RAISED,
+        warning="answer_lost",
+        detail=f"{failure}; looking for the transfer in the list before anything is sent again",
+    )
+    pause = 0.5
+    while True:
+        looked = clock.monotonic()
+        try:
+            new = [each for each in request.listed() if each.uuid not in request.known and request.ours(each)]
+        except HerokuError as error:
+            new, looked, failure = [], sent, error
+        if new:
+            return min(new, key=lambda each: int(each.num or 0))
+        if looked - sent >= SETTLE:
+            return None
+        if deadline.expired or clock.monotonic() - sent > 4 * SETTLE:
+            raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {failure}")
+        clock.sleep(min(pause, 5.0))
+        pause *= 1.5

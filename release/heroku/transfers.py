@@ -1,0 +1,203 @@
+"""Heroku's Data API: a database's description, and its transfers (backups and restores).
+
+Not documented by Heroku; the shapes are those that Heroku's own CLI reads, and this is the only module that knows them.
+Unknown fields are let through, numbers may come as strings, timestamps as `2020-12-13 16:22:40 +0000` or ISO 8601.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from release.heroku.http import HerokuError, Session, decode
+from release.heroku.platform import AddOn, client
+
+T = TypeVar("T")
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What identifies a database in transfers: the add-on's id, and the database's name, which Heroku makes unique.
+
+    Not the host: transfers may use an inner address.
+    """
+
+    addon_id: str
+    database_name: str
+
+    def matches(self, uuid: str | None, url: str | None) -> bool | None:
+        """True when one of the two is ours, False when what is given is another's, None when nothing is given."""
+        name = database_name(url)
+        if uuid == self.addon_id or name == self.database_name:
+            return True
+        return False if uuid or name else None
+
+
+class Database(msgspec.Struct, frozen=True):
+    """A Heroku Postgres database. `num_bytes`: its size; `following`: the leader's name or URL of a follower."""
+
+    addon_id: str | None = None
+    database_name: str | None = None
+    following: str | None = None
+    num_bytes: int | None = None
+    forked_from: str | None = None
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """A movement of data by Heroku Postgres. `from_url` and `to_url` carry passwords and signatures: never log one.
+
+    `succeeded` is true, false or null; the strings "true" and "false" are wrong answers and fail the decoding.
+    """
+
+    uuid: str
+    from_type: str
+    to_type: str
+    num: int | str | None = None
+    from_name: str | None = None
+    to_name: str | None = None
+    from_uuid: str | None = None
+    to_uuid: str | None = None
+    from_url: str | None = None
+    to_url: str | None = None
+    source_bytes: int | None = None
+    processed_bytes: int | None = None
+    succeeded: bool | None = None
+    warnings: int | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    canceled_at: str | None = None
+    deleted_at: str | None = None
+    num_keep: int | None = None
+    schedule: dict[str, object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Transfer {self.name}>"
+
+    __str__ = __repr__
+
+    @property
+    def name(self) -> str:
+        """As Heroku's CLI names it: b012, a007 (scheduled), r013, c001."""
+        if self.from_type == "pg_dump":
+            letter = "c" if self.to_type == "pg_restore" else "a" if self.schedule else "b"
+        else:
+            letter = "r" if self.to_type == "pg_restore" else "b"
+        return f"{letter}{int(self.num or 0):03d}"
+
+    @property
+    def is_backup(self) -> bool:
+        """A dump into Heroku's store."""
+        return self.from_type == "pg_dump" and self.to_type != "pg_restore"
+
+    @property
+    def is_restore(self) -> bool:
+        """A load into a database, from a backup or from another database (a copy)."""
+        return self.to_type == "pg_restore"
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will happen. A cancelled dump may still set `finished_at`."""
+        return self.finished_at is not None or self.canceled_at is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes moved so far."""
+        return self.processed_bytes or 0
+
+    def reads(self, source: Source) -> bool | None:
+        """Whether it dumps this database; None when the answer does not tell."""
+        return source.matches(self.from_uuid, self.from_url) if self.from_type == "pg_dump" else False
+
+    def writes(self, target: Source) -> bool | None:
+        """Whether it loads into this database; None when the answer does not tell."""
+        return target.matches(self.to_uuid, self.to_url) if self.is_restore else False
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, once finished."""
+        started, finished = moment(self.started_at or self.created_at), moment(self.finished_at)
+        return (finished - started).total_seconds() if started and finished else None
+
+
+class _Line(msgspec.Struct, frozen=True):
+    message: str = ""
+
+
+class _Verbose(msgspec.Struct, frozen=True):
+    logs: tuple[_Line, ...] = ()
+
+
+def harmless_warnings(logs: tuple[str, ...], warnings: int) -> bool:
+    """Whether all that a restore complains of are comments on extensions, which only a superuser may set.
+
+    Text is all there is: pg_restore prints `error: could not execute query: ERROR: …` and then `Command was: …`. Heroku's
+    own worker judges by the same text (heroku/transferatu, lib/transferatu/commands.rb).
+    """
+    text = "\n".join(logs)
+    commands = re.findall(r"Command was: (.+)", text)
+    harmless = [command for command in commands if command.startswith("COMMENT ON EXTENSION ")]
+    return len(commands) == len(harmless) == warnings
+
+
+def database_name(url: str | None) -> str | None:
+    """The database's name in a Postgres URL; None for any other text."""
+    if not url or not url.startswith(("postgres://", "postgresql://")):
+        return None
+    return unquote(urlsplit(url).path.lstrip("/")) or None
+
+
+def moment(text: str | None) -> datetime | None:
+    """A timestamp in either of the two styles; None when absent or unreadable."""
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text.replace(" +0000", "+00:00").replace(" UTC", "+00:00"))
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+class DataAPI:
+    """The Data API. Every method makes one request and raises HerokuError."""
+
+    def __init__(self, session: Session, base: str) -> None:
+        self._call = client(session, base)
+
+    def _get(self, kind: type[T], *parts: str, verbose: bool = False) -> T:
+        params = {"verbose": "true"} if verbose else None
+        return decode(f"GET /{'/'.join(parts)}", self._call("GET", ("client", "v11", *parts), params=params), kind)
+
+    def database(self, addon: AddOn) -> Database:
+        """A database's description. Carries the password, which is not kept."""
+        return self._get(Database, "databases", addon.id)
+
+    def transfers(self, addon: AddOn) -> tuple[Transfer, ...]:
+        """All transfers of the add-on's billing app, unsorted: backups, restores, copies of all its databases."""
+        return self._get(tuple[Transfer, ...], "apps", addon.app.name, "transfers")
+
+    def transfer(self, addon: AddOn, uuid: str) -> Transfer:
+        """One transfer. An answer about another one is an error."""
+        transfer = self._get(Transfer, "apps", addon.app.name, "transfers", uuid)
+        if transfer.uuid != uuid:
+            raise HerokuError(f"GET transfer {uuid}: the answer is about another transfer", status=200)
+        return transfer
+
+    def logs(self, addon: AddOn, uuid: str) -> tuple[str, ...]:
+        """A transfer's log lines, which only this request carries."""
+        return tuple(
+            line.message for line in self._get(_Verbose, "apps", addon.app.name, "transfers", uuid, verbose=True).logs
+        )
+
+    def capture(self, addon: AddOn) -> Transfer:
+        """Asks for a backup. Not to be repeated when it fails: see start.py."""
+        parts = ("client", "v11", "databases", addon.id, "backups")
+        return decode("POST backups", self._call("POST", parts), Transfer)
+
+    def restore(self, addon: AddOn, backup: Transfer) -> Transfer:
+        """Asks for a restore of a backup onto the add-on. Not to be repeated when it fails: see start.py."""
+        parts = ("client", "v11", "databases", addon.id, "restores")
+        return decode("POST restores", self._call("POST", parts, {"backup_url": backup.to_url}), Transfer)

@@ -1,0 +1,90 @@
+"""The release phase, whole: prepare, back up, migrate, probe, finish; and undo when a step fails.
+
+What a failure means for the database depends on where it happened, and here is where that is decided. In `prepare` and
+`backup` nothing was changed. From `migrate` on, `undo` restores, or proves that it need not. Once `finish` has written
+`released` into the journal, nothing may undo it any more.
+"""
+
+from __future__ import annotations
+
+from release import handover, prepare, recover, restore
+from release.backup import back_up
+from release.clock import Interrupted
+from release.database.session import Lost
+from release.errors import Outcome, ReleaseError
+from release.migrate import migrate
+from release.probe import probe
+from release.restore import Before
+from release.retry import retried
+from release.run import Ending, Run, ended
+from release.target import Target
+
+
+def release_phase(run: Run) -> Ending:
+    """Runs the release phase. What it raises was raised while preparing: nothing was changed."""
+    with run.step("prepare") as now:
+        commands = prepare.commands(now)
+        identity = prepare.connect(now)
+        earlier = recover.finish_earlier(now)
+        if earlier and earlier.outcome is Outcome.RESTORE_FAILED:
+            return earlier
+        pending = prepare.pending(now, commands)
+        target = prepare.target(now) if pending else None
+
+    if not pending:
+        with run.step("probe") as now:
+            probe(now, commands, None)
+        return ended(Outcome.RELEASED)
+
+    backup = None
+    try:
+        with run.step("backup") as now:
+            backup = back_up(now, target, identity)
+        with run.step("migrate") as now:
+            migrate(now, commands, backup)
+        with run.step("probe") as now:
+            probe(now, commands, backup.before)
+        with run.step("finish") as now:
+            return finish(now, target, backup)
+    except (ReleaseError, Interrupted) as failure:
+        with run.step("restore") as now:
+            return undo(now, backup, failure) if backup else give_up(now, target, failure)
+
+
+def finish(run: Run, target: Target | None, backup: Before) -> Ending:
+    """Commits the release in the journal; from then on no signal can start a restore."""
+    run.signals.check()
+    ending = ended(Outcome.RELEASED, backup=backup.name)
+    with run.signals.shield():
+        retried(
+            lambda: restore.close(run, target, run.id, ending),
+            name="journal commit",
+            clock=run.clock,
+            log=run.log,
+            deadline=run.deadline,
+        )
+        run.signals.acknowledge()
+    return ending
+
+
+def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:
+    """Undoes the migration after a failure; after a signal, within the time that Heroku leaves."""
+    try:
+        if isinstance(failure, Interrupted):
+            raise failure
+        return restore.undo(run, backup, failure)
+    except Interrupted as interruption:
+        return handover.hand_over(run, backup, interruption)
+    except ReleaseError as problem:
+        return restore.not_restored(backup, problem, failure)
+
+
+def give_up(run: Run, target: Target | None, failure: ReleaseError | Interrupted) -> Ending:
+    """Ends a run that failed before its migration: nothing to undo but a fence."""
+    run.signals.acknowledge()
+    ending = ended(Outcome.UNTOUCHED, failure)
+    try:
+        restore.close(run, target, run.id, ending)
+    except Lost as error:
+        run.warn("journal_not_closed", f"{error}; the next run closes it")
+    return ending

@@ -1,0 +1,189 @@
+"""Recover: finish what an interrupted run left. The journal and the list of transfers together tell what happened.
+
+A restore takes the journal's row back to what the dump held, so a row in `backing_up` beside a newer restore means:
+that restore happened. A run that was cut off before its migration changed nothing. One that was cut off later is undone only
+when nobody else can lose by it, or when somebody says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+from release import prepare, restore
+from release.backup import BackedUp
+from release.database.fingerprint import Comparison, Fingerprint, Verdict
+from release.database.journal import Entry, State
+from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
+from release.heroku.transfers import Transfer
+from release.run import Ending, Run, ended
+from release.settings import Backup, FenceMode, Guard
+from release.target import Target, find
+
+RECOVERED = frozenset({Outcome.RELEASED, Outcome.UNTOUCHED, Outcome.RESTORED, Outcome.KEPT})
+"""Endings of an earlier run after which the database is as it was, or as somebody decided: `recover` exits 0."""
+
+
+class Choice(StrEnum):
+    """What the operator wants done with the changes of an interrupted run."""
+
+    RESTORE = "restore"
+    KEEP = "keep"
+
+
+def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
+    """The command: finishes what is unfinished; nothing to do is a good end. `run_id`: the run that handed over."""
+    with run.step("prepare") as within:
+        if run_id:
+            within.journal.sign_of_life(run_id)
+        prepare.connect(within)
+    ending = finish_earlier(run, choice, decided=run_id is not None)
+    if ending is None and (half := _half_restored(run, found := find(run))):
+        ending = _load_again(run, found, half, choice)
+    if ending is None:
+        return Ending(outcome=None, exit_code=0, reason=Reason.NOTHING_TO_RECOVER)
+    return replace(ending, exit_code=0) if ending.outcome in RECOVERED else ending
+
+
+def finish_earlier(run: Run, choice: Choice | None = None, *, decided: bool = False) -> Ending | None:
+    """Finishes an earlier run; None when there is none. `decided`: its run had decided to restore.
+
+    Raises Refused (unfinished_run) when only a person can decide.
+    """
+    entry = run.journal.unfinished()
+    if entry is None:
+        return None
+    with run.step("recover") as within:
+        earlier = replace(within, id=entry.run_id)
+        if run.settings.backup is Backup.OFF:
+            run.warn(
+                "unfinished_run", f"the run {entry.run_id} was cut off; RELEASE_BACKUP=off, so it is left as it is"
+            )
+            ending = Ending(outcome=Outcome.KEPT, exit_code=0)
+            restore.close(earlier, None, entry.run_id, ending)
+            return ending
+        return _settle(earlier, find(within), entry, choice, decided=decided)
+
+
+def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
+    cause = _cause(entry)
+    newest = _newest_restore(target, entry.baseline or 0)
+    if entry.state is State.FINISHED or (entry.state is State.BACKING_UP and newest is None):
+        # Cut off before its migration began, or after its end: only a fence may be left.
+        outcome = Outcome(entry.outcome) if entry.outcome else Outcome.UNTOUCHED
+        return _close(run, target, ended(outcome, cause if outcome is Outcome.UNTOUCHED else None))
+    backup = _backup(run, target, entry, newest)
+    if newest is not None and newest.succeeded and entry.state is State.BACKING_UP:
+        return _conclude(run, backup, newest, cause)
+    if newest is not None:
+        return restore.carry_out(run, backup, None, cause)
+    restore.no_ghosts(run, run.id)
+    comparison = restore.compare(run, backup)
+    if comparison.verdict is Verdict.UNCHANGED:
+        return _close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
+    if choice is Choice.KEEP:
+        return _close(run, target, ended(Outcome.KEPT, cause, backup=backup.name))
+    fenced = entry.state is State.RESTORING and target.app.maintenance
+    if choice is Choice.RESTORE or decided or backup.sealed or fenced:
+        run.journal.announce(run.id, State.RESTORING)
+        return restore.carry_out(run, backup, comparison, cause)
+    raise _refusal(entry, backup, comparison)
+
+
+def _cause(entry: Entry) -> StepFailed:
+    return StepFailed(
+        Reason.INTERRUPTED,
+        f"the run {entry.run_id} of release {entry.release or '?'}, started {entry.started_at}, was cut off"
+        f" in the state {entry.state}",
+        run=entry.run_id,
+    )
+
+
+def _newest_restore(target: Target, baseline: int) -> Transfer | None:
+    """The newest restore onto this database after the run began; numbers do not depend on anybody's clock."""
+    restores = [
+        each
+        for each in target.transfers
+        if each.is_restore and int(each.num or 0) > baseline and each.writes(target.source) is not False
+    ]
+    return max(restores, key=lambda each: int(each.num or 0), default=None)
+
+
+def _backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> BackedUp:
+    """The earlier run's backup: from the journal, or, when a restore took the row back, from that restore's source."""
+    document = run.journal.fingerprint(entry.run_id)
+    found = [
+        each
+        for each in target.transfers
+        if each.uuid == entry.backup or (newest is not None and each.is_backup and each.to_url == newest.from_url)
+    ]
+    if document is None or not found:
+        raise Refused(
+            Reason.UNFINISHED_RUN,
+            f"the run {entry.run_id} is unfinished, and its {'fingerprint' if found else 'backup'} is not to be found",
+        )
+    return BackedUp(
+        uuid=found[0].uuid,
+        name=found[0].name,
+        seconds=found[0].seconds or 0.0,
+        before=Fingerprint.from_json(document),
+        identity=run.database.identity(),
+        sealed=entry.fence == FenceMode.RELEASE,
+        target=target,
+    )
+
+
+def _conclude(run: Run, backup: BackedUp, newest: Transfer, cause: StepFailed) -> Ending:
+    """A restore has happened: prove it, or restore once more."""
+    try:
+        restore.prove(run, backup)
+    except ReleaseError as error:
+        run.warn("restore_unproved", str(error))
+        return restore.carry_out(run, backup, None, cause)
+    return _close(run, backup.target, ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name))
+
+
+def _close(run: Run, target: Target, ending: Ending) -> Ending:
+    restore.close(run, target, run.id, ending)
+    return ending
+
+
+def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison) -> Refused:
+    changed = "; ".join(str(each) for each in comparison.differences[:10]) or "no schema change"
+    written = ", ".join(f"{table} ({figures})" for table, figures in sorted(comparison.written.items())[:10])
+    return Refused(
+        Reason.UNFINISHED_RUN,
+        f"run {entry.run_id} (release {entry.release or '?'}) was cut off in {entry.state}; changed since: {changed};"
+        f" rows written since, by it or by others: {written or 'none'}; its backup: {backup.name}",
+        run=entry.run_id,
+        backup=backup.name,
+        differences=[str(each) for each in comparison.differences],
+        written=restore.figures(comparison),
+    )
+
+
+def refuse_half_restored(run: Run, target: Target) -> None:
+    """Refuses a database whose newest restore did not succeed, unless a run has accepted it since."""
+    if half := _half_restored(run, target):
+        run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
+
+
+def _half_restored(run: Run, target: Target) -> Transfer | None:
+    newest = _newest_restore(target, 0)
+    if newest is None or newest.succeeded:
+        return None
+    accepted = max((entry.baseline or 0 for entry in run.journal.runs(limit=50)), default=0)
+    return newest if int(newest.num or 0) > accepted else None
+
+
+def _load_again(run: Run, target: Target, half: Transfer, choice: Choice | None) -> Ending:
+    """A restore broke off and took the journal with it: load the same backup again, then finish from its row."""
+    source = next((each for each in target.transfers if each.is_backup and each.to_url == half.from_url), None)
+    if choice is not Choice.RESTORE or source is None:
+        raise Refused(
+            Reason.UNFINISHED_RESTORE,
+            f"{half.name} did not succeed" + (f"; its source is {source.name}" if source else "; its source is gone"),
+        )
+    restore.await_restore(run, target, restore.ask(run, target, source))
+    restore.reconnect(run)
+    return finish_earlier(run) or ended(Outcome.RESTORED, None, backup=source.name)

@@ -1,0 +1,130 @@
+"""One run: who it is and what it works with. Results are not kept here: one step hands them to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from release.clock import Clock, Deadline, Interrupted, Signals
+from release.database.journal import Journal
+from release.database.session import Database
+from release.errors import Outcome, Reason, Refused, ReleaseError
+from release.log import Event, Log
+from release.settings import Guard, Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run of the release phase.
+
+    `environ` and `folder` are the app's; `deadline` ends before Heroku's limit does; `durations` collects the seconds
+    of each step for the last line.
+    """
+
+    id: str
+    settings: Settings
+    environ: Mapping[str, str]
+    folder: Path
+    clock: Clock
+    signals: Signals
+    log: Log
+    deadline: Deadline
+    database: Database
+    durations: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal in the protected database."""
+        return Journal(self.database)
+
+    @property
+    def migration_name(self) -> str:
+        """The application name of the migration's sessions, by which they are found and ended."""
+        return migration_name(self.id)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Run]:
+        """A step in the log: started, then finished or failed, with its duration."""
+        within = replace(self, log=self.log.bind(step=name))
+        within.log.info(Event.STEP_STARTED)
+        began = self.clock.monotonic()
+        try:
+            yield within
+        except (ReleaseError, Interrupted) as error:
+            reason, detail = explain(error)
+            within.log.error(
+                Event.STEP_FAILED, reason=reason.slug, error=detail, hint=reason.hint, duration=self._took(name, began)
+            )
+            raise
+        within.log.info(Event.STEP_FINISHED, duration=self._took(name, began))
+
+    def _took(self, name: str, began: float) -> float:
+        seconds = self.clock.monotonic() - began
+        self.durations[name] = self.durations.get(name, 0.0) + seconds
+        return round(seconds, 3)
+
+    def warn(self, warning: str, detail: str, **facts: object) -> None:
+        """Something an operator should know that stops nothing; `warning` is a slug."""
+        self.log.warning(Event.WARNING_RAISED, warning=warning, detail=detail, **facts)
+
+    def guard(self, name: Guard, refusal: Refused) -> None:
+        """Refuses, unless the operator overrides this guard; that is logged every time."""
+        if name not in self.settings.allow:
+            raise refusal
+        self.log.warning(Event.GUARD_OVERRIDDEN, guard=name, reason=refusal.reason.slug, detail=refusal.detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended: what `release_finished` says. `backup`, `salvage`, `restore` are names such as b012."""
+
+    outcome: Outcome | None
+    exit_code: int
+    reason: Reason | None = None
+    detail: str = ""
+    hint: str = ""
+    backup: str | None = None
+    salvage: str | None = None
+    restore: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def ended(outcome: Outcome, error: ReleaseError | Interrupted | None = None, **rest: str | None) -> Ending:
+    """An ending with the reason, detail and facts of what caused it."""
+    if error is None:
+        return Ending(outcome=outcome, exit_code=outcome.exit_code, **rest)  # type: ignore[arg-type]
+    reason, detail = explain(error)
+    facts = error.facts if isinstance(error, ReleaseError) else {}
+    hint = rest.pop("hint", None) or reason.hint
+    return Ending(
+        outcome=outcome,
+        exit_code=outcome.exit_code,
+        reason=reason,
+        detail=detail,
+        hint=hint,
+        facts=facts,
+        **rest,
+    )
+
+
+def explain(error: ReleaseError | Interrupted) -> tuple[Reason, str]:
+    """Reason and full text of a failure."""
+    if isinstance(error, Interrupted):
+        return Reason.INTERRUPTED, f"{Reason.INTERRUPTED.text}: {error}"
+    return error.reason, str(error)
+
+
+def migration_name(run_id: str) -> str:
+    """The application name of a run's migration, also of an earlier run's."""
+    return f"release-{run_id}"
+
+
+HOOKS = "release-hook-"
+"""What the application names of the hook's own sessions begin with; another run that waits for the lock is let be."""
+
+
+def hook_name(run_id: str) -> str:
+    """The application name of the hook's own session."""
+    return HOOKS + run_id
