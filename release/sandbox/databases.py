@@ -1,0 +1,204 @@
+"""A database as Heroku Postgres sets it up, in SQL.
+
+The default credential owns the database and the schema public; it is no superuser, may not create databases,
+and is in pg_signal_backend, pg_read_all_stats and pg_monitor. Extensions may live in `heroku_ext`, which is
+Heroku's, is always there, and is in nobody's dump.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from typing import TYPE_CHECKING
+
+from psycopg import errors, sql
+
+from .options import Reset
+
+if TYPE_CHECKING:
+    from .postgres import Server
+    from .state import Addon, Credential
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_cluster = threading.Lock()  # GRANTs of roles at the same time fail with "tuple concurrently updated"
+
+
+def new_name(prefix: str) -> str:
+    """A name as Heroku's roles (`u…`) and databases (`d…`) have."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(13))
+
+
+def new_password() -> str:
+    """A password as Heroku's: `p` and 64 hexadecimal digits."""
+    return "p" + secrets.token_hex(32)
+
+
+def create(server: Server, addon: Addon) -> None:
+    """Create the database of a new add-on with its default credential."""
+    owner = addon.default
+    with _cluster, server.session() as session:
+        session.execute(
+            sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+                sql.Identifier(owner.role), sql.Literal(owner.password)
+            )
+        )
+        for role in ("pg_signal_backend", "pg_read_all_stats", "pg_monitor"):
+            session.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(owner.role)))
+    _create_database(server, addon)
+
+
+def fork(server: Server, source: Addon, addon: Addon) -> None:
+    """Create the database of a new add-on as a copy. Ends the source's sessions, as CREATE DATABASE needs."""
+    create(server, addon)
+    with server.session() as session:
+        session.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(addon.database)))
+        terminate(server, source)
+        session.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(addon.database), sql.Identifier(source.database)
+            )
+        )
+    _prepare(server, addon)
+    with server.session(addon.database) as session:
+        session.execute(
+            sql.SQL("REASSIGN OWNED BY {} TO {}").format(
+                sql.Identifier(source.default.role), sql.Identifier(addon.default.role)
+            )
+        )
+
+
+def _create_database(server: Server, addon: Addon) -> None:
+    with server.session() as session:
+        session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(addon.database)))
+    _prepare(server, addon)
+
+
+def _prepare(server: Server, addon: Addon) -> None:
+    database, owner = sql.Identifier(addon.database), sql.Identifier(addon.default.role)
+    with server.session(addon.database) as session, session.transaction():
+        for statement in (
+            "ALTER DATABASE {database} OWNER TO {owner}",
+            'ALTER DATABASE {database} SET search_path = "$user", public, heroku_ext',
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+            "ALTER SCHEMA public OWNER TO {owner}",
+            "CREATE SCHEMA IF NOT EXISTS heroku_ext",
+            "GRANT USAGE, CREATE ON SCHEMA heroku_ext TO {owner}",
+            "GRANT USAGE ON SCHEMA heroku_ext TO PUBLIC",
+        ):
+            session.execute(sql.SQL(statement).format(database=database, owner=owner))
+        for credential in addon.credentials[1:]:
+            session.execute(
+                sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(
+                    database, sql.Identifier(credential.role)
+                )
+            )
+
+
+def drop(server: Server, addon: Addon) -> None:
+    """Remove the database and all its credentials."""
+    with _cluster, server.session() as session:
+        session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
+        for credential in addon.credentials:
+            # A role that was granted something in another database cannot go; it harms nobody.
+            with contextlib.suppress(errors.DependentObjectsStillExist):
+                session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(credential.role)))
+
+
+def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> None:
+    """Empty the database: sessions end, every object and grant is gone; then create `extensions` in it."""
+    if how is Reset.DATABASE:
+        with server.session() as session:
+            session.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database))
+            )
+        _create_database(server, addon)
+    else:
+        _drop_schemas(server, addon)
+    with server.session(addon.database) as session:
+        for extension in extensions:
+            session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(extension)))
+
+
+def _drop_schemas(server: Server, addon: Addon) -> None:
+    terminate(server, addon)
+    with server.session(addon.database) as session, session.transaction():
+        schemas = session.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+        ).fetchall()
+        for (schema,) in schemas:
+            session.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        session.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+        session.execute("CREATE SCHEMA public")
+    _prepare(server, addon)
+
+
+def terminate(server: Server, addon: Addon) -> None:
+    """End every session on the database but one's own."""
+    with server.session() as session:
+        session.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [addon.database]
+        )
+
+
+def size(server: Server, addon: Addon) -> int:
+    """Bytes on disk, as `pg_database_size` counts."""
+    with server.session() as session:
+        row = session.execute("SELECT pg_database_size(%s)", [addon.database]).fetchone()
+        return int(row[0]) if row else 0
+
+
+def figures(server: Server, addon: Addon) -> tuple[int, int, str]:
+    """Tables of the user, connections, and the server's version."""
+    with server.session(addon.database) as session:
+        row = session.execute(
+            """
+            SELECT (SELECT count(*) FROM pg_stat_user_tables),
+                   (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) - 1,
+                   split_part(current_setting('server_version'), ' ', 1)
+            """
+        ).fetchone()
+        return (int(row[0]), int(row[1]), str(row[2])) if row else (0, 0, "")
+
+
+def add_credential(server: Server, addon: Addon, credential: Credential) -> None:
+    """Create a login that may connect and, like Heroku's, nothing more; the owner grants it the rest."""
+    with _cluster, server.session() as session:
+        session.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                sql.Identifier(credential.role), sql.Literal(credential.password)
+            )
+        )
+        session.execute(
+            sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(
+                sql.Identifier(addon.database), sql.Identifier(credential.role)
+            )
+        )
+
+
+def role_exists(server: Server, role: str) -> bool:
+    """Whether the cluster, which add-ons share here (not on Heroku), knows a role."""
+    with server.session() as session:
+        return session.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is not None
+
+
+def drop_credential(server: Server, addon: Addon, credential: Credential) -> None:
+    """Remove a login; what it owned goes to the default credential."""
+    role = sql.Identifier(credential.role)
+    with _cluster, server.session(addon.database) as session:
+        session.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(role, sql.Identifier(addon.default.role)))
+        session.execute(sql.SQL("DROP OWNED BY {}").format(role))
+        session.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def set_password(server: Server, credential: Credential) -> None:
+    """Give a login its new password and end its sessions, as a rotation does."""
+    with _cluster, server.session() as session:
+        session.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                sql.Identifier(credential.role), sql.Literal(credential.password)
+            )
+        )
+        session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [credential.role]
+        )

