@@ -16,92 +16,90 @@ different. `skeleton` is coarser, for the proof after a restore: it leaves out c
 from __future__ import annotations
 
 import re
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final
 
 _TYPE: Final = (
-    r"""(?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))?(?: varying| precision| with(?:out)? time zone)?"""
+    r"""(?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))?"""
+    r"(?: varying| precision| with(?:out)? time zone)?"
 )
-_TOKEN: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[()\[\],]| AND | OR |[^'"()\[\], ]+|.""", re.DOTALL)
+_TOKEN: Final = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[()\[\],]| AND | OR |(?:[^'"()\[\], ]| (?!AND |OR ))+|.""", re.DOTALL
+)
 _ARRAY_CAST: Final = re.compile(rf"::({_TYPE})\[\]")
 _SKELETON: Final = re.compile(rf"('(?:[^']|'')*')|::{_TYPE}(?:\(\d+(?:,\d+)?\))?(?:\[\])*|[()\s]+")
 _CLOSES: Final = {")": "(", "]": "["}
+_JOINTS: Final = frozenset({" AND ", " OR "})
 
-Group: TypeAlias = "list[str | Group]"
-"""An opening bracket, what is inside, the closing one; at the top, without brackets."""
+
+@dataclass(slots=True)
+class _Group:
+    """A bracket and what has been read since; `nested` keeps groups that the rules below look into, by their place."""
+
+    bracket: str = ""
+    parts: list[str] = field(default_factory=list)
+    nested: dict[int, _Group] = field(default_factory=dict)
+
+    def add(self, group: _Group) -> None:
+        self.nested[len(self.parts)] = group
+        self.parts.append(f"{group.bracket}{group.text}{')' if group.bracket == '(' else ']'}")
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    @property
+    def joint(self) -> str | None:
+        """The word that joins the operands of a parenthesised group, if it is the same one throughout."""
+        words = _JOINTS.intersection(self.parts)
+        return next(iter(words)) if self.bracket == "(" and len(words) == 1 else None
+
+    def flatten(self) -> None:
+        """Makes the operands of the first operand this group's own, where both join by the same word."""
+        first = self.nested.get(0)
+        if first and (joint := self.joint) and self.parts[1] == joint and first.joint == joint:
+            self.parts[0] = first.text
+
+    def elements(self) -> list[str] | None:
+        """What is in `(ARRAY[…])`, if the group is that."""
+        if len(self.parts) != 2 or self.parts[0] != "ARRAY" or 1 not in self.nested:  # noqa: PLR2004 - ARRAY, […]
+            return None
+        elements = [""]
+        for part in self.nested[1].parts:
+            if part == ",":
+                elements.append("")
+            else:
+                elements[-1] += part
+        return [element.strip() for element in elements]
 
 
 def canonical(text: str) -> str:
     """The text of an expression, or of a statement with expressions, as it prints once it was dumped and loaded."""
     if "])::" not in text and not ("((" in text and (" AND " in text or " OR " in text)):
         return text
-    open_groups: list[Group] = [[]]
+    groups = [_Group()]
     position = 0
-    while token := _TOKEN.match(text, position):
-        position = token.end()
-        if token[0] in "([":
-            open_groups.append([token[0]])
-        elif token[0] in _CLOSES:
-            group = open_groups.pop()
-            if not group or group[0] != _CLOSES[token[0]]:
+    while found := _TOKEN.match(text, position):
+        read, position = found[0], found.end()
+        if read in "([":
+            groups.append(_Group(read))
+        elif read in _CLOSES:
+            group = groups.pop()
+            if group.bracket != _CLOSES[read]:
                 return text  # Brackets do not pair: not a text that the server prints.
-            group.append(token[0])
             cast = _ARRAY_CAST.match(text, position)
-            if cast and _is_array(group):
+            elements = group.elements() if cast else None
+            if cast and elements is not None:
                 position = cast.end()
-                open_groups[-1] += ["ARRAY", _cast_elements(group[2], cast[1])]
+                groups[-1].parts.append("ARRAY[" + ", ".join(f"({each})::{cast[1]}" for each in elements) + "]")
             else:
-                open_groups[-1].append(_flattened(group))
+                group.flatten()
+                groups[-1].add(group)
         else:
-            open_groups[-1].append(token[0])
-    return _printed(open_groups[0]) if len(open_groups) == 1 else text
+            groups[-1].parts.append(read)
+    return groups[0].text if len(groups) == 1 else text
 
 
 def skeleton(text: str) -> str:
     """What is left of an expression without casts, parentheses and white space; literals stay as they are."""
     return _SKELETON.sub(r"\1", text)
-
-
-def _is_array(group: Group) -> bool:
-    """Whether the group is `(ARRAY[…])`."""
-    return len(group) == 4 and group[1] == "ARRAY" and group[2][0] == "["  # noqa: PLR2004 - ( ARRAY […] )
-
-
-def _cast_elements(array: str | Group, kind: str) -> Group:
-    cast: Group = ["["]
-    element: Group = []
-    for node in array[1:]:
-        if node in {",", "]"} if isinstance(node, str) else False:
-            cast += ["(", *element, f")::{kind}", node]
-            element = []
-        elif element or node != " ":
-            element.append(node)
-        else:
-            cast.append(node)
-    return cast
-
-
-def _flattened(group: Group) -> Group:
-    """The group with its first operand's operands as its own, where both join by the same word."""
-    joint = _joint(group)
-    first = group[1] if joint and group[2] == joint else None
-    if isinstance(first, list) and _joint(first) == joint:
-        return [group[0], *first[1:-1], *group[2:]]
-    return group
-
-
-def _joint(group: Group) -> str | None:
-    """The word that joins the operands of a parenthesised group, if it is the same one throughout."""
-    words = {node for node in group if isinstance(node, str) and node in {" AND ", " OR "}}
-    return words.pop() if group[0] == "(" and len(words) == 1 else None
-
-
-def _printed(group: Group) -> str:
-    parts: list[str] = []
-    pending: list[str | Group] = [group]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, str):
-            parts.append(node)
-        else:
-            pending.extend(reversed(node))
-    return "".join(parts)

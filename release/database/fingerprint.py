@@ -29,7 +29,7 @@ A definition may hold what nobody should read in a log (a view over dblink with 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -57,8 +57,11 @@ BLOCKS: Final = {
 }
 """What comes as one block for each table (grants: for each object), and what one line of it is."""
 
-RELATIONS: Final = ("table", "foreign table", "view", "materialized view", "type", "sequence")
-"""What owns blocks: when one of these comes or goes, its blocks do, and need no mention."""
+OWNING: Final = (
+    "table", "foreign table", "view", "materialized view", "sequence", "type", "domain", "function", "procedure",
+    "aggregate", "schema",
+)  # fmt: skip
+"""What owns blocks: when one of these comes or goes, so do its parts, its grants and its owner."""
 
 EXPRESSIONS: Final = frozenset(
     {
@@ -121,6 +124,11 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
         """The way back. Raises msgspec.DecodeError when it is no fingerprint of this version."""
         return msgspec.json.decode(document, type=cls)
 
+    @property
+    def invalid_indexes(self) -> list[str]:
+        """Names of the indexes that were not valid."""
+        return _invalid_indexes(self.schema)
+
     def digest(self) -> str:
         """SHA-256 of schema and history, hexadecimal. Equal digests: the same structure."""
         return hashlib.sha256(msgspec.json.encode([self.schema, self.history], order="deterministic")).hexdigest()
@@ -143,13 +151,18 @@ class Change(StrEnum):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One difference. `str()` is for people: `column public.learners.nickname added`."""
+    """One difference. `str()` is for people: `column public.learners.nickname added`.
+
+    Of a part, such as a column, `owner` is the table and `part` its own name; both are quoted as in a statement.
+    """
 
     kind: str
     name: str
     change: Change
     before: str | None = None
     after: str | None = None
+    owner: str = ""
+    part: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} {self.change}"
@@ -203,7 +216,7 @@ def take(connection: Connection[Any]) -> Fingerprint:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         schema = read_schema(connection)
         history = _history(connection)
-        surroundings = _definitions(connection, catalog.SURROUNDINGS)
+        surroundings = read(connection, catalog.SURROUNDINGS)
         server_version, taken_at, epoch, prepared = connection.execute(catalog.STATISTICS).fetchall()[0]
         writes = {name: Counters(*counters) for name, *counters in connection.execute(catalog.WRITES)}
         row_counts = _row_counts(connection)
@@ -224,21 +237,42 @@ def take(connection: Connection[Any]) -> Fingerprint:
 def read_schema(connection: Connection[Any]) -> Definitions:
     """The structure alone. Inside a transaction, whose search path and limits it sets. Raises psycopg.Error."""
     connection.execute(catalog.LIMITS)
-    return _definitions(connection, (*catalog.STRUCTURE, *catalog.GRANTS))
+    return read(connection, (*catalog.STRUCTURE, *catalog.GRANTS))
 
 
-def _definitions(connection: Connection[Any], queries: Iterable[str]) -> Definitions:
+def invalid_indexes(connection: Connection[Any]) -> list[str]:
+    """Names of the indexes that are not valid now: a concurrent build of them failed. Raises psycopg.Error."""
+    with connection.transaction():
+        connection.execute(catalog.LIMITS)
+        return _invalid_indexes(read(connection, [catalog.INDEXES]))
+
+
+def _invalid_indexes(schema: Definitions) -> list[str]:
+    return sorted(name for block in schema.get("invalid indexes", {}).values() for name in parse_block(block))
+
+
+def read(connection: Connection[Any], queries: Sequence[catalog.Query]) -> Definitions:
+    """What some queries of catalog.py say, inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
     found: Definitions = {}
-    for query in queries:
-        for kind, name, definition in connection.execute(sql.SQL(query)):
+    for query in _worth_asking(connection, queries):
+        for kind, name, definition in connection.execute(query.text):
             found.setdefault(kind, {})[name] = _kept(kind, definition or "")
     return found
+
+
+def _worth_asking(connection: Connection[Any], queries: Sequence[catalog.Query]) -> list[catalog.Query]:
+    """Leaves out what this database has none of: planning a query takes longer than running it over nothing."""
+    exists = sql.SQL(", ").join(sql.SQL("EXISTS (SELECT FROM {})").format(sql.SQL(query.only_if)) for query in queries)
+    (answers,) = connection.execute(sql.SQL("SELECT {}").format(exists)).fetchall()
+    return [query for query, some in zip(queries, answers, strict=True) if some]
 
 
 def _kept(kind: str, definition: str) -> str:
     """A definition as the document keeps it."""
     if kind in BLOCKS:
-        return "\n".join(map(canonical, definition.split("\n"))) if kind in EXPRESSIONS else definition
+        if kind not in EXPRESSIONS or ("((" not in definition and "])::" not in definition):
+            return definition
+        return "\n".join(map(canonical, definition.split("\n")))
     if kind in EXPRESSIONS:
         definition = canonical(definition)
     if len(definition) <= LONG:
@@ -296,9 +330,9 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
     """What happened between two fingerprints of one database that was not restored in between."""
-    differences = [*_structure(before, after), *(_rows(before, after) if rows_must_match else ())]
+    found = [*_structure(before, after), *(_rows(before, after) if rows_must_match else ())]
     written, unproved = _written(before, after)
-    if differences:
+    if found:
         verdict = Verdict.CHANGED
     elif written or unproved:
         verdict = Verdict.SCHEMA_UNCHANGED
@@ -306,8 +340,8 @@ def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = 
         verdict = Verdict.UNCHANGED
     return Comparison(
         verdict=verdict,
-        differences=tuple(differences),
-        notes=tuple(_differences(before.surroundings, after.surroundings)),
+        differences=tuple(found),
+        notes=tuple(differences(before.surroundings, after.surroundings)),
         written=written,
         unproved=unproved,
     )
@@ -319,18 +353,18 @@ def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: 
     What no dump carries is a note, not a difference: an index that was not valid, the version of an extension, an
     expression that prints with other casts and parentheses.
     """
-    differences: list[Difference] = []
-    notes = list(_differences(before.surroundings, after.surroundings))
+    found: list[Difference] = []
+    notes = list(differences(before.surroundings, after.surroundings))
     for difference in _structure(before, after):
-        (notes if _beyond_dump(difference) else differences).append(difference)
+        (notes if _beyond_dump(difference) else found).append(difference)
     if rows_must_match:
-        differences += _rows(before, after)
-    verdict = Verdict.CHANGED if differences else Verdict.SCHEMA_UNCHANGED
-    return Comparison(verdict=verdict, differences=tuple(differences), notes=tuple(notes))
+        found += _rows(before, after)
+    verdict = Verdict.CHANGED if found else Verdict.SCHEMA_UNCHANGED
+    return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes))
 
 
 def _structure(before: Fingerprint, after: Fingerprint) -> Iterator[Difference]:
-    yield from _differences(before.schema, after.schema)
+    yield from differences(before.schema, after.schema)
     for table in sorted(before.history.keys() | after.history.keys()):
         was, now = before.history.get(table, []), after.history.get(table, [])
         yield from (Difference("migration", f"{table}: {entry}", Change.REMOVED) for entry in _more(was, now))
@@ -351,36 +385,46 @@ def _rows(before: Fingerprint, after: Fingerprint) -> list[Difference]:
     ]
 
 
-def _differences(before: Definitions, after: Definitions) -> Iterator[Difference]:
-    whole = {
-        name
-        for kind in RELATIONS
-        for name in before.get(kind, {}).keys() ^ after.get(kind, {}).keys()
-    }  # fmt: skip
+def differences(before: Definitions, after: Definitions) -> Iterator[Difference]:
+    """What differs between two structures, by name. Parts of what came or went are not mentioned."""
+    whole = _come_or_gone(before, after)
     for kind in [*before, *(kind for kind in after if kind not in before)]:
         was, now = before.get(kind, {}), after.get(kind, {})
         for name in sorted(was.keys() | now.keys()):
             old, new = was.get(name), now.get(name)
-            if old == new:
+            if old == new or (name in whole and (kind in BLOCKS or kind == "owner")):
                 continue
-            if kind not in BLOCKS:
-                yield _difference(kind, name, old, new)
-            elif name.removeprefix(f"{name.split(' ')[0]} ") not in whole and name not in whole:
-                yield from _lines(kind, name, old, new)
+            yield from _lines(kind, name, old, new) if kind in BLOCKS else [_difference(kind, name, old, new)]
+
+
+def _come_or_gone(before: Definitions, after: Definitions) -> set[str]:
+    """What is in one only: its parts go without saying. Owners and grants are kept by kind and name."""
+    found: set[str] = set()
+    for kind in OWNING:
+        names = before.get(kind, {}).keys() ^ after.get(kind, {}).keys()
+        found.update(names, (f"{kind} {name}" for name in names))
+    return found
 
 
 def _difference(kind: str, name: str, old: str | None, new: str | None) -> Difference:
     if kind == "owner":  # Kept only where it is not the database's owner, so that it never comes or goes.
         return Difference(kind, f"of {name}", Change.CHANGED, old, new)
-    change = Change.ADDED if old is None else Change.REMOVED if new is None else Change.CHANGED
-    return Difference(kind, name, change, old, new)
+    return Difference(kind, name, _change(old, new), old, new)
+
+
+def _change(old: str | None, new: str | None) -> Change:
+    if old is None:
+        return Change.ADDED
+    return Change.REMOVED if new is None else Change.CHANGED
 
 
 def _lines(kind: str, owner: str, old: str | None, new: str | None) -> Iterator[Difference]:
     was, now = parse_block(old or ""), parse_block(new or "")
     for line in sorted(was.keys() | now.keys()):
-        if was.get(line) != now.get(line):
-            yield _difference(BLOCKS[kind], _line_name(kind, owner, line), was.get(line), now.get(line))
+        one, other = was.get(line), now.get(line)
+        if one != other:
+            name = _line_name(kind, owner, line)
+            yield Difference(BLOCKS[kind], name, _change(one, other), one, other, owner, line)
 
 
 def _line_name(kind: str, owner: str, line: str) -> str:

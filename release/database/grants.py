@@ -1,0 +1,248 @@
+"""What other roles own and may do: found before anything changes, put back after a restore.
+
+A Heroku backup carries neither owners nor grants (`pg_dump --no-owner --no-privileges`): after a restore everything
+belongs to the credential that restored, and nobody else may do anything. Grants are compared by role and privilege;
+who granted is left out, because the owner grants again what others had granted on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from psycopg import Connection, errors, sql
+
+from release.database import catalog
+from release.database.fingerprint import Fingerprint, parse_block, read
+
+FROM_16: Final = 160_000
+"""From here on being a member of a role and being able to act as it are two things."""
+
+REFUSALS: Final = (
+    errors.ProgrammingError,  # no such role, permission denied
+    errors.InternalError,  # invalid grantor, other privileges depend on it
+    errors.NotSupportedError,
+    errors.LockNotAvailable,
+)
+"""How the server says no to one statement. Anything else ends the work: a lost connection, above all."""
+
+CHUNK: Final = 100
+"""Objects in one GRANT."""
+
+_NAME: Final = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_]*)'
+_COLUMN: Final = re.compile(rf"column (.+)\.({_NAME})", re.DOTALL)
+_DEFAULT: Final = re.compile(
+    rf"default for role ({_NAME})(?: in schema ({_NAME}))? on (tables|sequences|functions|types|schemas|large objects)",
+    re.DOTALL,
+)
+_PRIVILEGE: Final = re.compile(r"[A-Z]+(?: [A-Z]+)*")
+_RELATIONS: Final = ("table", "view", "materialized view", "foreign table", "sequence")
+
+_CLASSES: Final = {
+    **dict.fromkeys(("table", "view", "materialized view", "foreign table"), ("TABLE", "r")),
+    **dict.fromkeys(("function", "procedure", "aggregate"), ("ROUTINE", "f")),
+    "sequence": ("SEQUENCE", "s"),
+    "type": ("TYPE", "T"),
+    "domain": ("DOMAIN", "T"),
+    "schema": ("SCHEMA", "n"),
+    "foreign server": ("FOREIGN SERVER", "S"),
+    "foreign-data wrapper": ("FOREIGN DATA WRAPPER", "F"),
+}
+"""By kind: what GRANT calls it, and what acldefault() does."""
+
+_DEFAULT_CLASSES: Final = {"tables": "r", "sequences": "s", "functions": "f", "types": "T", "schemas": "n"}
+
+_ALTER: Final = {"function": "ROUTINE", "procedure": "ROUTINE", "aggregate": "ROUTINE", "foreign server": "SERVER"}
+"""What ALTER … OWNER calls a kind, where it is not its name in capitals."""
+
+_FORMS: Final = {
+    ("grant", False): sql.SQL("{alter}GRANT {privileges} ON {on} TO {role}"),
+    ("grant", True): sql.SQL("{alter}GRANT {privileges} ON {on} TO {role} WITH GRANT OPTION"),
+    ("revoke", False): sql.SQL("{alter}REVOKE {privileges} ON {on} FROM {role}"),
+    ("revoke", True): sql.SQL("{alter}REVOKE GRANT OPTION FOR {privileges} ON {on} FROM {role}"),
+}
+
+Rights: TypeAlias = dict[str, str]
+"""Privileges by role, as the fingerprint has them: `INSERT, SELECT*`. The star: may be granted on."""
+
+
+class _Place(NamedTuple):
+    """What rights are on. `alter` and `column` are empty but for default privileges and columns."""
+
+    kind: str
+    name: str
+    owner: str
+    usual: Rights
+    alter: str = ""
+    column: str = ""
+
+
+class Step(NamedTuple):
+    """One GRANT or REVOKE, of privileges or (`option`) with the option to grant them on."""
+
+    verb: str
+    option: bool
+    role: str
+    privileges: tuple[str, ...]
+
+
+def foreign_objects(connection: Connection[Any]) -> list[str]:
+    """What belongs to roles that this credential cannot act as, so that it could not give it back after a restore.
+
+    Each as `table public.learners of reporting`. The schema public does not count: the platform makes it. Raises
+    psycopg.Error.
+    """
+    right = "SET" if connection.info.server_version >= FROM_16 else "MEMBER"
+    with connection.transaction():
+        connection.execute(catalog.LIMITS)
+        rows = connection.execute(catalog.OBJECTS_WITH_OWNERS, [right, right]).fetchall()
+    return sorted(
+        f"{kind} {name} of {owner}"
+        for kind, name, owner, able in rows
+        if not able and (kind, name) != ("schema", "public")
+    )
+
+
+def put_back_grants(connection: Connection[Any], before: Fingerprint) -> list[str]:
+    """Gives owners and grants back as they were, as far as this credential can; returns what it could not do.
+
+    Rights that came in between are revoked. One transaction; a statement that is refused loses only itself. Raises
+    psycopg.Error for anything but a refusal.
+    """
+    with connection.transaction():
+        return [*_put_back_owners(connection, before), *_put_back_rights(connection, before)]
+
+
+def changes(was: Rights, now: Rights) -> list[Step]:
+    """The steps from the rights of now to those of then."""
+    steps: list[Step] = []
+    for role in sorted(was.keys() | now.keys()):
+        old, new = _privileges(was.get(role)), _privileges(now.get(role))
+        wanted = {
+            ("revoke", False): [each for each in new if each not in old],
+            ("revoke", True): [each for each, option in new.items() if option and old.get(each) is False],
+            ("grant", False): [each for each, option in old.items() if not option and each not in new],
+            ("grant", True): [each for each, option in old.items() if option and not new.get(each)],
+        }
+        steps += [Step(*form, role, tuple(privileges)) for form, privileges in wanted.items() if privileges]
+    return steps
+
+
+def _privileges(text: str | None) -> dict[str, bool]:
+    """Privileges, and whether they may be granted on."""
+    found = {each.removesuffix("*"): each.endswith("*") for each in (text or "").split(", ") if each}
+    if odd := [each for each in found if not _PRIVILEGE.fullmatch(each)]:
+        raise ValueError(f"no privileges: {odd}")
+    return found
+
+
+# Owners.
+
+
+def _put_back_owners(connection: Connection[Any], before: Fingerprint) -> Iterator[str]:
+    wanted = before.schema.get("owner", {})
+    _, database_owner = connection.execute(catalog.DATABASE).fetchall()[0]
+    # A sequence that belongs to a column follows its table and may not go by itself: last, and only if still needed.
+    for sequences in (False, True):
+        for kind, name, owner in _objects(connection):
+            role = wanted.get(f"{kind} {name}", database_owner)
+            if (kind == "sequence") is sequences and role != owner and (kind, name) != ("schema", "public"):
+                statement = sql.SQL("ALTER {} {} OWNER TO {}").format(
+                    sql.SQL(_ALTER.get(kind, kind.replace("-", " ").upper())), sql.SQL(name), sql.Identifier(role)
+                )
+                yield from _try(connection, statement)
+
+
+def _objects(connection: Connection[Any]) -> list[tuple[str, str, str]]:
+    """(kind, name, owner) of what is there now; the names as the server quotes them."""
+    connection.execute(catalog.LIMITS)
+    rows = connection.execute(catalog.OBJECTS_WITH_OWNERS, ["MEMBER", "MEMBER"]).fetchall()
+    return [(kind, name, owner) for kind, name, owner, _ in rows if kind != "default privileges"]
+
+
+# Grants.
+
+
+def _put_back_rights(connection: Connection[Any], before: Fingerprint) -> Iterator[str]:
+    now = read(connection, [*catalog.GRANTS, catalog.DATABASE_GRANTS]).get("grants", {})
+    was = before.schema.get("grants", {}) | before.surroundings.get("grants", {})
+    differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+    if not differing:
+        return
+    places = _places(connection)
+    alike: dict[tuple[Step, str, str, str], list[_Place]] = {}
+    for name in differing:
+        if (place := _place(name, places)) is None:
+            yield f"grants on {name}: it is not there"
+            continue
+        then, present = (parse_block(rights[name]) if name in rights else place.usual for rights in (was, now))
+        for step in changes(then, present):
+            role = place.owner if step.role == "pg_owner" else step.role
+            key = (step._replace(role=role), place.kind, place.alter, place.column)
+            alike.setdefault(key, []).append(place)
+    for (step, kind, alter, column), found in alike.items():
+        for start in range(0, len(found), CHUNK):
+            names = [place.name for place in found[start : start + CHUNK]]
+            yield from _carry_out(connection, step, kind, names, alter, column)
+
+
+def _places(connection: Connection[Any]) -> dict[str, _Place]:
+    """All that something can be granted on now, by the name that the fingerprint gives it."""
+    rows = connection.execute(catalog.USUAL_GRANTS, [list("rsfTnSF")])
+    usual = {kind: parse_block(block or "") for kind, block in rows}
+    places = {f"default on {what}": _Place(what, "", "", usual[kind]) for what, kind in _DEFAULT_CLASSES.items()}
+    places["default on large objects"] = _Place("large objects", "", "", {"pg_owner": "SELECT, UPDATE"})
+    for kind, name, owner in _objects(connection):
+        if kind in _CLASSES:
+            word, default = _CLASSES[kind]
+            places[f"{kind} {name}"] = _Place(word, name, owner, usual[default])
+    database, owner = connection.execute(catalog.DATABASE).fetchall()[0]
+    places["database"] = _Place("DATABASE", database, owner, {})
+    return places
+
+
+def _place(name: str, places: dict[str, _Place]) -> _Place | None:
+    if found := _COLUMN.fullmatch(name):
+        table, column = found.groups()
+        relations = (places.get(f"{kind} {table}") for kind in _RELATIONS)
+        return next((place._replace(usual={}, column=column) for place in relations if place), None)
+    if found := _DEFAULT.fullmatch(name):
+        role, schema, what = found.groups()
+        alter = f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} " + (f"IN SCHEMA {schema} " if schema else "")
+        place = places[f"default on {what}"]
+        owner = role.strip('"').replace('""', '"')
+        return place._replace(alter=alter, owner=owner, usual={} if schema else place.usual)
+    return places.get(name)
+
+
+def _carry_out(
+    connection: Connection[Any], step: Step, kind: str, names: list[str], alter: str, column: str
+) -> Iterator[str]:
+    """One statement for many things; if it is refused, one for each."""
+    statement = _FORMS[step.verb, step.option].format(
+        alter=sql.SQL(alter),
+        privileges=sql.SQL(", ".join(f"{each} ({column})" if column else each for each in step.privileges)),
+        on=sql.SQL(f"{kind.upper()} {', '.join(names)}"),
+        role=sql.SQL("PUBLIC") if step.role == "public" else sql.Identifier(_unescaped(step.role)),
+    )
+    problems = list(_try(connection, statement))
+    if problems and len(names) > 1:
+        for name in names:
+            yield from _carry_out(connection, step, kind, [name], alter, column)
+    else:
+        yield from problems
+
+
+def _unescaped(line: str) -> str:
+    """A name as it was before it became part of a line."""
+    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], line)
+
+
+def _try(connection: Connection[Any], statement: sql.Composed) -> Iterator[str]:
+    """Runs a statement; says why it was refused, if it was."""
+    try:
+        with connection.transaction():
+            connection.execute(statement)
+    except REFUSALS as error:
+        yield f"{statement.as_string(connection)}: {error.diag.message_primary}"

@@ -1,0 +1,145 @@
+"""After a restore: removes what the backup does not know, and renews the planner's statistics.
+
+Whether a restore really resets the database first is Heroku's affair; where it does not, tables of the failed
+migration stay behind. They are dropped here, and nothing that the fingerprint knows ever is: a DROP without CASCADE is refused
+while anything else depends, CASCADE comes only for what is left, and in the end the catalogs say whether something known
+is gone; then nothing has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from psycopg import Connection, Rollback, errors, sql
+
+from release.database.fingerprint import Change, Definitions, Difference, Fingerprint, differences, read_schema
+from release.database.grants import REFUSALS
+
+_WHOLE: Final = {
+    "view": "VIEW",
+    "materialized view": "MATERIALIZED VIEW",
+    "foreign table": "FOREIGN TABLE",
+    "table": "TABLE",
+    "sequence": "SEQUENCE",
+    "aggregate": "ROUTINE",
+    "function": "ROUTINE",
+    "procedure": "ROUTINE",
+    "cast": "CAST",
+    "operator class": "OPERATOR CLASS",
+    "operator": "OPERATOR",
+    "domain": "DOMAIN",
+    "type": "TYPE",
+    "statistics": "STATISTICS",
+    "text search configuration": "TEXT SEARCH CONFIGURATION",
+    "text search dictionary": "TEXT SEARCH DICTIONARY",
+    "collation": "COLLATION",
+    "publication": "PUBLICATION",
+    "foreign server": "SERVER",
+    "extension": "EXTENSION",
+    "schema": "SCHEMA",
+}
+"""What DROP calls each kind; roughly dependents first."""
+
+_PARTS: Final = {
+    "trigger": "DROP TRIGGER {part} ON {owner}",
+    "rule": "DROP RULE {part} ON {owner}",
+    "policy": "DROP POLICY {part} ON {owner}",
+    "constraint": "ALTER TABLE {owner} DROP CONSTRAINT {part}",
+    "index": "DROP INDEX {part}",
+    "invalid index": "DROP INDEX {part}",
+    "column": "ALTER TABLE {owner} DROP COLUMN {part}",
+}
+"""How a part of something known is dropped."""
+
+GONE: Final = (
+    errors.UndefinedTable,
+    errors.UndefinedObject,
+    errors.UndefinedFunction,
+    errors.UndefinedColumn,
+    errors.InvalidSchemaName,
+)
+"""It went with something else that was dropped."""
+
+_ORDER: Final = [*_PARTS, *_WHOLE]
+
+
+def remove_unknown(connection: Connection[Any], before: Fingerprint) -> list[str]:
+    """Drops what `before` does not know; returns what was dropped, as `table public.badges`.
+
+    One transaction. What cannot be dropped stays, and the next comparison will say so; if anything known had gone with
+    it, all is rolled back and nothing returned. Raises psycopg.Error for anything but a refusal to drop.
+    """
+    with connection.transaction() as whole:
+        found = read_schema(connection)
+        unknown = _unknown(before.schema, found)
+        if not unknown:
+            return []
+        lost = _lost(before.schema, found)
+        left = _drop(connection, unknown)
+        if _lost(before.schema, read_schema(connection)) - lost:
+            raise Rollback(whole)
+        if left:
+            with connection.transaction() as rest:
+                _drop(connection, left, cascade=True)
+                if _lost(before.schema, read_schema(connection)) - lost:
+                    raise Rollback(rest)
+        still = set(map(str, _unknown(before.schema, read_schema(connection))))
+        return [f"{each.kind} {each.name}" for each in unknown if str(each) not in still]
+    return []
+
+
+def analyze(connection: Connection[Any], *, seconds: int = 120) -> None:
+    """Renews the planner's statistics of all tables, which a restored database has none of.
+
+    The time is for all of them; those done by then stay done. Raises psycopg.errors.QueryCanceled when it is over, and
+    other psycopg.Error.
+    """
+    with _statement_timeout(connection, seconds):
+        connection.execute("ANALYZE")
+
+
+@contextmanager
+def _statement_timeout(connection: Connection[Any], seconds: int) -> Iterator[None]:
+    (before,) = connection.execute("SELECT current_setting('statement_timeout')").fetchall()[0]
+    connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{seconds}s"])
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", [before])
+
+
+def _unknown(before: Definitions, now: Definitions) -> list[Difference]:
+    added = [each for each in differences(before, now) if each.change is Change.ADDED and each.kind in _ORDER]
+    return sorted(added, key=lambda each: _ORDER.index(each.kind))
+
+
+def _lost(before: Definitions, now: Definitions) -> set[str]:
+    return {str(each) for each in differences(before, now) if each.change is Change.REMOVED}
+
+
+def _drop(connection: Connection[Any], objects: list[Difference], *, cascade: bool = False) -> list[Difference]:
+    """Drops until nothing more gives way, since what depends has to go first; returns what is left."""
+    while objects:
+        left = [each for each in objects if not _dropped(connection, each, cascade=cascade)]
+        if len(left) == len(objects):
+            break
+        objects = left
+    return objects
+
+
+def _dropped(connection: Connection[Any], unknown: Difference, *, cascade: bool) -> bool:
+    template = _PARTS.get(unknown.kind) or f"DROP {_WHOLE[unknown.kind]} {{name}}"
+    statement = sql.SQL(template + (" CASCADE" if cascade else "")).format(
+        name=sql.SQL(unknown.name), owner=sql.SQL(unknown.owner), part=sql.SQL(unknown.part)
+    )
+    try:
+        with connection.transaction():
+            connection.execute(statement)
+    except GONE:
+        return True
+    except REFUSALS:
+        return False
+    return True
