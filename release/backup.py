@@ -15,9 +15,9 @@ from release.heroku.http import HerokuError
 from release.heroku.start import Request, start
 from release.heroku.transfers import Transfer
 from release.log import Event
-from release.retry import TimedOut, polling
+from release.retry import TimedOut, polling, retried
 from release.run import Run
-from release.settings import FenceMode
+from release.settings import FenceMode, Guard
 from release.target import Target
 
 PROGRESS_EVERY = 5.0
@@ -83,7 +83,7 @@ def back_up(run: Run, target: Target | None, identity: Identity) -> BackedUp | U
     if target is None:
         return Unprotected(before=before, identity=identity)
     began = run.clock.monotonic()
-    transfer = capture(run, target, kind="backup", deadline=run.deadline)
+    transfer = capture(run, target, kind="backup", deadline=backup_deadline(run))
     return BackedUp(
         before=before,
         identity=identity,
@@ -95,6 +95,12 @@ def back_up(run: Run, target: Target | None, identity: Identity) -> BackedUp | U
     )
 
 
+def backup_deadline(run: Run) -> Deadline:
+    """A backup that takes over a third of the time leaves too little for salvage and restore: better give up."""
+    share = 1.0 if Guard.LARGE_DATABASE in run.settings.allow else 1 / 3
+    return run.deadline.within(run.deadline.left() * share)
+
+
 def take_fingerprint(run: Run) -> Fingerprint:
     """The database as it is now."""
     with translated():
@@ -103,7 +109,14 @@ def take_fingerprint(run: Run) -> Fingerprint:
 
 def capture(run: Run, target: Target, *, kind: str, deadline: Deadline) -> Transfer:
     """Captures a backup and waits for it. Raises StepFailed (backup_failed, backup_unusable) or HerokuError."""
-    known = target.known if kind == "backup" else frozenset(each.uuid for each in target.data.transfers(target.addon))
+    listed = retried(
+        lambda: target.data.transfers(target.addon),
+        name="GET transfers",
+        clock=run.clock,
+        log=run.log,
+        deadline=deadline,
+    )
+    known = frozenset(each.uuid for each in listed)
     request = Request(
         name=f"POST backups ({kind})",
         post=lambda: target.data.capture(target.addon),

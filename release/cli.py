@@ -38,9 +38,7 @@ def cli(context: click.Context) -> None:
     variables; the README lists them.
     """
     if context.invoked_subcommand is None:
-        from release.phase import release_phase  # noqa: PLC0415 -- a help text needs none of it
-
-        context.exit(context.obj(release_phase))
+        context.exit(context.obj(_release))
 
 
 @cli.command()
@@ -57,9 +55,22 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
 
     Example: heroku run bin/release recover --restore
     """
-    from release.recover import Choice, recover  # noqa: PLC0415 -- a help text needs none of it
+    context.exit(context.obj(lambda run: _recover(run, choice, run_id)))
 
-    context.exit(context.obj(lambda run: recover(run, Choice(choice) if choice else None, run_id)))
+
+# Imported inside the guarded part: a help text needs none of it, and a broken installation has an outcome, too.
+
+
+def _release(run: Run) -> Ending:
+    from release.phase import release_phase  # noqa: PLC0415
+
+    return release_phase(run)
+
+
+def _recover(run: Run, choice: str | None, run_id: str | None) -> Ending:
+    from release.recover import Choice, recover  # noqa: PLC0415
+
+    return recover(run, Choice(choice) if choice else None, run_id)
 
 
 def main(
@@ -184,6 +195,6 @@ def _finish(log: Log, ending: Ending, duration: float, durations: Mapping[str, f
         restore=ending.restore,
         error=ending.detail or None,
         hint=ending.hint or None,
-        **ending.facts,
-        **({"dropped_lines": log.dropped} if log.dropped else {}),
+        facts=dict(ending.facts) or None,
+        dropped_lines=log.dropped,
     )

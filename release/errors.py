@@ -107,7 +107,7 @@ class Reason(Enum):
     NOT_ATTACHED = (
         "not_attached",
         "The database is on no Heroku Postgres add-on of this app",
-        "Point RELEASE_DATABASE at the config var of an attached add-on, or set RELEASE_BACKUP=off for a disposable one.",
+        "Point RELEASE_DATABASE at an attached add-on's config var, or set RELEASE_BACKUP=off for a disposable one.",
     )
     OTHER_APP = (
         "other_app",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from release.clock import Deadline
 from release.database.journal import Entry
 from release.database.session import Failed
+from release.heroku.http import HerokuError
 from release.log import Event
 from release.retry import retried
 from release.run import HOOKS, Run
@@ -46,6 +47,25 @@ def end_sessions(run: Run) -> list[str]:
     except Failed as error:
         run.warn("sessions_left", str(error))
         return []
+
+
+def lower(run: Run, target: Target | None) -> None:
+    """Lowers the fence if one may be up; a failure is a warning, and the next run tries again.
+
+    Only called over a database that is proved old, or new, or as somebody decided.
+    """
+    entry = run.journal.entry(run.id)
+    if target is None or entry is None or not _may_be_up(run, entry):
+        return
+    try:
+        down(run, target, entry)
+    except HerokuError as error:
+        run.warn("fence_not_lowered", f"{error}; `bin/release recover` or the next release lowers it")
+
+
+def _may_be_up(run: Run, entry: Entry) -> bool:
+    """After a restore the row is the dump's, from before a fence that was raised only for the restore."""
+    return entry.fence is not None or (entry.restore is not None and run.settings.fence is not FenceMode.OFF)
 
 
 def down(run: Run, target: Target, entry: Entry) -> None:

@@ -90,7 +90,7 @@ def _start_dyno(run: Run, backup: BackedUp) -> str | None:
 
 
 def hook_command(folder: Path) -> str:
-    """How the app starts this hook: what its Procfile says for `release`, unless that needs a shell to be understood."""
+    """How the app starts this hook: what its Procfile says for `release`, unless only a shell understands it."""
     try:
         procfile = (folder / "Procfile").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -32,7 +33,9 @@ finally:
 MAX_LINE = 9_900
 """Bytes of a line with its newline. Heroku splits lines over 10,000 bytes, whoever else puts a prefix before them."""
 ROOM_FOR_OUTPUT = 8_000
-"""Bytes that the line of a `command_output` event may take as JSON, quotes included; the rest is for the context."""
+"""Bytes that the line of a `command_output` event may take as JSON, quotes included."""
+ROOM_FOR_HEAD = 300
+"""Bytes for timestamp, level, event, stream and part; what is left is the context's."""
 
 Fields = dict[str, Any]
 Render = Callable[[Mapping[str, Any]], str]
@@ -97,10 +100,10 @@ class _Writer:
             last_words(line.decode())
 
     def checked(self, lines: bytes) -> bytes:
-        """The lines, looked through once more as they will be written.
+        """Lines that were redacted as text, looked through once more as they will be written.
 
-        Everything was redacted as text before; what is found now came together by the encoding itself. Redacting JSON
-        can break it, and a line that is broken by it gives way to one that says so.
+        What is found now came together by the encoding itself. Redacting JSON can break it, and a line that is broken
+        by it gives way to one that says nothing.
         """
         if not self.redactor.leaks(lines):
             return lines
@@ -135,20 +138,23 @@ class Log(structlog.BoundLoggerBase):
         """A step or the run failed. `exc_info=error` adds the traceback as `exception`."""
         self._log("error", event, fields)
 
-    def command_output(self, lines: Sequence[str], **fields: object) -> None:
-        """One `command_output` event for each line.
+    def command_output(self, lines: Sequence[str], **fields: str | int) -> Sequence[str]:
+        """One `command_output` event for each line; returns the lines as they were logged, redacted.
 
-        The lines must be redacted and take `ROOM_FOR_OUTPUT` as JSON at most; `release.output` sees to both.
+        A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (`release.output` sees to it).
         """
         writer = self._logger
         if writer.render is not None:
+            lines = writer.redactor.text("\n".join(lines)).split("\n")
             for line in lines:
                 self._log("info", Event.COMMAND_OUTPUT, {**fields, "line": line})
-            return
-        start = self._start_of("info", Event.COMMAND_OUTPUT, fields)
-        between = b"}\n" + start
-        data = start + between.join([_encode(line) for line in lines]) + b"}\n"
-        writer.sink.write(writer.checked(data))
+            return lines
+        data = self._output_events(lines, fields)
+        if writer.redactor.suspects(data):
+            lines = [fit(line, ROOM_FOR_OUTPUT) for line in writer.redactor.text("\n".join(lines)).split("\n")]
+            data = writer.checked(self._output_events(lines, fields))
+        writer.sink.write(data)
+        return lines
 
     @property
     def redactor(self) -> Redactor:
@@ -179,10 +185,16 @@ class Log(structlog.BoundLoggerBase):
     def _head(self, level: str, event: Event) -> Fields:
         return {"timestamp": self._logger.timestamp(), "level": level, "event": str(event)}
 
-    def _start_of(self, level: str, event: Event, fields: Fields) -> bytes:
-        """The JSON of an event up to its last field's value, which is called `line`."""
-        context = fit(plain({**self._context, **fields}, self.redactor.text), MAX_LINE - ROOM_FOR_OUTPUT - 200)
-        return _encode({**self._head(level, event), **context})[:-1] + b',"line":'
+    def _output_events(self, lines: Sequence[str], fields: Mapping[str, str | int]) -> bytes:
+        head = _encode(self._head("info", Event.COMMAND_OUTPUT))
+        start = b'%b%b,%b,"line":' % (head[:-1], self._context_as_json, _encode(fields)[1:-1])
+        return start + (b"}\n" + start).join(map(_encode, lines)) + b"}\n"
+
+    @cached_property
+    def _context_as_json(self) -> bytes:
+        """The context as it stands within an object, with a comma before it."""
+        context = fit(plain(self._context, self.redactor.text), MAX_LINE - ROOM_FOR_OUTPUT - ROOM_FOR_HEAD)
+        return b"," + _encode(context)[1:-1] if context else b""
 
 
 def open_log(
@@ -219,12 +231,21 @@ def _with_head(writer: _Writer, level: str, event: MutableMapping[str, Any]) -> 
     return {"timestamp": writer.timestamp(), "level": level, "event": name, **event}
 
 
-def _made_plain(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> Fields:
-    result: Fields = plain(event, writer.redactor.text)
+def _made_plain(_writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> Fields:
+    result: Fields = plain(event, _valid)
     return result
 
 
 def _rendered(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> bytes:
     if writer.render is not None:
-        return writer.render(event).encode("utf-8", "replace")
-    return writer.checked(_encode(fit(event, MAX_LINE - 1)) + b"\n")
+        return writer.render(plain(event, writer.redactor.text)).encode("utf-8", "replace")
+    line = _encode(event) + b"\n"
+    if len(line) <= MAX_LINE and not writer.redactor.suspects(line):
+        return line
+    # Redacted first: half a secret would not be known for one.
+    return writer.checked(_encode(fit(plain(event, writer.redactor.text), MAX_LINE - 1)) + b"\n")
+
+
+def _valid(text: str) -> str:
+    """Without lone surrogates, which UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -35,12 +35,14 @@ def migrate(run: Run, commands: Commands, backup: BackedUp | Unprotected) -> Non
         raise StepFailed(Reason.MIGRATION_FAILED, str(error)) from error
     _judge(run, ended)
     _await_sessions(run)
+    run.journal.announce(run.id, State.PROBING)
 
 
 def still_ours(run: Run, identity: Identity) -> None:
     """Makes sure of the lock and of the database once more before something happens to it.
 
-    A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now. Raises StepFailed.
+    A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now.
+    Raises StepFailed.
     """
     if not run.database.holds_lock() and not run.database.try_lock():
         raise StepFailed(Reason.LOCK_LOST, str(run.database.lock_holder()))

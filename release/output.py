@@ -48,8 +48,8 @@ class Output:
             self._rest = bytearray(data[newline + 1 :])
         # A secret that the cut would hit has to be seen whole, hence the reach.
         while len(self._rest) > LONGEST + self._log.redactor.reach:
-            cut = self._log.redactor.cut(bytes(self._rest), LONGEST)
-            self._parts(self._text(bytes(self._rest[:cut])), continued=True)
+            part, cut = self._log.redactor.head(bytes(self._rest), LONGEST)
+            self._parts(part.decode("utf-8", "replace"), continued=True)
             del self._rest[:cut]
 
     def close(self) -> None:
@@ -58,16 +58,13 @@ class Output:
             self._complete(bytes(self._rest))
         self._rest = bytearray()
 
-    def _text(self, data: bytes) -> str:
-        return self._log.redactor.data(data).decode("utf-8", "replace")
-
     def _complete(self, data: bytes) -> None:
         """Whole lines, without the last newline."""
-        lines = self._text(data).split("\n")
+        lines = data.decode("utf-8", "replace").split("\n")
         if b"\r" in data:
             lines = [line.rstrip("\r") for line in lines]
         if self._part:
-            self._parts(lines.pop(0), continued=False)
+            self._parts(self._log.redactor.text(lines.pop(0)), continued=False)
         # Six bytes are the most that JSON makes of one character (a control character).
         if max(map(len, lines), default=0) * 6 < ROOM_FOR_OUTPUT:
             self._emit(lines)
@@ -76,7 +73,7 @@ class Output:
             if len(_encode(line)) <= ROOM_FOR_OUTPUT:
                 self._emit([line])
             else:
-                self._parts(line, continued=False)
+                self._parts(self._log.redactor.text(line), continued=False)
 
     def _parts(self, text: str, *, continued: bool) -> None:
         """A line, or the next piece of one, that does not fit into a single event."""
@@ -87,10 +84,10 @@ class Output:
         if not continued:
             self._part = 0
 
-    def _emit(self, lines: list[str], **fields: object) -> None:
+    def _emit(self, lines: Sequence[str], **fields: int) -> None:
         if not lines:
             return
-        self._log.command_output(lines, stream=self._stream, **fields)
+        lines = self._log.command_output(lines, stream=self._stream, **fields)
         self.tail.extend(line[:TAIL_WIDTH] for line in lines[-TAIL_LINES:])
         if self._on_lines is not None:
             self._on_lines(self._stream, lines)

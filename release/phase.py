@@ -7,12 +7,11 @@ What a failure means for the database depends on where it happened, and here is 
 
 from __future__ import annotations
 
-from release import handover, prepare, recover, restore
+from release import fence, handover, prepare, recover, restore
 from release.backup import back_up
 from release.clock import Interrupted
-from release.database.session import Lost
 from release.errors import Outcome, ReleaseError
-from release.migrate import migrate
+from release.migrate import migrate, still_ours
 from release.probe import probe
 from release.restore import Before
 from release.retry import retried
@@ -30,6 +29,8 @@ def release_phase(run: Run) -> Ending:
             return earlier
         pending = prepare.pending(now, commands)
         target = prepare.target(now) if pending else None
+        if target:
+            recover.refuse_half_restored(now, target)
 
     if not pending:
         with run.step("probe") as now:
@@ -47,8 +48,10 @@ def release_phase(run: Run) -> Ending:
         with run.step("finish") as now:
             return finish(now, target, backup)
     except (ReleaseError, Interrupted) as failure:
+        if backup is None:
+            return give_up(run, target, failure)
         with run.step("restore") as now:
-            return undo(now, backup, failure) if backup else give_up(now, target, failure)
+            return undo(now, backup, failure)
 
 
 def finish(run: Run, target: Target | None, backup: Before) -> Ending:
@@ -56,15 +59,16 @@ def finish(run: Run, target: Target | None, backup: Before) -> Ending:
     run.signals.check()
     ending = ended(Outcome.RELEASED, backup=backup.name)
     with run.signals.shield():
-        retried(
-            lambda: restore.close(run, target, run.id, ending),
-            name="journal commit",
-            clock=run.clock,
-            log=run.log,
-            deadline=run.deadline,
-        )
+        retried(lambda: commit(run, backup), name="commit", clock=run.clock, log=run.log, deadline=run.deadline)
         run.signals.acknowledge()
+        fence.lower(run, target)
     return ending
+
+
+def commit(run: Run, backup: Before) -> None:
+    """Writes `released` into the journal, if lock, database and journal are still this run's."""
+    still_ours(run, backup.identity)
+    run.journal.commit(run.id)
 
 
 def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:
@@ -83,8 +87,5 @@ def give_up(run: Run, target: Target | None, failure: ReleaseError | Interrupted
     """Ends a run that failed before its migration: nothing to undo but a fence."""
     run.signals.acknowledge()
     ending = ended(Outcome.UNTOUCHED, failure)
-    try:
-        restore.close(run, target, run.id, ending)
-    except Lost as error:
-        run.warn("journal_not_closed", f"{error}; the next run closes it")
+    restore.close(run, target, ending)
     return ending

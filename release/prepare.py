@@ -15,6 +15,7 @@ from release.errors import Misconfigured, Reason, Refused, StepFailed
 from release.frameworks import Framework
 from release.log import Event
 from release.process import CommandNotStarted, run_command
+from release.retry import retried
 from release.run import Run
 from release.settings import Backup, Guard
 
@@ -86,7 +87,7 @@ def connect(run: Run) -> Identity:
     """Opens the session on the database and takes the lock. Raises Refused."""
     if run.settings.database.endswith(POOLED):
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
-    identity = run.database.identity()
+    identity = retried(run.database.identity, name="connect", clock=run.clock, log=run.log, deadline=run.deadline)
     if not identity.direct:
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
     if identity.read_only:

@@ -1,8 +1,8 @@
 """Recover: finish what an interrupted run left. The journal and the list of transfers together tell what happened.
 
 A restore takes the journal's row back to what the dump held, so a row in `backing_up` beside a newer restore means:
-that restore happened. A run that was cut off before its migration changed nothing. One that was cut off later is undone only
-when nobody else can lose by it, or when somebody says so.
+that restore happened. A run that was cut off before its migration changed nothing. One that was cut off later is
+undone only when nobody else can lose by it, or when somebody says so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from release import prepare, restore
+from release import fence, prepare, restore
 from release.backup import BackedUp
 from release.database.fingerprint import Comparison, Fingerprint, Verdict
 from release.database.journal import Entry, State
@@ -35,9 +35,9 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
     """The command: finishes what is unfinished; nothing to do is a good end. `run_id`: the run that handed over."""
     with run.step("prepare") as within:
         if run_id:
-            within.journal.sign_of_life(run_id)
+            _sign_of_life(within, run_id)
         prepare.connect(within)
-    ending = finish_earlier(run, choice, decided=run_id is not None)
+    ending = finish_earlier(run, choice, decided=run_id)
     if ending is None and (half := _half_restored(run, found := find(run))):
         ending = _load_again(run, found, half, choice)
     if ending is None:
@@ -45,8 +45,15 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
     return replace(ending, exit_code=0) if ending.outcome in RECOVERED else ending
 
 
-def finish_earlier(run: Run, choice: Choice | None = None, *, decided: bool = False) -> Ending | None:
-    """Finishes an earlier run; None when there is none. `decided`: its run had decided to restore.
+def _sign_of_life(run: Run, run_id: str) -> None:
+    try:
+        run.journal.sign_of_life(run_id)
+    except StepFailed as error:  # a restore is replacing the database at this moment: that is what we came for
+        run.warn("sign_of_life_failed", str(error))
+
+
+def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | None = None) -> Ending | None:
+    """Finishes an earlier run; None when there is none. `decided`: the run that had decided to restore.
 
     Raises Refused (unfinished_run) when only a person can decide.
     """
@@ -60,18 +67,19 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: bool = Fa
                 "unfinished_run", f"the run {entry.run_id} was cut off; RELEASE_BACKUP=off, so it is left as it is"
             )
             ending = Ending(outcome=Outcome.KEPT, exit_code=0)
-            restore.close(earlier, None, entry.run_id, ending)
+            restore.close(earlier, None, ending)
             return ending
-        return _settle(earlier, find(within), entry, choice, decided=decided)
+        return _settle(earlier, find(within), entry, choice, decided=decided == entry.run_id)
 
 
 def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
     cause = _cause(entry)
     newest = _newest_restore(target, entry.baseline or 0)
-    if entry.state is State.FINISHED or (entry.state is State.BACKING_UP and newest is None):
-        # Cut off before its migration began, or after its end: only a fence may be left.
-        outcome = Outcome(entry.outcome) if entry.outcome else Outcome.UNTOUCHED
-        return _close(run, target, ended(outcome, cause if outcome is Outcome.UNTOUCHED else None))
+    if entry.state is State.FINISHED:  # cut off after its end: only the fence is left
+        fence.lower(run, target)
+        return ended(Outcome(entry.outcome or Outcome.UNTOUCHED))
+    if entry.state is State.BACKING_UP and newest is None:  # cut off before its migration began
+        return _close(run, target, ended(Outcome.UNTOUCHED, cause))
     backup = _backup(run, target, entry, newest)
     if newest is not None and newest.succeeded and entry.state is State.BACKING_UP:
         return _conclude(run, backup, newest, cause)
@@ -144,7 +152,7 @@ def _conclude(run: Run, backup: BackedUp, newest: Transfer, cause: StepFailed) -
 
 
 def _close(run: Run, target: Target, ending: Ending) -> Ending:
-    restore.close(run, target, run.id, ending)
+    restore.close(run, target, ending)
     return ending
 
 

@@ -147,24 +147,27 @@ class Redactor:
         """Whether a known secret is in it, in any form."""
         return any(form.core in data and form.pattern.search(data) for form in self._forms)
 
-    def cut(self, data: bytes, at: int) -> int:
-        """A place near `at`, never 0, where the bytes can be cut in two without cutting a secret or a character.
+    def suspects(self, data: bytes) -> bool:
+        """Whether there may be a secret in it. Quick, and never wrongly no; JSON's escaping makes no difference."""
+        return next(self._likely(data), None) is not None
 
-        The bytes must reach `reach` bytes beyond `at`, or be complete.
+    def head(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """The first `at` bytes, or somewhat less or more, without secrets, and how many bytes of `data` that was.
+
+        The cut goes neither through a secret nor through a character. The bytes must reach `reach` bytes beyond `at`.
         """
-        spans = [match.span() for pattern, _ in self._likely(data) for match in pattern.finditer(data)]
-        place = at
-        while (earlier := min((start for start, end in spans if start < place < end), default=place)) < place:
-            place = earlier
-        while 0 < place < len(data) and data[place] & 0xC0 == 0x80:  # noqa: PLR2004 (a UTF-8 continuation byte)
-            place -= 1
-        if place > 0:
-            return place
-        # Something covers all up to `at`: take the whole of it along instead.
-        place = at
-        while (later := max((end for start, end in spans if start < place < end), default=place)) > place:
-            place = later
-        return place
+        likely = list(self._likely(data))
+        spans = [match.span() for pattern, _ in likely for match in pattern.finditer(data)]
+        cut = at
+        while (earlier := min((start for start, end in spans if start < cut < end), default=cut)) < cut:
+            cut = earlier
+        while 0 < cut < len(data) and data[cut] & 0xC0 == 0x80:  # noqa: PLR2004 (a UTF-8 continuation byte)
+            cut -= 1
+        if not cut:  # something covers all of it: take the whole of that along
+            cut = at
+            while (later := max((end for start, end in spans if start < cut < end), default=cut)) > cut:
+                cut = later
+        return self.data(data[:cut]) if likely else data[:cut], cut
 
     def _likely(self, data: bytes) -> Iterator[tuple[re.Pattern[bytes], bytes]]:
         for form in self._forms:

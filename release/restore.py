@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from release import fence, migrate
 from release.backup import BackedUp, Unprotected, capture, find_backup, follow, take_fingerprint
 from release.clock import Deadline, Interrupted
 from release.database import fingerprint, grants, repair
 from release.database.fingerprint import Comparison, Verdict
-from release.database.journal import Entry, State
+from release.database.journal import State
 from release.database.session import Database, Failed, Lost, translated
 from release.errors import Outcome, Reason, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
@@ -29,6 +29,9 @@ GHOSTS_GONE_WITHIN = 30.0
 
 RECONNECT_WITHIN = 60.0
 """Seconds in which a database that refuses connections may come back."""
+
+RESTORE_WITHIN = 900.0
+"""Seconds a restore gets at least, though the plan be used up: Heroku ends the dyno, not the transfer."""
 
 ATTEMPTS = 2
 
@@ -64,11 +67,14 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
 
 
 def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
-    """Whether to restore: an ending where it is needless or not wanted, else what was changed, and the journal says so."""
+    """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
     no_ghosts(run, run.id)
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.BACKING_UP:
         return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
+    if entry is not None and entry.state is State.FINISHED:
+        run.log.info(Event.RESTORE_SKIPPED, why="another run has settled this one in the meantime")
+        return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name)
     comparison = compare(run, backup)
     skipped = decide(run, backup, comparison, failure)
     if skipped is not None:
@@ -143,28 +149,18 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
     if outcome is Outcome.KEPT:
         hint = Reason.RESTORE_OFF.hint.replace("BACKUP", backup.name) if backup.name else Reason.NO_BACKUP.hint
     ending = ended(outcome, failure, backup=backup.name, hint=hint)
-    close(run, backup.target if isinstance(backup, BackedUp) else None, run.id, ending)
+    close(run, backup.target if isinstance(backup, BackedUp) else None, ending)
     return ending
 
 
-def close(run: Run, target: Target | None, run_id: str, ending: Ending) -> None:
-    """Closes the journal's row and lowers the fence, which is only called over a database that is old or new."""
+def close(run: Run, target: Target | None, ending: Ending) -> None:
+    """Closes the journal's row and lowers the fence, over a database that is old, or as somebody decided."""
     reason = ending.reason.slug if ending.reason else None
-    run.journal.close(run_id, outcome=str(ending.outcome), reason=reason, restore=ending.restore)
-    entry = run.journal.entry(run_id)
-    if target is None or entry is None or not fence_may_be_up(run, entry):
-        return
     try:
-        fence.down(run, target, entry)
-    except HerokuError as error:
-        run.warn(
-            "fence_not_lowered", f"{error}; `bin/release recover` or the next run lowers it", **commands_by_hand(target)
-        )
-
-
-def fence_may_be_up(run: Run, entry: Entry) -> bool:
-    """After a restore the row is the dump's, from before a fence that was raised only for the restore."""
-    return entry.fence is not None or (entry.restore is not None and run.settings.fence is not FenceMode.OFF)
+        run.journal.close(run.id, outcome=str(ending.outcome), reason=reason, restore=ending.restore)
+        fence.lower(run, target)
+    except StepFailed as error:
+        run.warn("journal_not_closed", f"{error}; the next run closes it")
 
 
 def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure: ReleaseError | Interrupted) -> Ending:
@@ -174,13 +170,17 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     """
     target = backup.target
     kept = Kept(salvage=None)
-    try:
-        if run.settings.fence is not FenceMode.OFF and not backup.sealed:
+    run = replace(run, deadline=Deadline(run.clock, max(run.deadline.left(), RESTORE_WITHIN)))
+    if run.settings.fence is not FenceMode.OFF and not backup.sealed:
+        try:
             fence.up(run, target, FenceMode.RESTORE)
-        if comparison is not None:
+        except (HerokuError, StepFailed) as error:
+            run.warn("fence_not_raised", str(error))
+    if comparison is not None:
+        try:
             kept = salvage(run, backup, comparison)
-    except (HerokuError, StepFailed) as error:
-        kept = _unsalvaged(run, backup, comparison, str(error))
+        except (HerokuError, StepFailed) as error:
+            kept = _unsalvaged(run, backup, comparison, str(error))
     problem: ReleaseError = StepFailed(Reason.RESTORE_FAILED)
     transfer: Transfer | None = None
     for attempt in range(1, ATTEMPTS + 1):
@@ -194,7 +194,7 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
                 break
             continue
         ending = _restored(failure, backup, kept, transfer)
-        close(run, target, run.id, ending)
+        close(run, target, ending)
         return ending
     return not_restored(backup, problem, failure, kept, transfer)
 

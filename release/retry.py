@@ -32,11 +32,15 @@ LONGEST_WAIT = 15.0
 class Unavailable(ReleaseError):
     """Something outside did not answer as it should, and may do so in a moment.
 
-    `retry_after`: seconds the other side asked for, or None. `passing`: whether trying again can help.
+    `retry_after`: seconds the other side asked for, or None.
     """
 
     retry_after: float | None = None
-    passing: bool = True
+
+    @property
+    def passing(self) -> bool:
+        """Whether trying again can help."""
+        return True
 
 
 class TimedOut(Exception):

@@ -196,7 +196,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fence: Annotated[
         FenceMode,
         _a(
-            "Keeps other writers out: while restoring (`restore`), from before the backup to the end (`release`), `off`.",
+            "Keeps other writers out: while restoring (`restore`), from before the backup on (`release`), `off`.",
             "restore",
         ),
     ] = FenceMode.RESTORE
@@ -255,7 +255,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_url(self) -> str:
-        """Base of the Data API. A bare host name gets scheme and port of the Platform API's URL when that is loopback."""
+        """Base of the Data API. A bare host gets scheme and port of the Platform API's URL when that is loopback."""
         host = self.heroku_data_host or "api.data.heroku.com"
         if "://" in host:
             return host

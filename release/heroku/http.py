@@ -66,7 +66,11 @@ class HerokuError(Unavailable):
         self.error_id = error_id
         self.effect = effect
         self.retry_after = retry_after
-        self.passing = status is None or status in {200, 202, 408, 429} or status >= 500  # noqa: PLR2004
+
+    @property
+    def passing(self) -> bool:
+        """Whether another try can help: broken connections and answers, timeouts, rate limits, Heroku's own errors."""
+        return self.status is None or self.status in {408, 429} or not 300 <= self.status < 500  # noqa: PLR2004
 
 
 def _reason(status: int | None) -> Reason:

@@ -134,8 +134,8 @@ class _Verbose(msgspec.Struct, frozen=True):
 def harmless_warnings(logs: tuple[str, ...], warnings: int) -> bool:
     """Whether all that a restore complains of are comments on extensions, which only a superuser may set.
 
-    Text is all there is: pg_restore prints `error: could not execute query: ERROR: …` and then `Command was: …`. Heroku's
-    own worker judges by the same text (heroku/transferatu, lib/transferatu/commands.rb).
+    Text is all there is: pg_restore prints `error: could not execute query: ERROR: …` and then `Command was: …`.
+    Heroku's own worker judges by the same text (heroku/transferatu, lib/transferatu/commands.rb).
     """
     text = "\n".join(logs)
     commands = re.findall(r"Command was: (.+)", text)

@@ -1,0 +1,64 @@
+"""One PostgreSQL and one sandbox for each worker; an app of its own, with data to lose, for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from release.sandbox import App, Sandbox
+from tests.hook import SCHEMA, SMALL_APP, Hook, small_app
+from tests.judge import execute
+
+GOOD = "ALTER TABLE learners ADD COLUMN nickname text;\nUPDATE learners SET nickname = left(name, 3);\n"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_inherited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("DATABASE_URL", "HEROKU_API_KEY", "PGAPPNAME", "PGOPTIONS", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def whole_sandbox() -> Iterator[Sandbox]:
+    """The worker's sandbox."""
+    with Sandbox(transfer_seconds=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(whole_sandbox: Sandbox) -> Iterator[Sandbox]:
+    """The worker's sandbox, without faults and counting from zero."""
+    whole_sandbox.clear_faults()
+    whole_sandbox.forget_requests()
+    yield whole_sandbox
+    whole_sandbox.clear_faults()
+
+
+@pytest.fixture(scope="session")
+def first_slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What runs before the hook comes: a slug without a release phase, for its process types."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "Procfile").write_text("web: true\nworker: true\n")
+    return folder
+
+
+@pytest.fixture
+def app(sandbox: Sandbox, first_slug: Path) -> App:
+    """An app with a database, a web and two worker dynos, and 300 rows to lose."""
+    app = sandbox.create_app(f"app-{next(_numbers)}", config={"HEROKU_API_KEY": "sandbox"})
+    app.release(first_slug)
+    app.scale(web=1, worker=2)
+    sandbox.forget_requests()
+    execute(app.database_url, *SCHEMA.strip().split("\n"))
+    return app
+
+
+@pytest.fixture
+def hook(app: App, tmp_path: Path) -> Hook:
+    """The hook in a small app whose one migration lands; tests write others over it with `small_app`."""
+    return Hook(app=app, folder=small_app(tmp_path / "slug", {"001": GOOD}), environment=dict(SMALL_APP))
