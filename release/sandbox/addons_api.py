@@ -102,6 +102,10 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
     def attachments_of_addon(addon: str) -> Any:
         return [shape(each) for each in lookup.attachments(state, addon_id=lookup.addon(state, addon).id)]
 
+    @blueprint.get("/addon-attachments")
+    def all_attachments() -> Any:
+        return [shape(each) for each in lookup.attachments(state)]
+
     @blueprint.get("/addon-attachments/<attachment>")
     def get_attachment(attachment: str) -> Any:
         return shape(lookup.attachment(state, attachment))

@@ -232,8 +232,8 @@ def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
     while not shown:
         for piece in found.connection.stream(f"/streams/{fresh.id}"):
             shown = True
-            click.get_binary_stream("stdout").write(piece)
-            click.get_binary_stream("stdout").flush()
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
         if found.get_release(fresh.version).status != "pending":
             break
         time.sleep(0.05)

@@ -65,7 +65,6 @@ class Dynos:
         ended: Callable[[Dyno], None] = lambda _: None,
     ) -> None:
         """Start the command in `folder`, stop it after `limit` seconds, and tell `ended` when it is over."""
-        dyno.output.parent.mkdir(parents=True, exist_ok=True)
         with self._lock, dyno.output.open("ab") as output:
             if self._closed:
                 raise RuntimeError("the sandbox is going down")

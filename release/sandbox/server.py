@@ -7,10 +7,12 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -72,7 +74,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         stack.callback(_leave, world, setup)
         token = secrets.token_hex(16)
         flask = _application(world)
-        api = Listener(setup.port, flask, gate=lambda exchange, answer: _gate(world, exchange, answer))
+        api = Listener(_port(setup), flask, gate=lambda exchange, answer: _gate(world, exchange, answer))
         flask.register_blueprint(control(world, token, api.requests, ended.set))
         store = Listener(0, downloads.application(world), gate=world.faults.gate, tls=certificate.context())
         world.listen(f"http://127.0.0.1:{api.port}", f"https://127.0.0.1:{store.port}")
@@ -84,6 +86,16 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         if setup.watch_stdin:
             threading.Thread(target=_await_end_of_stdin, args=(ended,), daemon=True).start()
         ended.wait()
+
+
+def _port(setup: Setup) -> int:
+    """The port that was asked for; else last time's, if it is still free; else any."""
+    remembered = setup.home / "port"
+    if setup.port == 0 and remembered.exists():
+        port = int(remembered.read_text())
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    return setup.port
 
 
 def _await_end_of_stdin(ended: threading.Event) -> None:
@@ -108,6 +120,7 @@ def _leave(world: World, setup: Setup) -> None:
 
 def _write_control(home: Path, about: dict[str, Any], stack: ExitStack) -> None:
     file = home / CONTROL_FILE
+    (home / "port").write_text(str(about["port"]))
     with suppress(FileNotFoundError):
         file.unlink()
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -167,7 +180,9 @@ def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not
     def unknown(error: HTTPException) -> Any:
         message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. "
         message += "`POST`), and did you specify your intended version with the `Accept` header?"
-        return {"id": "not_found", "message": message}, error.code or 500
+        if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            return {"id": "not_found", "message": message}, HTTPStatus.NOT_FOUND
+        return {"id": "server_error", "message": str(error)}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR
 
     for blueprint in (
         apps(world),

@@ -256,6 +256,8 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        for folder in ("slugs", "output", "dumps", "logs"):
+            (home / folder).mkdir(mode=0o700, exist_ok=True)
         self.lock = threading.RLock()
         self._file = home / "state.json"
         found = self._file.read_bytes() if self._file.exists() else None

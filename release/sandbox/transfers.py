@@ -162,6 +162,7 @@ class Transfers:
             transfer.canceled_at = transfer.finished_at = transfer.updated_at = now()
             transfer.succeeded = False
         self._halt(transfer)
+        self.file(transfer).unlink(missing_ok=True)
 
     def delete(self, transfer: Transfer) -> None:
         """Forget a transfer and its dump."""
@@ -310,7 +311,6 @@ class Transfers:
 
     def _run_dump(self, transfer: Transfer, url: str, fault: TransferFault | None) -> None:
         target = self.file(transfer)
-        target.parent.mkdir(mode=0o700, exist_ok=True)
         action = fault.action if fault else None
         if action is TransferAction.FAIL:
             raise _Failed("Could not connect to database to initialize transfer")
@@ -444,9 +444,7 @@ class Transfers:
             log.write(f"{_stamp()} {message}\n")
 
     def _log(self, transfer: Transfer) -> Path:
-        folder = self._store.home / "logs"
-        folder.mkdir(exist_ok=True)
-        return folder / transfer.id
+        return self._store.home / "logs" / transfer.id
 
 
 def _stamp() -> str:

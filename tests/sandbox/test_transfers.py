@@ -1,0 +1,253 @@
+"""Backups and restores: real dumps, with Heroku's habits."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from release.sandbox import App, Failure, Sandbox, TransferAction
+from tests.judge import execute, query
+from tests.sandbox.conftest import capture, ended, restore, wait_until
+
+TABLE = "CREATE TABLE learners AS SELECT n AS id FROM generate_series(1, 1000) AS n"
+
+
+def test_a_backup_goes_from_pending_to_running_to_finished(sandbox: Sandbox, app: App) -> None:
+    sandbox.set_options(pending_seconds=0.2, transfer_seconds=0.4)
+    execute(app.database_url, TABLE)
+
+    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_name}/backups")
+    seen = []
+    while "finished" not in seen:
+        now = app.connection.ask("GET", f"/client/v11/apps/{app.id}/transfers/{made['num']}")
+        state = "finished" if now["finished_at"] else "running" if now["started_at"] else "pending"
+        seen += [state] if state not in seen else []
+    sandbox.set_options(pending_seconds=0, transfer_seconds=0)
+
+    assert seen == ["pending", "running", "finished"]
+    assert (made["from_type"], made["to_type"], made["num"], made["succeeded"]) == ("pg_dump", "gof3r", 1, None)
+    assert (now["succeeded"], now["warnings"], now["from_name"]) == (True, 0, "DATABASE")
+    assert now["processed_bytes"] > 0
+    assert "schedule" not in now
+    assert "logs" not in now
+
+
+def test_verbose_shows_the_log_of_pg_dump(app: App) -> None:
+    execute(app.database_url, TABLE)
+    backup = capture(app)
+
+    found = app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers/{backup['uuid']}?verbose=true")
+
+    messages = [line["message"] for line in found["logs"]]
+    assert 'pg_dump: dumping contents of table "public.learners"' in messages
+    assert messages[-2:] == ["pg_dump done", "upload done"]
+
+
+def test_a_restore_brings_back_what_was_there_and_nothing_else(app: App) -> None:
+    user = app.add_credential("analyst")["user"]
+    execute(app.database_url, TABLE, f'GRANT SELECT ON learners TO "{user}"')
+    backup = capture(app)
+    execute(app.database_url, "DELETE FROM learners", "CREATE TABLE newer ()", "CREATE SCHEMA later")
+
+    done = restore(app, backup)
+
+    assert (done["succeeded"], done["warnings"], done["from_type"]) == (True, 0, "gof3r")
+    assert query(app.database_url, "SELECT count(*) FROM learners") == [(1000,)]
+    assert query(app.database_url, "SELECT to_regclass('newer')::text, to_regnamespace('later')::text") == [(None, None)]
+    # As on Heroku the grants of other credentials are gone.
+    assert query(app.database_url, f"SELECT has_table_privilege('{user}', 'learners', 'SELECT')") == [(False,)]
+
+
+@pytest.mark.parametrize("how", ["database", "schemas"])
+def test_both_ways_of_resetting_end_empty_and_with_the_owner_in_its_rights(sandbox: Sandbox, app: App, how: str) -> None:
+    execute(app.database_url, TABLE, "CREATE SCHEMA more", "CREATE TYPE more.mood AS ENUM ('good')")
+    sandbox.set_options(reset=how)
+
+    answer = app.connection.ask("PUT", f"/client/v11/databases/{app.addon_id}/reset", {"extensions": ["hstore"]})
+    sandbox.set_options(reset="database")
+
+    assert answer == {"message": "Reset successful."}
+    names = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1"
+    assert query(app.database_url, names) == [("heroku_ext",), ("public",)]
+    assert query(app.database_url, "SELECT count(*) FROM pg_extension WHERE extname = 'hstore'") == [(1,)]
+    execute(app.database_url, TABLE)
+
+
+def test_errors_that_pg_restore_ignores_are_warnings_of_a_success(sandbox: Sandbox, app: App) -> None:
+    # An extension of the superuser, as Heroku's are: its comment cannot be restored by the default credential.
+    execute(sandbox.superuser_url(app), "CREATE EXTENSION dblink")
+    execute(app.database_url, TABLE)
+
+    done = restore(app, capture(app))
+
+    assert (done["succeeded"], done["warnings"]) == (True, 2)
+    assert query(app.database_url, "SELECT count(*) FROM learners") == [(1000,)]
+
+
+def test_the_default_credential_is_no_superuser_but_owns_its_database(app: App) -> None:
+    assert query(
+        app.database_url,
+        "SELECT rolsuper, rolcreatedb, rolcreaterole, pg_has_role('pg_signal_backend', 'member'),"
+        " pg_has_role('pg_read_all_stats', 'member'), pg_has_role('pg_monitor', 'member')"
+        " FROM pg_roles WHERE rolname = current_user",
+    ) == [(False, False, False, True, True, True)]
+    execute(app.database_url, "CREATE SCHEMA mine", "CREATE EXTENSION hstore SCHEMA heroku_ext")
+    with pytest.raises(errors.InsufficientPrivilege):
+        execute(app.database_url, "CREATE DATABASE another")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(app.database_url.replace(":p", ":wrong"))
+
+
+def test_older_manual_backups_are_dropped_after_a_new_one_has_succeeded(sandbox: Sandbox) -> None:
+    app = sandbox.create_app("keeps-two", num_keep=2)
+
+    backups = [capture(app) for _ in range(3)]
+
+    assert [each["uuid"] for each in app.transfers()] == [each["uuid"] for each in backups[1:]]
+
+
+def test_a_failed_backup_drops_none(sandbox: Sandbox) -> None:
+    app = sandbox.create_app("keeps-one", num_keep=1)
+    first = capture(app)
+    sandbox.transfer_fault("backup", TransferAction.FAIL)
+
+    second = capture(app)
+
+    assert second["succeeded"] is False
+    assert first["uuid"] in [each["uuid"] for each in app.transfers()]
+
+
+def test_transfers_are_listed_under_the_billing_app_only(sandbox: Sandbox, app: App) -> None:
+    other = sandbox.create_app("attached-elsewhere", plan="none")
+    body = {"addon": app.addon_name, "app": other.name, "name": "SHARED"}
+    app.connection.ask("POST", "/addon-attachments", body)
+
+    backup = capture(app)
+
+    assert [each["uuid"] for each in app.transfers()] == [backup["uuid"]]
+    assert other.transfers() == []
+    with pytest.raises(Failure, match="Couldn't find that transfer"):
+        other.connection.ask("GET", f"/client/v11/apps/{other.name}/transfers/1")
+
+
+def test_a_canceled_transfer_is_finished_and_has_not_succeeded(sandbox: Sandbox, app: App) -> None:
+    sandbox.transfer_fault("backup", TransferAction.STUCK_RUNNING)
+    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    path = f"/client/v11/apps/{app.name}/transfers/{made['uuid']}"
+    wait_until(lambda: app.connection.ask("GET", path)["started_at"])
+
+    canceled = app.connection.ask("POST", f"{path}/actions/cancel")
+
+    assert canceled["canceled_at"] == canceled["finished_at"]
+    assert canceled["succeeded"] is False
+    with pytest.raises(Failure, match="already finished"):
+        app.connection.ask("POST", f"{path}/actions/cancel")
+
+
+def test_a_deleted_backup_is_gone(app: App) -> None:
+    backup = capture(app)
+
+    app.connection.ask("DELETE", f"/client/v11/apps/{app.name}/transfers/{backup['num']}")
+
+    assert app.transfers() == []
+    assert app.connection.exchange("GET", f"/client/v11/apps/{app.name}/transfers/1")[0] == 404
+
+
+def test_a_restore_from_elsewhere_is_refused(app: App) -> None:
+    path = f"/client/v11/databases/{app.addon_id}/restores"
+
+    with pytest.raises(Failure) as refusal:
+        app.connection.ask("POST", path, {"backup_url": "https://dumps.example.com/mine.dump"})
+
+    assert refusal.value.status == 422
+
+
+def test_advanced_databases_have_no_backups(sandbox: Sandbox) -> None:
+    app = sandbox.create_app("advanced", plan="advanced")
+
+    status, _, _ = app.connection.exchange("POST", f"/client/v11/databases/{app.addon_id}/backups")
+
+    assert status == 404
+
+
+def test_a_follower_says_whom_it_follows(sandbox: Sandbox, app: App) -> None:
+    follower = app.add_database(plan="standard-0", follow="DATABASE_URL")
+
+    found = app.connection.ask("GET", f"/client/v11/databases/{follower['id']}")
+
+    assert found["following"] == app.database_url
+    assert follower["attached_as"] == ["HEROKU_POSTGRESQL_AMBER"]
+
+
+def test_a_copy_fills_another_database(app: App) -> None:
+    execute(app.database_url, TABLE)
+    target = app.add_database(plan="standard-0")
+
+    body = {"from_name": "DATABASE", "from_url": app.database_url, "to_name": "AMBER", "to_url": target["url"]}
+    made = app.connection.ask("POST", f"/client/v11/databases/{target['id']}/transfers", body)
+
+    assert ended(app, made)["succeeded"] is True
+    assert query(target["url"], "SELECT count(*) FROM learners") == [(1000,)]
+
+
+@pytest.mark.parametrize(
+    ("action", "succeeded", "learners", "newer"),
+    [
+        (TransferAction.KEEP_OBJECTS, True, 1000, True),
+        (TransferAction.HALF, False, None, False),
+        (TransferAction.WIPE, False, None, False),
+        (TransferAction.FAIL, False, None, False),
+        (TransferAction.WARN, True, 1000, False),
+        (TransferAction.EVICT, False, 1001, True),
+        (TransferAction.CANCEL, False, None, False),
+    ],
+)
+def test_restores_can_be_bad(
+    sandbox: Sandbox, app: App, action: TransferAction, succeeded: bool, learners: int | None, newer: bool
+) -> None:
+    execute(app.database_url, TABLE, "CREATE TABLE first AS SELECT 1 AS n", "CREATE INDEX ON learners (id)")
+    backup = capture(app)
+    execute(app.database_url, "INSERT INTO learners VALUES (1001)", "CREATE TABLE newer ()")
+    sandbox.transfer_fault("restore", action)
+
+    done = restore(app, backup)
+
+    assert done["succeeded"] is succeeded
+    assert done["warnings"] == (1 if action is TransferAction.WARN else 0)
+    assert bool(done["canceled_at"]) is (action is TransferAction.CANCEL)
+    assert query(app.database_url, "SELECT to_regclass('newer') IS NOT NULL") == [(newer,)]
+    if learners is None:
+        rows = query(app.database_url, "SELECT coalesce(to_regclass('learners_id_idx')::text, '')")
+        assert rows == [("",)]
+    else:
+        assert query(app.database_url, "SELECT count(*) FROM learners") == [(learners,)]
+    assert [each["action"] for each in sandbox.fired()] == [action]
+
+
+def test_backups_can_be_bad(sandbox: Sandbox, app: App) -> None:
+    execute(app.database_url, TABLE)
+    for action in (TransferAction.EMPTY, TransferAction.WARN, TransferAction.FAIL):
+        sandbox.transfer_fault("backup", action)
+    sandbox.clear_faults()
+
+    sandbox.transfer_fault("backup", TransferAction.EMPTY)
+    empty = capture(app)
+    assert (empty["succeeded"], empty["processed_bytes"]) == (True, 0)
+
+    sandbox.transfer_fault("backup", TransferAction.LATE_BYTES, seconds=0.1)
+    late = capture(app)
+    assert (late["succeeded"], late["processed_bytes"]) == (True, 0)
+    time.sleep(0.3)
+    assert app.transfers()[-1]["processed_bytes"] > 0
+
+    sandbox.transfer_fault("backup", TransferAction.VANISH)
+    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    wait_until(lambda: made["uuid"] not in [each["uuid"] for each in app.transfers()])
+
+    sandbox.transfer_fault("backup", TransferAction.STUCK_PENDING)
+    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    time.sleep(0.3)
+    assert app.transfers()[-1]["started_at"] is None
