@@ -138,10 +138,11 @@ class Log(structlog.BoundLoggerBase):
         """A step or the run failed. `exc_info=error` adds the traceback as `exception`."""
         self._log("error", event, fields)
 
-    def command_output(self, lines: Sequence[str], **fields: str | int) -> Sequence[str]:
+    def command_output(self, lines: Sequence[str], *, clean: bool = False, **fields: str | int) -> Sequence[str]:
         """One `command_output` event for each line; returns the lines as they were logged, redacted.
 
-        A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (`release.output` sees to it).
+        A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (`release.output` sees to it). `clean` lines have been
+        redacted already.
         """
         writer = self._logger
         if writer.render is not None:
@@ -150,7 +151,7 @@ class Log(structlog.BoundLoggerBase):
                 self._log("info", Event.COMMAND_OUTPUT, {**fields, "line": line})
             return lines
         data = self._output_events(lines, fields)
-        if writer.redactor.suspects(data):
+        if not clean and writer.redactor.suspects(data):
             lines = [fit(line, ROOM_FOR_OUTPUT) for line in writer.redactor.text("\n".join(lines)).split("\n")]
             data = writer.checked(self._output_events(lines, fields))
         writer.sink.write(data)

@@ -76,18 +76,18 @@ class Output:
                 self._parts(self._log.redactor.text(line), continued=False)
 
     def _parts(self, text: str, *, continued: bool) -> None:
-        """A line, or the next piece of one, that does not fit into a single event."""
+        """A line, or the next piece of one, that does not fit into a single event. It has been redacted as a whole."""
         pieces = list(_halved(text))
         for place, piece in enumerate(pieces, 1):
             self._part += 1
-            self._emit([piece], part=self._part, continued=continued or place < len(pieces))
+            self._emit([piece], clean=True, part=self._part, continued=continued or place < len(pieces))
         if not continued:
             self._part = 0
 
-    def _emit(self, lines: Sequence[str], **fields: int) -> None:
+    def _emit(self, lines: Sequence[str], *, clean: bool = False, **part: int) -> None:
         if not lines:
             return
-        lines = self._log.command_output(lines, stream=self._stream, **fields)
+        lines = self._log.command_output(lines, clean=clean, stream=self._stream, **part)
         self.tail.extend(line[:TAIL_WIDTH] for line in lines[-TAIL_LINES:])
         if self._on_lines is not None:
             self._on_lines(self._stream, lines)
