@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from release.database.session import Database
+from release.errors import Reason, StepFailed
 
 VERSION = 1
 
@@ -101,8 +102,8 @@ class Journal:
         if not self.exists():
             return None
         found = self._database.rows(
-            f"SELECT {_COLUMNS} FROM release_phase.runs WHERE state <> 'finished' OR fence IS NOT NULL ORDER BY started_at DESC"  # noqa: S608
-            " LIMIT 1"
+            f"SELECT {_COLUMNS} FROM release_phase.runs WHERE state <> 'finished' OR fence IS NOT NULL"  # noqa: S608
+            " ORDER BY started_at DESC LIMIT 1"
         )
         return _entry(found[0]) if found else None
 
@@ -170,15 +171,32 @@ class Journal:
         return found[0][0].encode() if found and found[0][0] else None
 
     def announce(self, run_id: str, state: State, *, backup: str | None = None, salvage: str | None = None) -> None:
-        """A run is about to enter a state; the uuids of its backup and its salvage stay once given."""
-        self._set(
+        """A run is about to enter a state; the uuids of its backup and its salvage stay once given.
+
+        Raises StepFailed (lock_lost) when the row is finished: another run has settled this one in the meantime.
+        """
+        self._must(
             "UPDATE release_phase.runs SET state = %s, backup = coalesce(%s, backup), salvage = coalesce(%s, salvage),"
-            " changed_at = clock_timestamp() WHERE run_id = %s",
+            " changed_at = clock_timestamp() WHERE run_id = %s AND state <> 'finished' RETURNING 1",
             [state, backup, salvage, run_id],
         )
 
+    def commit(self, run_id: str) -> None:
+        """The release is in: nothing may undo it afterwards. May be called twice.
+
+        Raises StepFailed (lock_lost) when the row does not say that this run's migration is what the database holds.
+        """
+        self._must(
+            "UPDATE release_phase.runs SET state = 'finished', outcome = 'released', fingerprint = NULL,"
+            " finished_at = clock_timestamp(), changed_at = clock_timestamp()"
+            " WHERE run_id = %s AND (state = 'probing' OR outcome = 'released') RETURNING 1",
+            [run_id],
+        )
+
     def sign_of_life(self, run_id: str) -> None:
-        """A recovery says that it is there, before it waits for the lock."""
+        """A recovery says that it is there, before it waits for the lock; not while a restore has the table away."""
+        if not self.exists():
+            return
         self._set("UPDATE release_phase.runs SET recovery_at = clock_timestamp() WHERE run_id = %s", [run_id])
 
     def recovery_seen(self, run_id: str) -> bool:
@@ -197,13 +215,18 @@ class Journal:
         restore: str | None = None,
         record: dict[str, Any] | None = None,
     ) -> None:
-        """The run is over. For `released` this is the commit: nothing may undo it afterwards."""
+        """The run is over, and the database is old, or as somebody decided."""
         self._set(
-            "UPDATE release_phase.runs SET state = 'finished', outcome = %s, reason = %s, restore = coalesce(%s, restore),"
+            "UPDATE release_phase.runs SET state = 'finished', outcome = %s, reason = %s,"
+            " restore = coalesce(%s, restore),"
             " record = %s, fingerprint = NULL, finished_at = clock_timestamp(), changed_at = clock_timestamp()"
             " WHERE run_id = %s",
             [outcome, reason, restore, None if record is None else msgspec.json.encode(record).decode(), run_id],
         )
+
+    def _must(self, statement: Any, values: list[object]) -> None:
+        if not self._database.rows(statement, values):
+            raise StepFailed(Reason.LOCK_LOST, "another run has settled this one in the meantime")
 
     def _set(self, statement: Any, values: list[object]) -> None:
         self._database.rows(statement, values)

@@ -40,6 +40,11 @@ LIMITS = {
 class Lost(StepFailed, Unavailable):
     """The session is gone: killed, the server stopped, the network broke, or no connection could be made."""
 
+    @property
+    def passing(self) -> bool:
+        """Whether another try can help: not where the password is wrong."""
+        return not str(self.facts.get("sqlstate")).startswith("28")
+
 
 class Failed(StepFailed):
     """The server answered with an error. `facts["sqlstate"]` says which."""
@@ -204,7 +209,8 @@ class Database:
     ) -> list[str]:
         """Ends other sessions and waits until they are gone: a killed client's statement goes on in the server.
 
-        Returns the application names of those ended. Sessions whose name begins with `keep` stay. Raises Failed (sessions_left) when some
+        Returns the application names of those ended. Sessions whose name begins with `keep` stay.
+        Raises Failed (sessions_left) when some
         outlive the deadline.
         """
         ended: set[str] = set()
