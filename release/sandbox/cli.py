@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -120,11 +121,10 @@ def _greet(process: subprocess.Popen[bytes], end: str) -> None:
 def down() -> None:
     """Stop the sandbox. What it holds stays and is there again after `up`."""
     file = default_home() / _CONTROL_FILE
-    connection = _running(default_home())
-    if connection is None:
+    if _running(default_home()) is None:
         click.echo("The sandbox is not up.")
         return
-    connection.ask("POST", "/sandbox/stop")
+    os.kill(json.loads(file.read_text())["pid"], signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

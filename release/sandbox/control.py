@@ -10,7 +10,7 @@ import dataclasses
 import hmac
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from flask import Blueprint, request
@@ -31,12 +31,21 @@ if TYPE_CHECKING:
     from .world import World
 
 HEADER = "Sandbox-Token"
+_Facts = TypeVar("_Facts", Rule | TransferFault, Options)
+
+
+def _facts(kind: type[_Facts], body: dict[str, Any]) -> _Facts:
+    """A dataclass from JSON; names that it does not have are mistakes."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(body.keys() - known):
+        raise lookup.invalid(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return msgspec.convert(body, kind)
 
 
 def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
-    world: World, token: str, exchanges: Callable[[], list[Exchange]], stop: Callable[[], None]
+    world: World, token: str, exchanges: Callable[[], list[Exchange]]
 ) -> Blueprint:
-    """All control routes. `exchanges` gives the requests so far, `stop` ends the sandbox."""
+    """All control routes. `exchanges` gives the requests so far."""
     blueprint = Blueprint("control", __name__, url_prefix="/sandbox")
     state = world.store.state
     forgotten = 0  # requests before this one are not shown
@@ -67,11 +76,6 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
             "superuser_url": world.server.superuser_url,
             "apps": [each.name for each in state.apps.values()],
         }
-
-    @blueprint.post("/stop")
-    def end() -> Any:
-        stop()
-        return {}
 
     @blueprint.post("/apps")
     def create_app() -> Any:
@@ -146,7 +150,7 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
     def add_fault() -> Any:
         body = fields()
         kind: type[Rule | TransferFault] = TransferFault if "kind" in body else Rule
-        return {"id": world.faults.add(msgspec.convert(body, kind))}, HTTPStatus.CREATED
+        return {"id": world.faults.add(_facts(kind, body))}, HTTPStatus.CREATED
 
     @blueprint.delete("/faults")
     def clear_faults() -> Any:
@@ -155,7 +159,7 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
 
     @blueprint.patch("/options")
     def options() -> Any:
-        world.options = msgspec.convert(dataclasses.asdict(world.options) | fields(), Options)
+        world.options = _facts(Options, dataclasses.asdict(world.options) | fields())
         return dataclasses.asdict(world.options)
 
     @blueprint.put("/keys/<key>")

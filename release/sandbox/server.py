@@ -69,19 +69,20 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
     with ExitStack() as stack:
         if setup.temporary:
             stack.callback(shutil.rmtree, setup.home, ignore_errors=True)
+        stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # last: it says that nothing runs any more
         server = named(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
         world = World(setup.home, server, setup.options)
         stack.callback(_leave, world, setup)
         token = secrets.token_hex(16)
         flask = _application(world)
         api = Listener(_port(setup), flask, gate=lambda exchange, answer: _gate(world, exchange, answer))
-        flask.register_blueprint(control(world, token, api.requests, ended.set))
+        flask.register_blueprint(control(world, token, api.requests))
         store = Listener(0, downloads.application(world), gate=world.faults.gate, tls=certificate.context())
         world.listen(f"http://127.0.0.1:{api.port}", f"https://127.0.0.1:{store.port}")
         api.start()
         store.start()
         about = {"port": api.port, "token": token, "pid": os.getpid()}
-        _write_control(setup.home, about, stack)
+        _write_control(setup.home, about)
         ready(about)
         if setup.watch_stdin:
             threading.Thread(target=_await_end_of_stdin, args=(ended,), daemon=True).start()
@@ -118,14 +119,13 @@ def _leave(world: World, setup: Setup) -> None:
             databases.drop(world.server, addon)
 
 
-def _write_control(home: Path, about: dict[str, Any], stack: ExitStack) -> None:
+def _write_control(home: Path, about: dict[str, Any]) -> None:
     file = home / CONTROL_FILE
     (home / "port").write_text(str(about["port"]))
     with suppress(FileNotFoundError):
         file.unlink()
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         json.dump(about, out)
-    stack.callback(file.unlink, missing_ok=True)
 
 
 def _gate(world: World, exchange: Exchange, answer: Callable[[], Answer]) -> None:

@@ -176,14 +176,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 close=self.close_connection,
             )
             self.server.exchanges.append(exchange)
-            self.server.gate(exchange, lambda: _call(self.server.app, exchange))
+            self.server.gate(exchange, lambda: _call(self.server.app, exchange, self.server.port))
             self.close_connection = exchange.close
         except (OSError, ValueError):
             self.close_connection = True
 
 
-def _call(app: WSGIApplication, exchange: Exchange) -> Answer:
-    """Ask a WSGI app (PEP 3333)."""
+def _call(app: WSGIApplication, exchange: Exchange, port: int) -> Answer:
+    """Ask a WSGI app (PEP 3333). The connection may be gone by now: an effect can come late."""
     parts = urlsplit(exchange.target)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": exchange.method,
@@ -191,7 +191,7 @@ def _call(app: WSGIApplication, exchange: Exchange) -> Answer:
         "PATH_INFO": unquote(parts.path, "latin-1"),
         "QUERY_STRING": parts.query,
         "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": str(exchange.connection.getsockname()[1]),
+        "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",

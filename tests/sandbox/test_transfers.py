@@ -56,13 +56,14 @@ def test_a_restore_brings_back_what_was_there_and_nothing_else(app: App) -> None
 
     assert (done["succeeded"], done["warnings"], done["from_type"]) == (True, 0, "gof3r")
     assert query(app.database_url, "SELECT count(*) FROM learners") == [(1000,)]
-    assert query(app.database_url, "SELECT to_regclass('newer')::text, to_regnamespace('later')::text") == [(None, None)]
+    gone = "SELECT to_regclass('newer')::text, to_regnamespace('later')::text"
+    assert query(app.database_url, gone) == [(None, None)]
     # As on Heroku the grants of other credentials are gone.
     assert query(app.database_url, f"SELECT has_table_privilege('{user}', 'learners', 'SELECT')") == [(False,)]
 
 
 @pytest.mark.parametrize("how", ["database", "schemas"])
-def test_both_ways_of_resetting_end_empty_and_with_the_owner_in_its_rights(sandbox: Sandbox, app: App, how: str) -> None:
+def test_both_ways_of_resetting_end_empty_and_owned_as_before(sandbox: Sandbox, app: App, how: str) -> None:
     execute(app.database_url, TABLE, "CREATE SCHEMA more", "CREATE TYPE more.mood AS ENUM ('good')")
     sandbox.set_options(reset=how)
 
@@ -173,7 +174,7 @@ def test_advanced_databases_have_no_backups(sandbox: Sandbox) -> None:
     assert status == 404
 
 
-def test_a_follower_says_whom_it_follows(sandbox: Sandbox, app: App) -> None:
+def test_a_follower_says_whom_it_follows(app: App) -> None:
     follower = app.add_database(plan="standard-0", follow="DATABASE_URL")
 
     found = app.connection.ask("GET", f"/client/v11/databases/{follower['id']}")
@@ -229,10 +230,6 @@ def test_restores_can_be_bad(
 
 def test_backups_can_be_bad(sandbox: Sandbox, app: App) -> None:
     execute(app.database_url, TABLE)
-    for action in (TransferAction.EMPTY, TransferAction.WARN, TransferAction.FAIL):
-        sandbox.transfer_fault("backup", action)
-    sandbox.clear_faults()
-
     sandbox.transfer_fault("backup", TransferAction.EMPTY)
     empty = capture(app)
     assert (empty["succeeded"], empty["processed_bytes"]) == (True, 0)

@@ -1,0 +1,87 @@
+"""`bin/sandbox`, as a user types it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from release.sandbox import Sandbox
+from tests.judge import execute, query
+from tests.sandbox.conftest import Push
+
+PROGRAM = Path(__file__).parents[2] / "bin" / "sandbox"
+
+
+class Shell:
+    """Runs `bin/sandbox` with a home of its own, on the tests' PostgreSQL."""
+
+    def __init__(self, home: Path, postgres: str) -> None:
+        self.environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "RELEASE_SANDBOX_HOME": str(home),
+            "RELEASE_SANDBOX_POSTGRES": postgres,
+        }
+
+    def __call__(self, *words: str, code: int = 0, errors: bool = False) -> str:
+        done = subprocess.run(
+            [str(PROGRAM), *words], check=False, env=self.environment, cwd="/", capture_output=True, text=True
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr if code or errors else done.stdout
+
+
+@pytest.fixture
+def shell(sandbox: Sandbox, tmp_path: Path) -> Iterator[Shell]:
+    shell = Shell(tmp_path / "home", sandbox.superuser_url())
+    shell("up", "--detach")
+    yield shell
+    shell("down")
+
+
+def test_what_a_user_types_from_up_to_down_and_up_again(shell: Shell, folder: Push) -> None:
+    assert "is up at http://127.0.0.1:" in shell("up", "--detach")
+    assert shell("create", "shop").startswith("Created shop with postgresql-")
+    pushed = str(folder('echo "$HEROKU_SLUG_DESCRIPTION"'))
+    assert shell("release", "shop", pushed, "--description", "Better") == "Better\n"
+    assert "v6 failed" in shell("release", "shop", str(folder("exit 3")), code=1)
+    assert "Set COLOR config vars" in shell("config", "shop", "set", "COLOR=green", code=0, errors=True)
+    assert "COLOR=green\n" in shell("config", "shop", "get")
+    shell("rollback", "shop", "v5")
+    assert "COLOR" not in shell("config", "shop", "get")
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in shell("env", "shop").splitlines())
+    execute(exported["DATABASE_URL"].strip("'"), "CREATE TABLE kept AS SELECT 7 AS n")
+
+    shell("down")
+    assert "not up" in shell("env", "shop", code=1)
+    assert "shop" in shell("up", "--detach")
+
+    assert shell("psql", "shop", "-XAtc", "SELECT n FROM kept") == "7\n"
+    again = dict(line.removeprefix("export ").split("=", 1) for line in shell("env", "shop").splitlines())
+    assert again["HEROKU_HOST"] == exported["HEROKU_HOST"]
+    assert Path(again["NODE_EXTRA_CA_CERTS"]).exists()
+    assert {"HEROKU_API_KEY", "HEROKU_APP_ID", "HEROKU_APP_NAME", "HEROKU_DATA_HOST"} <= again.keys()
+
+
+def test_the_first_up_makes_an_app_with_a_database(shell: Shell) -> None:
+    assert "DATABASE_URL=postgres://" in shell("config", "my-app", "get")
+
+
+def test_wrong_input_is_told_apart(shell: Shell, tmp_path: Path) -> None:
+    assert "Couldn't find that app." in shell("release", "nope", str(tmp_path), code=1)
+    assert "expected KEY=VALUE" in shell("config", "my-app", "set", "COLOR", code=2)
+    assert "already taken" in shell("create", "my-app", code=1)
+
+
+def test_a_temporary_sandbox_leaves_nothing_behind(sandbox: Sandbox) -> None:
+    names = "SELECT datname FROM pg_database ORDER BY 1"
+    before = query(sandbox.superuser_url(), names)
+    with Sandbox(postgres=sandbox.superuser_url()) as second:
+        home = second.home
+        second.create_app("short-lived")
+        assert len(query(sandbox.superuser_url(), names)) == len(before) + 1
+
+    assert query(sandbox.superuser_url(), names) == before
+    assert not home.exists()
