@@ -137,7 +137,7 @@ def small_app(folder: Path, migrations: Mapping[str, str]) -> Path:
     for name, text in (("migrate", MIGRATE), ("pending", PENDING)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    (folder / "Procfile").write_text(f"release: {ROOT}/bin/release\nweb: true\n")
+    (folder / "Procfile").write_text(f"release: {ROOT}/bin/release\nweb: true\nworker: true\n")
     return folder
 
 
