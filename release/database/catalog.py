@@ -40,7 +40,8 @@ SELECT set_config(name, given, true) FROM (VALUES
 """For one transaction. The formats are those in which literals inside definitions print; jit, because compiling these
 queries takes longer than running them; stats_fetch_consistency (PG 15) because counters must be of now."""
 
-# pg_depend is asked once for the members of extensions, by its index: an extension stands for all that it brought.
+# pg_depend is asked once for the members of extensions, by its index: an extension stands for all that it brought. So
+# does a range type for its constructors and casts, which depend on it internally (deptype 'i').
 _SCOPE: Final[LiteralString] = r"""
 WITH spaces AS (
     SELECT n.oid, n.nspname, quote_ident(n.nspname) AS name, n.nspowner, n.nspacl
@@ -59,6 +60,8 @@ WITH spaces AS (
            p.oid::regprocedure::text AS name
       FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
      WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+                          AND d.deptype = 'i')
 ), types AS (
     SELECT t.*, CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END AS kind,
            s.name || '.' || quote_ident(t.typname) AS name
@@ -72,7 +75,8 @@ WITH spaces AS (
 
 # "owner" is not a name but a place: what a role may do with its own things stays the same when they change hands, as
 # they do when --no-owner is loaded. No role may be called pg_…, so the word cannot be confused with one.
-# Grantors are left out: after a restore the owner grants again what others had granted on.
+# Only what is other than usual is kept, so that most things have no grants. Grantors are left out: after a
+# restore the owner grants again what others had granted on.
 _OBJECTS: Final[LiteralString] = r"""
 , objects AS (
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
@@ -126,26 +130,27 @@ class Query(NamedTuple):
     only_if: LiteralString = "(VALUES (true)) always"
 
 
-_GRANTS: Final[LiteralString] = r"""
-SELECT 'grants', o.kind || ' ' || o.name, held.privileges
-  FROM objects o, LATERAL (
-       SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") AS privileges FROM ({held}) h
-       ) held, LATERAL (
-       SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") AS privileges FROM ({usual}) u
-       ) usual
- WHERE o.acl IS NOT NULL AND held.privileges IS DISTINCT FROM usual.privileges
-"""
-
-
-def _acl_lines(acl: LiteralString, owner: LiteralString) -> LiteralString:
-    """A query for the lines of an access list: role, tab, its privileges, those it may grant on marked with a star."""
+def _rights(acl: LiteralString, owner: LiteralString) -> LiteralString:
+    """A query for (role, privileges) of an access list; privileges that may be granted on carry a star."""
     return (
         r"SELECT CASE grantee WHEN 0 THEN 'public' WHEN "
         + owner
-        + r" THEN 'pg_owner' ELSE replace(replace(pg_get_userbyid(grantee), '\', '\\'), E'\n', '\n') END"
-        r" || E'\t' || string_agg(privilege, ', ' ORDER BY privilege) AS line FROM ("
+        + r" THEN 'pg_owner' ELSE replace(replace(pg_get_userbyid(grantee), '\', '\\'), E'\n', '\n') END AS role,"
+        r" string_agg(privilege, ', ' ORDER BY privilege) AS privileges FROM ("
         r"SELECT grantee, privilege_type || CASE WHEN bool_or(is_grantable) THEN '*' ELSE '' END AS privilege"
-        r" FROM aclexplode(" + acl + r") GROUP BY grantee, privilege_type) g GROUP BY grantee"
+        r" FROM aclexplode(" + acl + r") GROUP BY grantee, privilege_type) each GROUP BY grantee"
+    )
+
+
+def _unusual(acl: LiteralString, usual: LiteralString, owner: LiteralString) -> LiteralString:
+    """An expression: what an access list says other than the usual one, a line a role; null when nothing."""
+    return (
+        r"""(SELECT string_agg(role || E'\t' || coalesce(h.privileges, 'nothing'), E'\n'"""
+        r""" ORDER BY role COLLATE "C") FROM ("""
+        + _rights(acl, owner)
+        + ") h FULL JOIN ("
+        + _rights(usual, owner)
+        + ") u USING (role) WHERE h.privileges IS DISTINCT FROM u.privileges)"
     )
 
 
@@ -153,19 +158,20 @@ GRANTS: Final[tuple[Query, ...]] = (
     Query(
         _SCOPE
         + _OBJECTS
-        + _GRANTS.replace("{held}", _acl_lines("o.acl", "o.owner")).replace(
-            "{usual}", _acl_lines('acldefault(o.defaults::"char", o.owner)', "o.owner")
-        ),
+        + r"""
+SELECT * FROM (SELECT 'grants', o.kind || ' ' || o.name, """
+        + _unusual("o.acl", 'acldefault(o.defaults::"char", o.owner)', "o.owner")
+        + r""" FROM objects o WHERE o.acl IS NOT NULL) found (kind, name, lines) WHERE lines IS NOT NULL
+""",
     ),
     Query(
         _SCOPE
         + r"""
-SELECT 'grants', 'column ' || r.name || '.' || quote_ident(a.attname),
-       (SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM ("""
-        + _acl_lines("a.attacl", "r.relowner")
-        + r""") l)
+SELECT * FROM (SELECT 'grants', 'column ' || r.name || '.' || quote_ident(a.attname), """
+        + _unusual("a.attacl", "NULL::aclitem[]", "r.relowner")
+        + r"""
   FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
- WHERE a.attacl IS NOT NULL AND a.attacl <> '{}' AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped) found (kind, name, lines) WHERE lines IS NOT NULL
 """,
     ),
     # Whatever the role grants on things it makes in future. An entry of a schema adds to the role's own.
@@ -175,10 +181,14 @@ SELECT 'grants', 'column ' || r.name || '.' || quote_ident(a.attname),
 SELECT 'grants', 'default for role ' || quote_ident(pg_get_userbyid(d.defaclrole))
        || coalesce(' in schema ' || s.name, '') || ' on '
        || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
-                               WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE 'large objects' END,
-       (SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM ("""
-        + _acl_lines("d.defaclacl", "d.defaclrole")
-        + r""") l)
+                               WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE 'large objects' END, """
+        + _unusual(
+            "d.defaclacl",
+            "CASE WHEN s.oid IS NULL THEN acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END,"
+            " d.defaclrole) END",
+            "d.defaclrole",
+        )
+        + r"""
   FROM pg_catalog.pg_default_acl d LEFT JOIN spaces s ON s.oid = d.defaclnamespace
  WHERE d.defaclnamespace = 0 OR s.oid IS NOT NULL
 """,
@@ -512,7 +522,9 @@ SELECT 'operator class', s.name || '.' || quote_ident(o.opcname) || ' using ' ||
 SELECT 'cast', format('(%s AS %s)', c.castsource::regtype, c.casttarget::regtype),
        concat(c.castmethod, ' ', c.castcontext, ' ', nullif(c.castfunc, 0)::regprocedure)
   FROM pg_catalog.pg_cast c
- WHERE c.oid >= 16384 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_cast'::regclass AND m.objid = c.oid)
+ WHERE c.oid >= 16384
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid
+                      AND d.deptype IN ('e', 'i'))
 """,
         only_if="pg_catalog.pg_cast WHERE oid >= 16384",
     ),
@@ -577,9 +589,9 @@ SELECT 'comment', o.type || ' ' || o.identity, d.description
 )
 
 DATABASE_GRANTS: Final = Query(
-    """SELECT 'grants', 'database', (SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM ("""
-    + _acl_lines("coalesce(d.datacl, acldefault('d', d.datdba))", "d.datdba")
-    + ") l) FROM pg_catalog.pg_database d WHERE d.datname = current_database()"
+    "SELECT 'grants', 'database', "
+    + _unusual("d.datacl", "acldefault('d', d.datdba)", "d.datdba")
+    + " FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND d.datacl IS NOT NULL"
 )
 
 DATABASE: Final[LiteralString] = """
@@ -587,11 +599,11 @@ SELECT quote_ident(datname), pg_get_userbyid(datdba) FROM pg_catalog.pg_database
 """
 
 USUAL_GRANTS: Final[LiteralString] = (
-    """SELECT kind, (SELECT string_agg(line, E'\n' ORDER BY line COLLATE "C") FROM ("""
-    + _acl_lines('acldefault(kind::"char", 10)', "10")
-    + ") l) FROM unnest(%s::text[]) AS given (kind)"
+    "SELECT kind, role, privileges FROM unnest(%s::text[]) AS given (kind), LATERAL ("
+    + _rights('acldefault(kind::"char", 10)', "10")
+    + ") usual"
 )
-"""(kind as acldefault() names it, grants of a thing of that kind on which none were made). 10 is the first role."""
+"""(kind as acldefault() names it, role, privileges) where nothing was granted or revoked. 10 is the first role."""
 
 SURROUNDINGS: Final[tuple[Query, ...]] = (
     Query(
@@ -612,7 +624,7 @@ SELECT 'owner', 'schema public', pg_get_userbyid(nspowner) FROM pg_catalog.pg_na
     ),
     Query(
         r"""
-SELECT 'setting', coalesce(nullif(pg_get_userbyid(nullif(s.setrole, 0)), NULL) || ': ', '') || split_part(e, '=', 1),
+SELECT 'setting', coalesce(pg_get_userbyid(nullif(s.setrole, 0)) || ': ', '') || split_part(e, '=', 1),
        substr(e, strpos(e, '=') + 1)
   FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) e
  WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
@@ -646,7 +658,7 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),
    AND (n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'release_phase')
         OR c.oid IN ('pg_catalog.pg_largeobject'::regclass, 'pg_catalog.pg_largeobject_metadata'::regclass))
 """
-"""(table, inserted, updated, deleted, live, file) of every table that may hold somebody's data, extensions' included."""
+"""(table, inserted, updated, deleted, live, file) of every table that may hold somebody's data, extensions' too."""
 
 STATISTICS: Final[LiteralString] = r"""
 SELECT current_setting('server_version_num')::int, now(),

@@ -44,6 +44,9 @@ from release.database.canonical import canonical, skeleton
 Definitions: TypeAlias = dict[str, dict[str, str]]
 """By kind, by name. Of a kind in BLOCKS the definition is a block: name, tab, definition, a line each."""
 
+History: TypeAlias = dict[str, list[str]]
+"""Migrations by history table, sorted."""
+
 BLOCKS: Final = {
     "columns": "column",
     "constraints": "constraint",
@@ -62,6 +65,9 @@ OWNING: Final = (
     "aggregate", "schema",
 )  # fmt: skip
 """What owns blocks: when one of these comes or goes, so do its parts, its grants and its owner."""
+
+USUAL_ROLES: Final = ("public", "pg_owner")
+"""Who has rights without a grant: everybody, and the owner; see catalog.py."""
 
 EXPRESSIONS: Final = frozenset(
     {
@@ -107,7 +113,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: datetime
     server_version: int
     schema: Definitions
-    history: dict[str, list[str]]
+    history: History
     row_counts: dict[str, int]
     writes: dict[str, Counters]
     positions: dict[str, int | None]
@@ -123,6 +129,11 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     def from_json(cls, document: bytes) -> Fingerprint:
         """The way back. Raises msgspec.DecodeError when it is no fingerprint of this version."""
         return msgspec.json.decode(document, type=cls)
+
+    @property
+    def structure(self) -> tuple[Definitions, History]:
+        """What has to be equal."""
+        return self.schema, self.history
 
     @property
     def invalid_indexes(self) -> list[str]:
@@ -215,7 +226,7 @@ def take(connection: Connection[Any]) -> Fingerprint:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         schema = read_schema(connection)
-        history = _history(connection)
+        history = read_history(connection)
         surroundings = read(connection, catalog.SURROUNDINGS)
         server_version, taken_at, epoch, prepared = connection.execute(catalog.STATISTICS).fetchall()[0]
         writes = {name: Counters(*counters) for name, *counters in connection.execute(catalog.WRITES)}
@@ -280,9 +291,10 @@ def _kept(kind: str, definition: str) -> str:
     return f"{definition[: LONG // 2]} … sha256 {hashlib.sha256(definition.encode()).hexdigest()}"
 
 
-def _history(connection: Connection[Any]) -> dict[str, list[str]]:
+def read_history(connection: Connection[Any]) -> History:
+    """What the frameworks say was migrated. Inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
     known = [table for table, _, _ in catalog.HISTORY]
-    history: dict[str, list[str]] = {}
+    history: History = {}
     for name, table, columns in connection.execute(catalog.HISTORIES, [known]).fetchall():
         for expected, needed, entry in catalog.HISTORY:
             if table == expected and needed <= set(columns):
@@ -330,7 +342,7 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
     """What happened between two fingerprints of one database that was not restored in between."""
-    found = [*_structure(before, after), *(_rows(before, after) if rows_must_match else ())]
+    found = [*structural(before.structure, after.structure), *(_rows(before, after) if rows_must_match else ())]
     written, unproved = _written(before, after)
     if found:
         verdict = Verdict.CHANGED
@@ -355,7 +367,7 @@ def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: 
     """
     found: list[Difference] = []
     notes = list(differences(before.surroundings, after.surroundings))
-    for difference in _structure(before, after):
+    for difference in structural(before.structure, after.structure):
         (notes if _beyond_dump(difference) else found).append(difference)
     if rows_must_match:
         found += _rows(before, after)
@@ -363,10 +375,11 @@ def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: 
     return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes))
 
 
-def _structure(before: Fingerprint, after: Fingerprint) -> Iterator[Difference]:
-    yield from differences(before.schema, after.schema)
-    for table in sorted(before.history.keys() | after.history.keys()):
-        was, now = before.history.get(table, []), after.history.get(table, [])
+def structural(before: tuple[Definitions, History], after: tuple[Definitions, History]) -> Iterator[Difference]:
+    """What differs between two structures with their histories."""
+    yield from differences(before[0], after[0])
+    for table in sorted(before[1].keys() | after[1].keys()):
+        was, now = before[1].get(table, []), after[1].get(table, [])
         yield from (Difference("migration", f"{table}: {entry}", Change.REMOVED) for entry in _more(was, now))
         yield from (Difference("migration", f"{table}: {entry}", Change.ADDED) for entry in _more(now, was))
 
@@ -423,8 +436,12 @@ def _lines(kind: str, owner: str, old: str | None, new: str | None) -> Iterator[
     for line in sorted(was.keys() | now.keys()):
         one, other = was.get(line), now.get(line)
         if one != other:
-            name = _line_name(kind, owner, line)
-            yield Difference(BLOCKS[kind], name, _change(one, other), one, other, owner, line)
+            name, change = _line_name(kind, owner, line), _change(one, other)
+            if (
+                kind == "grants" and line in USUAL_ROLES
+            ):  # Their rights are kept only where they are not the usual ones.
+                change = Change.CHANGED
+            yield Difference(BLOCKS[kind], name, change, one, other, owner, line)
 
 
 def _line_name(kind: str, owner: str, line: str) -> str:

@@ -27,6 +27,9 @@ REFUSALS: Final = (
 )
 """How the server says no to one statement. Anything else ends the work: a lost connection, above all."""
 
+NOTHING: Final = "nothing"
+"""How the fingerprint writes that a role lost what it usually has."""
+
 CHUNK: Final = 100
 """Objects in one GRANT."""
 
@@ -51,7 +54,12 @@ _CLASSES: Final = {
 }
 """By kind: what GRANT calls it, and what acldefault() does."""
 
-_DEFAULT_CLASSES: Final = {"tables": "r", "sequences": "s", "functions": "f", "types": "T", "schemas": "n"}
+_DEFAULT_CLASSES: Final = {
+    "tables": "r", "sequences": "s", "functions": "f", "types": "T", "schemas": "n", "large objects": "L",
+}  # fmt: skip
+
+_KINDS: Final = "rsfTnSFdL"
+"""What acldefault() knows, large objects included."""
 
 _ALTER: Final = {"function": "ROUTINE", "procedure": "ROUTINE", "aggregate": "ROUTINE", "foreign server": "SERVER"}
 """What ALTER … OWNER calls a kind, where it is not its name in capitals."""
@@ -131,7 +139,7 @@ def changes(was: Rights, now: Rights) -> list[Step]:
 
 def _privileges(text: str | None) -> dict[str, bool]:
     """Privileges, and whether they may be granted on."""
-    found = {each.removesuffix("*"): each.endswith("*") for each in (text or "").split(", ") if each}
+    found = {each.removesuffix("*"): each.endswith("*") for each in (text or NOTHING).split(", ") if each != NOTHING}
     if odd := [each for each in found if not _PRIVILEGE.fullmatch(each)]:
         raise ValueError(f"no privileges: {odd}")
     return found
@@ -176,7 +184,7 @@ def _put_back_rights(connection: Connection[Any], before: Fingerprint) -> Iterat
         if (place := _place(name, places)) is None:
             yield f"grants on {name}: it is not there"
             continue
-        then, present = (parse_block(rights[name]) if name in rights else place.usual for rights in (was, now))
+        then, present = (place.usual | parse_block(rights.get(name, "")) for rights in (was, now))
         for step in changes(then, present):
             role = place.owner if step.role == "pg_owner" else step.role
             key = (step._replace(role=role), place.kind, place.alter, place.column)
@@ -189,16 +197,16 @@ def _put_back_rights(connection: Connection[Any], before: Fingerprint) -> Iterat
 
 def _places(connection: Connection[Any]) -> dict[str, _Place]:
     """All that something can be granted on now, by the name that the fingerprint gives it."""
-    rows = connection.execute(catalog.USUAL_GRANTS, [list("rsfTnSF")])
-    usual = {kind: parse_block(block or "") for kind, block in rows}
+    usual: dict[str, Rights] = {kind: {} for kind in _KINDS}
+    for kind, role, privileges in connection.execute(catalog.USUAL_GRANTS, [list(_KINDS)]):
+        usual[kind][role] = privileges
     places = {f"default on {what}": _Place(what, "", "", usual[kind]) for what, kind in _DEFAULT_CLASSES.items()}
-    places["default on large objects"] = _Place("large objects", "", "", {"pg_owner": "SELECT, UPDATE"})
     for kind, name, owner in _objects(connection):
         if kind in _CLASSES:
             word, default = _CLASSES[kind]
             places[f"{kind} {name}"] = _Place(word, name, owner, usual[default])
     database, owner = connection.execute(catalog.DATABASE).fetchall()[0]
-    places["database"] = _Place("DATABASE", database, owner, {})
+    places["database"] = _Place("DATABASE", database, owner, usual["d"])
     return places
 
 
@@ -223,7 +231,7 @@ def _carry_out(
     statement = _FORMS[step.verb, step.option].format(
         alter=sql.SQL(alter),
         privileges=sql.SQL(", ".join(f"{each} ({column})" if column else each for each in step.privileges)),
-        on=sql.SQL(f"{kind.upper()} {', '.join(names)}"),
+        on=sql.SQL(f"{kind.upper()} {', '.join(names)}".rstrip()),
         role=sql.SQL("PUBLIC") if step.role == "public" else sql.Identifier(_unescaped(step.role)),
     )
     problems = list(_try(connection, statement))

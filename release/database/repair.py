@@ -1,9 +1,9 @@
 """After a restore: removes what the backup does not know, and renews the planner's statistics.
 
 Whether a restore really resets the database first is Heroku's affair; where it does not, tables of the failed
-migration stay behind. They are dropped here, and nothing that the fingerprint knows ever is: a DROP without CASCADE is refused
-while anything else depends, CASCADE comes only for what is left, and in the end the catalogs say whether something known
-is gone; then nothing has happened.
+migration stay behind. They are dropped here, and nothing that the fingerprint knows ever is: a DROP without CASCADE is
+refused while anything else depends on it, CASCADE comes only for what is left, and in the end the catalogs say whether
+something known is gone; then nothing has happened.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""A real PostgreSQL, and databases in it whose owner is no superuser, as on Heroku."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from release.sandbox.client import shared_postgres
+from release.sandbox.postgres import Server, named, tools
+
+_numbers = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Database:
+    """A database of its own, its owner, and what Heroku does with it: dump, reset, load."""
+
+    server: Server
+    name: str
+    owner: str
+    folder: Path
+    sessions: ExitStack = field(default_factory=ExitStack)
+
+    def connect(self, role: str | None = None) -> psycopg.Connection[Any]:
+        """A session in autocommit mode as the owner, or as another role; it ends with the test."""
+        url = self.server.url(self.name, role or self.owner, "secret")
+        connection = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+        connection.add_notice_handler(lambda _: None)
+        return self.sessions.enter_context(connection)
+
+    def execute(self, *statements: str, role: str | None = None) -> None:
+        """Runs statements as the owner, or as another role, in a session that is over afterwards."""
+        with psycopg.connect(self.server.url(self.name, role or self.owner, "secret"), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def superuser(self, *statements: str) -> None:
+        """Runs statements as the superuser."""
+        with self.server.session(self.name) as session:
+            for statement in statements:
+                session.execute(statement)
+
+    def role(self, name: str, *, member: bool = False) -> str:
+        """Another login, gone with the test; `member`: the owner may act as it."""
+        self.superuser(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+        if member:
+            self.superuser(f"GRANT {name} TO {self.owner}")
+        return name
+
+    def dump(self) -> Path:
+        """A backup as Heroku makes it."""
+        path = self.folder / f"{self.name}.dump"
+        flags = ["-Fc", "--no-owner", "--no-privileges", "--exclude-schema=heroku_ext"]
+        self._run("pg_dump", *flags, "-f", str(path), "-d", self.server.url(self.name, self.owner, "secret"))
+        return path
+
+    def reset(self) -> None:
+        """Drops the database and makes it again."""
+        with self.server.session() as session:
+            session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+            create(session, self.name, self.owner)
+
+    def load(self, dump: Path) -> str:
+        """Loads a backup as Heroku does; returns the errors that were ignored."""
+        url = self.server.url(self.name, self.owner, "secret")
+        return self._run("pg_restore", "--no-owner", "--no-privileges", "-d", url, str(dump), check=False)
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run([tools() / program, *arguments], check=False, capture_output=True, text=True)
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stderr
+
+
+def create(session: psycopg.Connection[Any], name: str, owner: str) -> None:
+    session.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(name), sql.Identifier(owner))
+    )
+
+
+def make(server: Server, folder: Path) -> Iterator[Database]:
+    """A fresh database, dropped again afterwards, with all roles made for it."""
+    name = f"db{next(_numbers)}"
+    with server.session() as session:
+        known = {role for (role,) in session.execute("SELECT rolname FROM pg_roles")}
+        session.execute(
+            f"CREATE ROLE {name} LOGIN PASSWORD 'secret' IN ROLE pg_signal_backend, pg_read_all_stats, pg_monitor"
+        )
+        create(session, name, name)
+        database = Database(server, name, name, folder)
+        with database.sessions:
+            yield database
+        session.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        for (role,) in session.execute("SELECT rolname FROM pg_roles").fetchall():
+            if role not in known:
+                session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The worker's server."""
+    with shared_postgres() as url:
+        yield named(url)
+
+
+@pytest.fixture
+def database(server: Server, tmp_path: Path) -> Iterator[Database]:
+    """An empty database."""
+    yield from make(server, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database for tests of one module that leave it as it was."""
+    yield from make(server, tmp_path_factory.mktemp("shared"))
