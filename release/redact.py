@@ -55,6 +55,8 @@ def _flexible(character: str) -> bytes:
     ways.append(b"".join(rb"\\+u(?i:%s)" % units[i : i + 2].hex().encode() for i in range(0, len(units), 2)))
     if character in _CONTROLS:
         ways.append(rb"\\+" + _CONTROLS[character])
+    if character == "'":
+        ways.insert(0, rb"""'(?:\\+'|"'")'""")  # within single quotes of a shell
     if character in _HTML:
         ways.append(b"&" + _HTML[character] + b";")
     if character == " ":
