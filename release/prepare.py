@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from threading import Thread
-from typing import TYPE_CHECKING
 
 from release import frameworks
 from release.clock import Deadline
@@ -18,9 +17,7 @@ from release.process import CommandNotStarted, run_command
 from release.retry import retried
 from release.run import Run
 from release.settings import Backup, Guard
-
-if TYPE_CHECKING:
-    from release.target import Target
+from release.target import Target, find
 
 PENDING_LIMIT = 300.0
 """Seconds that the app may take to say whether migrations are pending."""
@@ -117,7 +114,7 @@ def pending(run: Run, found: Commands) -> bool:
     Meanwhile Heroku's client libraries are imported in the background: they cost as much as the question.
     """
     if run.settings.backup is Backup.CAPTURE:
-        Thread(target=importlib.import_module, args=("release.target",), daemon=True).start()
+        Thread(target=importlib.import_module, args=("heroku3",), daemon=True).start()
     answer = ask_pending(run, found)
     if answer is None:
         run.warn("pending_unknown", "the app cannot say whether migrations are pending; assuming that some are")
@@ -165,8 +162,6 @@ def target(run: Run) -> Target | None:
     if run.settings.backup is Backup.OFF:
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
-    from release.target import find  # noqa: PLC0415 -- imports requests and heroku3, not needed when nothing is pending
-
     found = find(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)

@@ -11,16 +11,17 @@ import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-import requests
-from urllib3.exceptions import NewConnectionError, SSLError
 
 from release.clock import Clock, Deadline, Signals
 from release.errors import Reason
 from release.retry import Unavailable
+
+if TYPE_CHECKING:
+    from requests import Response
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
@@ -85,43 +86,49 @@ def _reason(status: int | None) -> Reason:
             return Reason.HEROKU_UNAVAILABLE
 
 
-class Session(requests.Session):
-    """A session for both APIs. `request` is the only way out: heroku3 calls nothing else."""
+class Session:
+    """A session for both APIs, as heroku3 takes one. `request` is the only way out: heroku3 calls nothing else.
+
+    requests is imported when the first session is made, and not before: a release with nothing pending makes none.
+    """
 
     def __init__(self, key: str, *, clock: Clock, signals: Signals) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.auth = ("", key)
+        import requests  # noqa: PLC0415 -- see above
+
+        self._requests = requests.Session()
+        self._requests.trust_env = False
+        self._requests.auth = ("", key)
+        self.headers = self._requests.headers
         self._clock = clock
         self._signals = signals
         self.sent = 0
         self.deadline: Deadline | None = None
         """When set, no request waits longer: in the seconds between SIGTERM and SIGKILL."""
 
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+    def request(self, method: str, url: str, **kwargs: Any) -> Response:
         """As in requests, but bounded in time and size, and never redirected. Raises HerokuError."""
         left = self.deadline.left() if self.deadline else READ_TIMEOUT
         patience = (min(CONNECT_TIMEOUT, max(0.5, left)), min(READ_TIMEOUT, max(0.5, left)))
         kwargs.update(timeout=patience, allow_redirects=False, stream=True)
-        what = f"{method!s} {urlsplit(str(url)).path}"
+        what = f"{method} {urlsplit(url).path}"
         self.sent += 1
         try:
-            if str(method).upper() != "GET":
-                return self._exchange(what, str(method), str(url), kwargs)
+            if method != "GET":
+                return self._exchange(what, method, url, kwargs)
             with self._signals.interruptible():
-                return self._exchange(what, str(method), str(url), kwargs)
-        except requests.RequestException as error:
+                return self._exchange(what, method, url, kwargs)
+        except OSError as error:  # all of requests' errors are
             raise _broken(what, error) from error
 
-    def _exchange(self, what: str, method: str, url: str, kwargs: dict[str, Any]) -> requests.Response:
-        response = super().request(method, url, **kwargs)
+    def _exchange(self, what: str, method: str, url: str, kwargs: dict[str, Any]) -> Response:
+        response = self._requests.request(method, url, **kwargs)
         with response:
             response._content = self._body(what, response)  # noqa: SLF001 -- requests has no capped read
         if not 200 <= response.status_code < 300:  # noqa: PLR2004
             raise _refused(what, response)
         return response
 
-    def _body(self, what: str, response: requests.Response) -> bytes:
+    def _body(self, what: str, response: Response) -> bytes:
         body = bytearray()
         ends = self._clock.monotonic() + BODY_TIMEOUT
         for chunk in response.iter_content(64 * 1024):
@@ -133,7 +140,7 @@ class Session(requests.Session):
         return bytes(body)
 
 
-def decode(what: str, response: requests.Response, kind: type[T]) -> T:
+def decode(what: str, response: Response, kind: type[T]) -> T:
     """The answer as `kind`: wrong types and missing fields are errors, unknown fields are not."""
     try:
         return msgspec.json.decode(response.content, type=kind)
@@ -141,8 +148,11 @@ def decode(what: str, response: requests.Response, kind: type[T]) -> T:
         raise HerokuError(f"{what}: unreadable answer ({error})"[:300], status=response.status_code) from None
 
 
-def _broken(what: str, error: requests.RequestException) -> HerokuError:
+def _broken(what: str, error: OSError) -> HerokuError:
     """A transport error. Only where no connection was made is it sure that nothing was done."""
+    import requests  # noqa: PLC0415 -- there is a session, so it is imported already
+    from urllib3.exceptions import NewConnectionError, SSLError  # noqa: PLC0415
+
     cause = getattr(error.args[0], "reason", None) if error.args else None
     unsent = isinstance(cause, NewConnectionError | SSLError) or isinstance(
         error, requests.exceptions.SSLError | requests.exceptions.ConnectTimeout
@@ -153,7 +163,7 @@ def _broken(what: str, error: requests.RequestException) -> HerokuError:
     )
 
 
-def _refused(what: str, response: requests.Response) -> HerokuError:
+def _refused(what: str, response: Response) -> HerokuError:
     status = response.status_code
     error_id, message = _explanation(response)
     detail = f"{what}: {status} {message or response.reason}"
@@ -169,7 +179,7 @@ def _refused(what: str, response: requests.Response) -> HerokuError:
     )
 
 
-def _explanation(response: requests.Response) -> tuple[str, str]:
+def _explanation(response: Response) -> tuple[str, str]:
     """Heroku's id and message, when the body is one of its errors; a page of HTML says nothing."""
     try:
         body = json.loads(response.content)

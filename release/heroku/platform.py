@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-import heroku3
 import msgspec
-import requests
 
 from release.heroku.http import Session, decode
+
+if TYPE_CHECKING:
+    from requests import Response
 
 T = TypeVar("T")
 
@@ -74,12 +75,14 @@ class Dyno(msgspec.Struct, frozen=True):
     state: str = ""
 
 
-def client(session: Session, base: str) -> Callable[..., requests.Response]:
+def client(session: Session, base: str) -> Callable[..., Response]:
     """heroku3's way to one API: `call(method, parts, data)` for the API at `base`.
 
     The key is set on the session and not verified by a request of its own (heroku3's `from_key` makes one and hides a
     bad key): the first real request tells.
     """
+    import heroku3  # noqa: PLC0415 -- costs a third of what a release with nothing pending may cost; it needs none
+
     heroku = heroku3.api.Heroku(session=session)
     heroku._heroku_url = base.rstrip("/")  # noqa: SLF001 -- heroku3 has no setting for it
     session.headers["Accept-Inclusion"] = "addon:plan,config_vars"
@@ -89,10 +92,10 @@ def client(session: Session, base: str) -> Callable[..., requests.Response]:
         parts: tuple[str, ...],
         data: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> requests.Response:
+    ) -> Response:
         body = None if data is None else json.dumps(data)
         resource = tuple(quote(part, safe="") for part in parts)
-        response: requests.Response = heroku._http_resource(method, resource, params, data=body)  # noqa: SLF001
+        response: Response = heroku._http_resource(method, resource, params, data=body)  # noqa: SLF001
         return response
 
     return call
