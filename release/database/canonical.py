@@ -23,13 +23,15 @@ _TYPE: Final = (
     r"""(?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))?"""
     r"(?: varying| precision| with(?:out)? time zone)?"
 )
+_JOINT: Final = r" (?:AND|OR)(?=\s|\\n)"
 _TOKEN: Final = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[()\[\],]| AND | OR |(?:[^'"()\[\], ]| (?!AND |OR ))+|.""", re.DOTALL
+    rf"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[()\[\],]|{_JOINT}|(?:[^'"()\[\], ]|(?!{_JOINT}) )+|.""", re.DOTALL
 )
 _ARRAY_CAST: Final = re.compile(rf"::({_TYPE})\[\]")
 _SKELETON: Final = re.compile(rf"('(?:[^']|'')*')|::{_TYPE}(?:\(\d+(?:,\d+)?\))?(?:\[\])*|[()\s]+")
 _CLOSES: Final = {")": "(", "]": "["}
-_JOINTS: Final = frozenset({" AND ", " OR "})
+_JOINTS: Final = frozenset({" AND", " OR"})
+"""White space follows: a new line where the next operand is a CASE or a query (`\\n` in a line of a block)."""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class _Group:
         """What is in `(ARRAY[…])`, if the group is that."""
         if len(self.parts) != 2 or self.parts[0] != "ARRAY" or 1 not in self.nested:  # noqa: PLR2004 - ARRAY, […]
             return None
-        elements = [""]
+        elements = [""]  # None at all cannot be: an empty array prints as ARRAY[]::text[].
         for part in self.nested[1].parts:
             if part == ",":
                 elements.append("")
@@ -75,7 +77,7 @@ class _Group:
 
 def canonical(text: str) -> str:
     """The text of an expression, or of a statement with expressions, as it prints once it was dumped and loaded."""
-    if "])::" not in text and not ("((" in text and (" AND " in text or " OR " in text)):
+    if "])::" not in text and not ("((" in text and (" AND" in text or " OR" in text)):
         return text
     groups = [_Group()]
     position = 0

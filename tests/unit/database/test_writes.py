@@ -178,9 +178,9 @@ def test_a_prepared_transaction_left_behind_proves_nothing(database: Database, r
 def test_a_killed_sessions_writes_are_counted(database: Database, reader: psycopg.Connection[Any]) -> None:
     before = fingerprint.take(reader)
     writer = database.connect()
-    with pytest.raises(psycopg.errors.AdminShutdown), writer.transaction():
-        writer.execute("INSERT INTO learners VALUES (7, 'g')")
-        reader.execute("SELECT pg_terminate_backend(%s, 5000)", [writer.info.backend_pid])
+    writer.execute("BEGIN; INSERT INTO learners VALUES (7, 'g')")
+    reader.execute("SELECT pg_terminate_backend(%s, 5000)", [writer.info.backend_pid])
+    with pytest.raises(psycopg.errors.AdminShutdown):
         writer.execute("SELECT 1")
 
     assert fingerprint.compare(before, fingerprint.take(reader)).written == {

@@ -1,0 +1,199 @@
+"""The document itself: kept as JSON, compared after a restore, and honest about what a dump cannot carry."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import psycopg
+import pytest
+
+from release.database import fingerprint, grants
+from release.database.fingerprint import Counters, Fingerprint, Verdict
+from tests.unit.database.conftest import Database
+
+BASE = Fingerprint(
+    taken_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    server_version=170010,
+    schema={"table": {"public.a": "table"}, "columns": {"public.a": "id\tinteger\nname\ttext"}},
+    history={"public.django_migrations": ["a.0001_initial"]},
+    row_counts={"public.a": 1},
+    writes={"public.a": Counters(1, 2, 3, 4, 5)},
+    positions={"public.a_id_seq": 7},
+    epoch="1",
+    prepared=[],
+    surroundings={"setting": {"a": "b"}},
+)
+
+
+def changed(**schema: dict[str, str]) -> Fingerprint:
+    return msgspec.structs.replace(BASE, schema={**BASE.schema, **schema})
+
+
+def test_it_survives_json() -> None:
+    assert Fingerprint.from_json(BASE.to_json()) == BASE
+
+
+def test_another_version_of_the_document_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        Fingerprint.from_json(BASE.to_json().replace(b'"version":1', b'"version":2'))
+
+
+def test_the_digest_is_of_schema_and_history_alone_and_not_of_their_order() -> None:
+    other = msgspec.structs.replace(
+        BASE,
+        schema=dict(reversed(BASE.schema.items())),
+        row_counts={},
+        writes={},
+        surroundings={},
+        taken_at=datetime(2027, 1, 1, tzinfo=UTC),
+    )
+    assert BASE.digest() == other.digest()
+    assert BASE.digest() != changed(table={}).digest()
+    assert BASE.digest() != msgspec.structs.replace(BASE, history={}).digest()
+    assert len(BASE.digest()) == 64
+
+
+def test_a_change_of_the_surroundings_is_a_note() -> None:
+    after = msgspec.structs.replace(BASE, surroundings={"setting": {"a": "c"}})
+
+    found = fingerprint.compare(BASE, after)
+
+    assert found.verdict is Verdict.UNCHANGED
+    assert [str(each) for each in found.notes] == ["setting a changed"]
+
+
+def test_counters_before_postgres_15_prove_nothing() -> None:
+    older = msgspec.structs.replace(BASE, epoch=None)
+
+    assert fingerprint.compare(older, older).verdict is Verdict.SCHEMA_UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            {"extension": {"citext": "schema public version 1.5"}},
+            {"extension": {"citext": "schema public version 1.6"}},
+        ),
+        ({"invalid indexes": {"public.a": "public.broken\tCREATE INDEX"}}, {}),
+        ({"view": {"public.v": "SELECT (a)::text"}}, {"view": {"public.v": "SELECT a"}}),
+        ({"constraints": {"public.a": "c\tCHECK ((a > 1))"}}, {"constraints": {"public.a": "c\tCHECK (a > 1)"}}),
+    ],
+)
+def test_what_no_dump_carries_is_a_note_after_a_restore_and_a_difference_before(
+    before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]
+) -> None:
+    was, now = changed(**before), changed(**after)
+
+    assert fingerprint.same_structure(was, now).same
+    assert len(fingerprint.same_structure(was, now).notes) == 1
+    assert fingerprint.compare(was, now).verdict is Verdict.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"extension": {"citext": "schema public version 1.5"}}, {"extension": {"citext": "schema x version 1.5"}}),
+        ({}, {"invalid indexes": {"public.a": "public.broken\tCREATE INDEX"}}),
+        ({"view": {"public.v": "SELECT 'a b'"}}, {"view": {"public.v": "SELECT 'ab'"}}),
+        ({"function": {"public.f()": "SELECT (1)"}}, {"function": {"public.f()": "SELECT 1"}}),
+        ({"owner": {"table public.a": "x"}}, {}),
+    ],
+)
+def test_anything_else_is_a_difference_after_a_restore(
+    before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]
+) -> None:
+    found = fingerprint.same_structure(changed(**before), changed(**after))
+
+    assert not found.same
+    assert found.verdict is Verdict.CHANGED
+
+
+def test_an_index_that_failed_to_build_is_invalid_by_name(database: Database) -> None:
+    database.execute("CREATE TABLE a (id integer)", "INSERT INTO a VALUES (1), (1)")
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        database.execute("CREATE UNIQUE INDEX CONCURRENTLY once ON a (id)")
+
+    after = fingerprint.take(connection)
+
+    assert fingerprint.invalid_indexes(connection) == after.invalid_indexes == ["public.once"]
+    assert before.invalid_indexes == []
+    assert [str(each) for each in fingerprint.compare(before, after).differences] == ["invalid index public.once added"]
+
+
+def test_a_long_definition_is_kept_in_part_and_compared_as_a_whole(database: Database) -> None:
+    body = "SELECT '" + "x" * 9000 + "{}'"
+    database.execute(f"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $${body.format('a')}$$")
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    database.execute(f"CREATE OR REPLACE FUNCTION f() RETURNS text LANGUAGE sql AS $${body.format('b')}$$")
+
+    after = fingerprint.take(connection)
+
+    assert [str(each) for each in fingerprint.compare(before, after).differences] == ["function public.f() changed"]
+    assert len(before.schema["function"]["public.f()"]) < 2200
+
+
+def test_passwords_of_user_mappings_are_not_in_the_document(database: Database) -> None:
+    database.superuser(
+        "CREATE EXTENSION postgres_fdw",
+        "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'example.org')",
+        f"ALTER SERVER far OWNER TO {database.owner}",
+    )
+    database.execute(
+        "CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (user 'me', password 'hunter2')",
+        "CREATE FOREIGN TABLE there (id integer OPTIONS (column_name 'x')) SERVER far OPTIONS (table_name 'here')",
+    )
+
+    found = fingerprint.take(database.connect())
+
+    assert b"hunter2" not in found.to_json()
+    assert "options password,user" in found.schema["foreign server"]["far"]
+    assert "server far" in found.schema["foreign table"]["public.there"]
+
+
+def test_every_history_table_is_read(database: Database) -> None:
+    database.execute(
+        "CREATE SCHEMA app",
+        "CREATE TABLE app.schema_migrations (version bigint, dirty boolean)",
+        "INSERT INTO app.schema_migrations VALUES (2, true), (1, false)",
+        "CREATE TABLE schema_migrations (version text PRIMARY KEY)",
+        "INSERT INTO schema_migrations VALUES ('20240101'), ('20230101')",
+        "CREATE TABLE ar_internal_metadata (key text, value text, created_at timestamp)",
+        "INSERT INTO ar_internal_metadata VALUES ('environment', 'production', now())",
+        "CREATE TABLE alembic_version (something_else text)",
+        "CREATE TABLE _prisma_migrations (checksum text, finished_at timestamptz, migration_name text,"
+        " rolled_back_at timestamptz)",
+        "INSERT INTO _prisma_migrations VALUES ('c1', now(), 'one', NULL), ('c2', NULL, 'two', now())",
+    )
+
+    assert fingerprint.take(database.connect()).history == {
+        "app.schema_migrations": ["1", "2 dirty"],
+        "public._prisma_migrations": ["one c1 finished", "two c2 rolled back"],
+        "public.ar_internal_metadata": ["environment production"],
+        "public.schema_migrations": ["20230101", "20240101"],
+    }
+
+
+def test_a_reset_that_drops_schemas_instead_of_the_database_is_as_good(database: Database) -> None:
+    database.execute(
+        "CREATE SCHEMA other",
+        "CREATE TABLE a (id serial PRIMARY KEY)",
+        "GRANT USAGE ON SCHEMA public TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA other GRANT SELECT ON TABLES TO PUBLIC",
+    )
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    dump = database.dump()
+    database.superuser("DROP SCHEMA public CASCADE", "DROP SCHEMA other CASCADE", "CREATE SCHEMA public")
+    database.superuser(f"ALTER SCHEMA public OWNER TO {database.owner}")
+    database.load(dump)
+
+    assert grants.put_back_grants(connection, before) == []
+
+    found = fingerprint.same_structure(before, fingerprint.take(connection))
+    assert [str(each) for each in found.differences] == []
+    assert [str(each) for each in found.notes] == ["owner of schema public changed"]
