@@ -9,13 +9,13 @@ from release import fence
 from release.clock import Deadline
 from release.database import fingerprint
 from release.database.fingerprint import Fingerprint
-from release.database.session import Identity, Lost, translated
+from release.database.session import Identity, translated
 from release.errors import Reason, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.start import Request, start
 from release.heroku.transfers import Transfer
 from release.log import Event
-from release.retry import TimedOut, polling, retried
+from release.retry import LONGEST_WAIT, TimedOut, polling, retried
 from release.run import Run
 from release.settings import FenceMode, Guard
 from release.target import Target
@@ -190,8 +190,6 @@ def follow(
 class Watcher:
     """Sleeps between polls for as long as the database sees the dump, up to 15 s; short while it does not."""
 
-    EVERY = 0.5
-
     def __init__(self, run: Run, running: Callable[[], bool]) -> None:
         self._run = run
         self._running = running
@@ -199,13 +197,14 @@ class Watcher:
     def sleep(self, seconds: float) -> None:
         """Sleeps `seconds`, or up to 15 s while the dump's session can be seen, and wakes when it is gone."""
         clock = self._run.clock
-        clock.sleep(min(seconds, self.EVERY))
-        longest = Deadline(clock, 15.0)
+        look = min(seconds, 0.5)
+        clock.sleep(look)
+        longest = Deadline(clock, LONGEST_WAIT)
         try:
             while self._running() and not longest.expired:
-                clock.sleep(self.EVERY)
-        except (Lost, StepFailed):
-            clock.sleep(max(0.0, seconds - self.EVERY))
+                clock.sleep(look)
+        except StepFailed:
+            clock.sleep(seconds - look)
 
 
 def _check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> None:
