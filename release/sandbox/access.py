@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .state import State
 
+DATA_API = ("/client/", "/postgres/", "/data/")
 # Each scope includes what is listed; `write` and its like also read (Heroku's OAuth documentation).
 _INCLUDED = {
     "global": {"identity", "read", "write", "read-protected", "write-protected"},
@@ -43,7 +44,7 @@ def needed(method: str, path: str) -> str:
     """The scope that a request needs. What shows or changes passwords is protected."""
     if path.startswith("/account"):
         return "identity"
-    protected = "config" in path or path.startswith(("/client/", "/postgres/", "/data/"))
+    protected = "config" in path or path.startswith(DATA_API)
     scope = "read" if method in ("GET", "HEAD") or ("/actions/" in path and path.endswith("resolve")) else "write"
     return f"{scope}-protected" if protected else scope
 

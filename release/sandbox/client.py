@@ -230,7 +230,8 @@ class Sandbox:
     """A sandbox in a child process.
 
     Without `home` it is temporary: everything goes with it. `postgres` is a superuser's URL of a server to use
-    instead of an embedded one. `options` are the fields of options.Options.
+    instead of an embedded one. `options` are the fields of options.Options; other than there, the rate limit is
+    out of reach by default.
     """
 
     def __init__(
@@ -244,12 +245,13 @@ class Sandbox:
         self.temporary = home is None
         self.home = Path(home).resolve() if home else Path(tempfile.mkdtemp(prefix="sandbox-"))
         self._command = [sys.executable, "-I", str(_MAIN), "serve", "--home", str(self.home), "--port", str(port)]
-        self._command += ["--options", json.dumps(options), "--attached"]
+        self._command += ["--options", json.dumps({"rate_limit": 1_000_000, **options}), "--attached"]
         self._command += ["--temporary"] if self.temporary else []
         self._environment = {"PATH": os.environ.get("PATH", os.defpath)}
         if postgres:
             self._environment["RELEASE_SANDBOX_POSTGRES"] = postgres
         self._process: subprocess.Popen[bytes] | None = None
+        self._status: dict[str, Any] = {}
         self.connection = Connection(0, "")
         self.key = DEFAULT_KEY
 

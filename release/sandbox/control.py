@@ -24,10 +24,7 @@ from .platform_api import fields
 from .releases import new_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .state import Addon, App
-    from .web import Exchange
     from .world import World
 
 HEADER = "Sandbox-Token"
@@ -43,12 +40,11 @@ def _facts(kind: type[_Facts], body: dict[str, Any]) -> _Facts:
 
 
 def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
-    world: World, token: str, exchanges: Callable[[], list[Exchange]]
+    world: World, token: str
 ) -> Blueprint:
-    """All control routes. `exchanges` gives the requests so far."""
+    """All control routes."""
     blueprint = Blueprint("control", __name__, url_prefix="/sandbox")
     state = world.store.state
-    forgotten = 0  # requests before this one are not shown
 
     @blueprint.before_request
     def authenticate() -> None:
@@ -133,13 +129,12 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
     def requests() -> Any:
         return [
             {name: getattr(each, name) for name in ("method", "path", "route", "status", "effects", "at")}
-            for each in exchanges()[forgotten:]
+            for each in list(world.requests)
         ]
 
     @blueprint.delete("/requests")
     def forget() -> Any:
-        nonlocal forgotten
-        forgotten = len(exchanges())
+        world.requests.clear()
         return {}
 
     @blueprint.get("/faults")

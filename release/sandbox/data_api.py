@@ -20,12 +20,19 @@ from .platform_api import fields
 from .state import Schedule, TransferType, now
 
 if TYPE_CHECKING:
-    from .state import Addon, Credential, Transfer
+    from .state import Addon, Credential, State, Transfer
     from .world import World
 
 
 def _extensions() -> list[str]:
     return [str(each) for each in fields().get("extensions") or []]
+
+
+def _classic(state: State, db: str) -> Addon:
+    found = lookup.database(state, db)
+    if found.advanced:
+        raise lookup.not_found("database")
+    return found
 
 
 def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
@@ -34,10 +41,7 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
     state = world.store.state
 
     def classic(db: str) -> Addon:
-        found = lookup.database(state, db)
-        if found.advanced:
-            raise lookup.not_found("database")
-        return found
+        return _classic(state, db)
 
     def transfer(of: Transfer) -> Any:
         return shapes.transfer(of, world.addresses.store), HTTPStatus.CREATED
@@ -81,7 +85,9 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
     @blueprint.put("/unfollow")
     def unfollow(db: str) -> Any:
         with world.store.change():
-            classic(db).following = None
+            found = classic(db)
+            found.following = None
+        databases.set_read_only(world.server, found, read_only=False)
         return {"message": "Unfollowed."}
 
     @blueprint.post("/connection_reset")
@@ -98,14 +104,22 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
             if each.following == found.id
         ]
 
+    return blueprint
+
+
+def schedule_routes(world: World) -> Blueprint:
+    """`/client/v11/databases/:db/transfer-schedules…`."""
+    blueprint = Blueprint("schedules", __name__, url_prefix="/client/v11/databases/<db>")
+    state = world.store.state
+
     @blueprint.get("/transfer-schedules")
     def schedules(db: str) -> Any:
-        found = classic(db)
+        found = _classic(state, db)
         return [shapes.schedule(each) for each in state.schedules.values() if each.addon_id == found.id]
 
     @blueprint.post("/transfer-schedules")
     def schedule(db: str) -> Any:
-        found, body = classic(db), fields()
+        found, body = _classic(state, db), fields()
         timezone, hour = str(body.get("timezone") or "UTC"), str(body.get("hour", ""))
         if timezone not in zoneinfo.available_timezones() | {"UTC"} or not hour.isdigit() or int(hour) > 23:  # noqa: PLR2004
             raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Bad request.")
@@ -121,7 +135,7 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
 
     @blueprint.delete("/transfer-schedules/<identity>")
     def unschedule(db: str, identity: str) -> Any:
-        classic(db)
+        _classic(state, db)
         with world.store.change():
             for each in state.schedules.values():
                 if identity in (each.id, each.name):

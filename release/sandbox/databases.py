@@ -49,7 +49,10 @@ def create(server: Server, addon: Addon) -> None:
 
 
 def fork(server: Server, source: Addon, addon: Addon) -> None:
-    """Create the database of a new add-on as a copy. Ends the source's sessions, as CREATE DATABASE needs."""
+    """Create the database of a new add-on as a copy; a follower's is read-only.
+
+    Ends the source's sessions, as CREATE DATABASE needs; on Heroku nobody notices.
+    """
     create(server, addon)
     with server.session() as session:
         session.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(addon.database)))
@@ -64,6 +67,23 @@ def fork(server: Server, source: Addon, addon: Addon) -> None:
         session.execute(
             sql.SQL("REASSIGN OWNED BY {} TO {}").format(
                 sql.Identifier(source.default.role), sql.Identifier(addon.default.role)
+            )
+        )
+        # REASSIGN also takes what belongs to the whole cluster: the source database itself.
+        session.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                sql.Identifier(source.database), sql.Identifier(source.default.role)
+            )
+        )
+    set_read_only(server, addon, read_only=addon.following is not None)
+
+
+def set_read_only(server: Server, addon: Addon, *, read_only: bool) -> None:
+    """Let new sessions write, or not."""
+    with server.session() as session:
+        session.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(
+                sql.Identifier(addon.database), sql.Literal(read_only)
             )
         )
 

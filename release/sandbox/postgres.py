@@ -202,6 +202,7 @@ class Embedded:
         self._own("server.pem", self._certificate)
         self._own("server.key", self._key)
         port = _free_port()
+        self._log.touch(mode=0o600)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._binaries / "postgres", "-D", self._data, "-c", f"port={port}"],

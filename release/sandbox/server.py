@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from . import access, certificates, databases, downloads
 from .addons_api import addons
 from .control import control
-from .data_api import credential_routes, database_routes, transfer_routes
+from .data_api import credential_routes, database_routes, schedule_routes, transfer_routes
 from .lookup import ApiError
 from .platform_api import apps, processes, releases
 from .postgres import Embedded, Server, named
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from flask import Response
 
     from .options import Options
-    from .web import Answer, Exchange
 
 CONTROL_FILE = "control.json"
 _OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
@@ -75,9 +74,9 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         stack.callback(_leave, world, setup)
         token = secrets.token_hex(16)
         flask = _application(world)
-        api = Listener(_port(setup), flask, gate=lambda exchange, answer: _gate(world, exchange, answer))
-        flask.register_blueprint(control(world, token, api.requests))
-        store = Listener(0, downloads.application(world), gate=world.faults.gate, tls=certificate.context())
+        flask.register_blueprint(control(world, token))
+        api = Listener(_port(setup), flask, gate=world.gate)
+        store = Listener(0, downloads.application(world), gate=world.gate, tls=certificate.context())
         world.listen(f"http://127.0.0.1:{api.port}", f"https://127.0.0.1:{store.port}")
         api.start()
         store.start()
@@ -128,13 +127,6 @@ def _write_control(home: Path, about: dict[str, Any]) -> None:
         json.dump(about, out)
 
 
-def _gate(world: World, exchange: Exchange, answer: Callable[[], Answer]) -> None:
-    if exchange.path.startswith("/sandbox"):
-        exchange.send(answer())
-    else:
-        world.faults.gate(exchange, answer)
-
-
 def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not a branching function
     """Both APIs with what they have in common: keys, the rate limit, errors, `Request-Id`."""
     flask = Flask(__name__)
@@ -151,8 +143,9 @@ def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not
             return
         headers = g.exchange.headers
         key = access.check(world.store.state, headers, request.method, request.path)
-        count = limit.remaining if request.path == "/account/rate-limits" else limit.take
-        g.remaining = count(key, world.options.rate_limit)
+        if not request.path.startswith(access.DATA_API):  # whose limits are not known
+            count = limit.remaining if request.path == "/account/rate-limits" else limit.take
+            g.remaining = count(key, world.options.rate_limit)
 
     @flask.get("/account/rate-limits")
     def rate_limits() -> Any:
@@ -190,6 +183,7 @@ def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not
         releases(world),
         addons(world),
         database_routes(world),
+        schedule_routes(world),
         transfer_routes(world),
         credential_routes(world),
     ):

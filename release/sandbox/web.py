@@ -13,7 +13,6 @@ import struct
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -112,13 +111,12 @@ class Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
         port: int,
         app: WSGIApplication,
         *,
-        gate: Callable[[Exchange, Callable[[], Answer]], None] | None = None,
+        gate: Callable[[Exchange, Callable[[], Answer]], None],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.app = app
-        self.gate = gate or (lambda exchange, answer: exchange.send(answer()))
-        self.exchanges: deque[Exchange] = deque(maxlen=100_000)
+        self.gate = gate
         if tls:
             # The handshake belongs into the connection's own thread, not into the one that accepts.
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
@@ -127,10 +125,6 @@ class Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def port(self) -> int:
         """The port it listens on."""
         return int(self.server_address[1])
-
-    def requests(self) -> list[Exchange]:
-        """The requests so far, without those to the control."""
-        return [each for each in list(self.exchanges) if not each.path.startswith("/sandbox")]
 
     def start(self) -> None:
         """Serve in a thread of its own."""
@@ -175,7 +169,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 write=self.wfile.write,
                 close=self.close_connection,
             )
-            self.server.exchanges.append(exchange)
             self.server.gate(exchange, lambda: _call(self.server.app, exchange, self.server.port))
             self.close_connection = exchange.close
         except (OSError, ValueError):

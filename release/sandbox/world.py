@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,14 @@ from .state import Store
 from .transfers import Transfers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .postgres import Server
+    from .web import Answer, Exchange
+
+
+_REMEMBERED = 100_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +48,8 @@ class World:
     options: Options
     addresses: Addresses = field(default_factory=Addresses)
     faults: Faults = field(default_factory=Faults)
+    requests: deque[Exchange] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """The requests so far, without those to the control."""
     store: Store = field(init=False)
     dynos: Dynos = field(init=False)
     releases: Releases = field(init=False)
@@ -74,6 +82,14 @@ class World:
         """Learn where the sandbox can be reached. Heroku's clients take scheme and port from HEROKU_HOST."""
         self.addresses.api, self.addresses.downloads = api, downloads
         self.releases.hosts = {"HEROKU_HOST": api, "HEROKU_DATA_HOST": "127.0.0.1"}
+
+    def gate(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
+        """Answer a request: as the faults say, unless it is one to the control."""
+        if exchange.path.startswith("/sandbox"):
+            exchange.send(answer())
+        else:
+            self.requests.append(exchange)
+            self.faults.gate(exchange, answer)
 
     def close(self) -> None:
         """Stop all dynos and transfers."""

@@ -118,7 +118,7 @@ def test_a_key_is_accepted_as_bearer_and_as_basic_password(app: App, user: str) 
     status, headers, _ = app.connection.exchange("GET", "/account", headers={"Authorization": f"Basic {basic}"})
 
     assert status == 200
-    assert int(headers["ratelimit-remaining"]) <= 4500
+    assert int(headers["ratelimit-remaining"]) > 0
     assert len(headers["request-id"]) == 36
 
 
@@ -149,7 +149,7 @@ def test_the_rate_limit_runs_out_and_asking_for_it_is_free(sandbox: Sandbox, app
 
     statuses = [app.connection.exchange("GET", "/account", headers=busy)[0] for _ in range(3)]
     status, _, body = app.connection.exchange("GET", "/account/rate-limits", headers=busy)
-    sandbox.set_options(rate_limit=4500)
+    sandbox.set_options(rate_limit=1_000_000)
 
     assert statuses == [200, 200, 429]
     assert (status, json.loads(body)) == (200, {"remaining": 0})

@@ -174,13 +174,21 @@ def test_advanced_databases_have_no_backups(sandbox: Sandbox) -> None:
     assert status == 404
 
 
-def test_a_follower_says_whom_it_follows(app: App) -> None:
+def test_a_follower_says_whom_it_follows_and_takes_no_writes_until_it_stops(app: App) -> None:
+    execute(app.database_url, TABLE)
     follower = app.add_database(plan="standard-0", follow="DATABASE_URL")
 
     found = app.connection.ask("GET", f"/client/v11/databases/{follower['id']}")
 
     assert found["following"] == app.database_url
     assert follower["attached_as"] == ["HEROKU_POSTGRESQL_AMBER"]
+    assert query(follower["url"], "SELECT count(*) FROM learners") == [(1000,)]
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        execute(follower["url"], "DELETE FROM learners")
+    owner = "SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()"
+    assert query(app.database_url, owner) == query(follower["url"], owner) == [(True,)]
+    app.connection.ask("PUT", f"/client/v11/databases/{follower['id']}/unfollow")
+    execute(follower["url"], "DELETE FROM learners")
 
 
 def test_a_copy_fills_another_database(app: App) -> None:
