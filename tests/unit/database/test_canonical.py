@@ -1,4 +1,4 @@
-"""An expression that was printed and parsed again prints the same, once it is canonical; and nothing else becomes equal."""
+"""An expression that was printed and parsed again prints the same, once it is canonical; nothing else becomes equal."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def test_an_expression_is_canonical_before_and_after_it_is_loaded_again(
         ("CHECK ((a > 1))", "CHECK ((a > 1))"),
         (
             "CHECK (((kind)::text = ANY ((ARRAY['a, ]'::character varying, 'it''s'::character varying])::text[])))",
-            "CHECK (((kind)::text = ANY (ARRAY[('a, ]'::character varying)::text, ('it''s'::character varying)::text])))",
+            "CHECK (((kind)::text = ANY (ARRAY[('a, ]'::character varying)::text,"
+            " ('it''s'::character varying)::text])))",
         ),
         ("(((a >= 1) AND (a <= 2)) AND b)", "((a >= 1) AND (a <= 2) AND b)"),
         ("((((a) OR b) OR c) OR d)", "((a) OR b OR c OR d)"),
