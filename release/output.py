@@ -27,13 +27,25 @@ _encode = msgspec.json.encode
 
 
 class Output:
-    """One stream of a child on its way into the log. `feed` it what was read, `close` it at its end."""
+    """One stream of a child on its way into the log. `feed` it what was read, `close` it at its end.
 
-    def __init__(self, log: Log, stream: str, tail: deque[str] | None = None, on_lines: Lines | None = None) -> None:
+    `quiet`: the lines go to `on_lines` only.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        stream: str,
+        tail: deque[str] | None = None,
+        on_lines: Lines | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
         self.tail = deque[str](maxlen=TAIL_LINES) if tail is None else tail
         self._log = log
         self._stream = stream
         self._on_lines = on_lines
+        self._quiet = quiet
         self._rest = bytearray()
         self._part = 0
 
@@ -87,7 +99,10 @@ class Output:
     def _emit(self, lines: Sequence[str], *, clean: bool = False, **part: int) -> None:
         if not lines:
             return
-        lines = self._log.command_output(lines, clean=clean, stream=self._stream, **part)
+        if self._quiet:
+            lines = self._log.redactor.text("\n".join(lines)).split("\n")
+        else:
+            lines = self._log.command_output(lines, clean=clean, stream=self._stream, **part)
         self.tail.extend(line[:TAIL_WIDTH] for line in lines[-TAIL_LINES:])
         if self._on_lines is not None:
             self._on_lines(self._stream, lines)

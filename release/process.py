@@ -78,6 +78,7 @@ class Running:
         signals: Signals,
         grace: float,
         on_lines: Lines | None,
+        quiet: bool,
     ) -> None:
         self.pid = child.pid
         self.ended: Ended | None = None
@@ -93,7 +94,7 @@ class Running:
         self._selector = selectors.DefaultSelector()
         for stream, pipe in (("stdout", child.stdout), ("stderr", child.stderr)):
             if pipe is not None:
-                self._pipes[pipe.fileno()] = Output(log, stream, self._tail, on_lines)
+                self._pipes[pipe.fileno()] = Output(log, stream, self._tail, on_lines, quiet=quiet)
                 self._selector.register(pipe, selectors.EVENT_READ)
         self._wakeup = signals.fileno()
         if self._wakeup is not None:
@@ -218,10 +219,11 @@ def start_command(
     cwd: Path | None = None,
     grace: float = GRACE,
     on_lines: Lines | None = None,
+    quiet: bool = False,
 ) -> Iterator[Running]:
     """Start a command and end it, with all that it started, when the block is left.
 
-    `env` is its whole environment. Raises `CommandNotStarted`, and `Interrupted` when a signal is pending already.
+    `env` is its whole environment; `quiet`: its output goes to `on_lines` and not into the log. Raises `CommandNotStarted`, and `Interrupted` when a signal is pending already.
     While it runs, call `pump` often: a child whose output nobody reads stands still.
     """
     signals.check()
@@ -236,6 +238,7 @@ def start_command(
             signals=signals,
             grace=grace,
             on_lines=on_lines,
+            quiet=quiet,
         )
         try:
             yield running
@@ -254,13 +257,14 @@ def run_command(
     cwd: Path | None = None,
     grace: float = GRACE,
     on_lines: Lines | None = None,
+    quiet: bool = False,
 ) -> Ended:
     """Run a command to its end. Parameters and errors as for `start_command`.
 
     At the deadline, or when a signal becomes pending, it is ended; that is told by the result, not by an exception.
     """
     with start_command(
-        argv, env=env, log=log, clock=clock, signals=signals, cwd=cwd, grace=grace, on_lines=on_lines
+        argv, env=env, log=log, clock=clock, signals=signals, cwd=cwd, grace=grace, on_lines=on_lines, quiet=quiet
     ) as running:
         return running.wait(deadline)
 
