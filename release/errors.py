@@ -175,6 +175,18 @@ class Reason(Enum):
         "Make the migration and commit it, or set RELEASE_ON_MISSING_MIGRATIONS=warn.",
     )
 
+    REHEARSAL_OCCUPIED = (
+        "rehearsal_occupied",
+        "The rehearsal database holds data that no rehearsal has put there",
+        "Every rehearsal overwrites it. Name another one, empty it (`heroku pg:reset`), or set "
+        "RELEASE_ALLOW=occupied-rehearsal for one release.",
+    )
+    REHEARSAL_UNSAFE = (
+        "rehearsal_unsafe",
+        "The rehearsal could reach the protected database",
+        "Name a database of its own, and let the app find its database in one URL only.",
+    )
+
     # Failed before anything changed.
     DATABASE_UNREACHABLE = (
         "database_unreachable",
@@ -216,6 +228,11 @@ class Reason(Enum):
         "Heroku's answer was lost and the transfer list does not tell what became of the request",
         "Look at `heroku pg:backups`; then release again.",
     )
+    REHEARSAL_FAILED = (
+        "rehearsal_failed",
+        "The rehearsal failed",
+        "Production was not touched. The events with `rehearsal: true` say what happened; mend it, then release again.",
+    )
     NO_TIME_LEFT = (
         "no_time_left",
         "Too little of the time limit is left to migrate and still be able to restore",
@@ -243,10 +260,40 @@ class Reason(Enum):
         "A probe failed on the migrated database",
         "The event probe_failed says which and what it saw.",
     )
+    WEB_NOT_FOUND = (
+        "web_not_found",
+        "The web process cannot be started",
+        "Check the `web` line of the Procfile: it is run with `sh -c` in the release dyno.",
+    )
+    WEB_CRASHED = (
+        "web_crashed",
+        "The web process ended before it answered",
+        "Its output is above; it ran on the migrated database.",
+    )
+    WEB_NOT_LISTENING = (
+        "web_not_listening",
+        "The web process never opened its port",
+        "It has to listen on $PORT within RELEASE_PROBE_TIMEOUT.",
+    )
+    WEB_SILENT = (
+        "web_silent",
+        "The web process opened its port but did not answer",
+        "A request hangs, on a lock or on something that the release dyno cannot reach.",
+    )
+    WEB_UNHEALTHY = (
+        "web_unhealthy",
+        "The web process answered, but not with 2xx",
+        "The event probe_failed has status and body; a redirect counts as a failure, too.",
+    )
     INTERRUPTED = (
         "interrupted",
         "The run was told to stop",
         "Release again.",
+    )
+    CUT_OFF = (
+        "cut_off",
+        "A run was cut off: killed, or its dyno lost",
+        "It is finished now. Release again.",
     )
     LOCK_LOST = (
         "lock_lost",

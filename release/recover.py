@@ -100,7 +100,7 @@ def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, de
 
 def _cause(entry: Entry) -> StepFailed:
     return StepFailed(
-        Reason.INTERRUPTED,
+        Reason.CUT_OFF,
         f"the run {entry.run_id} of release {entry.release or '?'}, started {entry.started_at}, was cut off"
         f" in the state {entry.state}",
         run=entry.run_id,

@@ -164,7 +164,7 @@ def test_after_the_plug_was_pulled_in_the_migration_the_next_run_describes_and_r
 
     recovered = hook.run("recover", "--restore")
 
-    assert recovered.ended == (0, "restored", "interrupted")
+    assert recovered.ended == (0, "restored", "cut_off")
     assert picture(sandbox.superuser_url(app)) == before
     assert hook.run("recover").ended == (0, None, "nothing_to_recover")
 
@@ -193,7 +193,7 @@ def test_changes_of_a_killed_run_can_be_accepted(hook: Hook, app: App, sandbox: 
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
-    assert hook.run("recover", "--keep").ended == (0, "kept", "interrupted")
+    assert hook.run("recover", "--keep").ended == (0, "kept", "cut_off")
     assert len(app.transfers()) == 1
 
 

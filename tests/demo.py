@@ -1,0 +1,240 @@
+"""The demo: real releases of the sample app on this machine, good and bad, and what the database looked like after each.
+
+Nothing here is staged: Heroku's APIs, the release phase and PostgreSQL are the sandbox's, the app is Django, and
+"before" and "after" are dumps that this script makes itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from release.sandbox import App, Release, Sandbox
+from tests.apps.ship import VERSIONS, assemble
+from tests.hook import PATH, ROOT, Hook
+from tests.judge import picture, query
+
+console = Console(highlight=False)
+
+MARKS = {"step_failed": "[red]✗", "release_finished": "[bold]■", "warning_raised": "[yellow]!", "probe_failed": "[red]✗"}
+SHOWN = (
+    "reason", "error", "hint", "command", "kind", "transfer", "bytes", "probe", "detail", "verdict", "differences", "why",
+    "warning", "outcome", "duration",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table at the end."""
+
+    title: str
+    outcome: str
+    seconds: float
+    steps: dict[str, float]
+    before: str
+    after: str
+    expected: str
+
+    @property
+    def proved(self) -> str:
+        """What the two dumps say together."""
+        if self.before == self.after:
+            return "[green]exactly as before" if self.expected == "same" else "[red]unchanged?!"
+        return "[green]changed, as it should" if self.expected == "changed" else "[red]DIFFERENT"
+
+
+@dataclass
+class Demo:
+    """A sandbox with the sample app in it, and what has happened so far."""
+
+    sandbox: Sandbox
+    app: App
+    folder: Path
+    rows: list[Row]
+
+    def ship(self, version: str) -> Path:
+        """A version of the sample app, its Procfile pointing at this checkout's hook."""
+        slug = assemble(version, self.folder / f"{len(list(self.folder.iterdir()))}-{version}")
+        procfile = slug / "Procfile"
+        procfile.write_text(procfile.read_text().replace("release-phase", str(ROOT / "bin" / "release")))
+        return slug
+
+    def act(self, title: str, about: str, make: Callable[[], Release], *, expected: str) -> Release:
+        """Makes a release, shows it as it runs, and compares the database with what it was."""
+        console.rule(f"[bold]{title}")
+        console.print(f"[dim]{about}\n")
+        before, began = self.digest(), time.monotonic()
+        release = self.watch(make())
+        self.note(title, list(events(release.output.splitlines())), before, time.monotonic() - began, expected)
+        return release
+
+    def note(self, title: str, seen: list[dict[str, Any]], before: str, seconds: float, expected: str) -> None:
+        """Remembers a run for the table."""
+        last = seen[-1] if seen and seen[-1]["event"] == "release_finished" else {"outcome": "killed", "steps": {}}
+        outcome = last["outcome"] + (f" ({last['reason']})" if last.get("reason") else "")
+        self.rows.append(
+            Row(
+                title=title,
+                outcome=outcome,
+                seconds=seconds,
+                steps=last["steps"],
+                before=before,
+                after=self.digest(),
+                expected=expected,
+            )
+        )
+
+    def watch(self, release: Release, stop: Callable[[str], bool] = lambda _: False) -> Release:
+        """Follows a release's output until it has ended, or until a line satisfies `stop`."""
+        for line in self.output(release):
+            show(line)
+            if stop(line):
+                return release
+        ended = self.app.wait(release.version)
+        console.print(f"  Heroku's verdict on v{ended.version}: [bold]{ended.status}\n")
+        return ended
+
+    def output(self, release: Release) -> Iterator[str]:
+        """The lines of a release's output as they come; its stream is there once the command has started."""
+        rest = b""
+        while not rest:
+            for piece in self.app.connection.stream(f"/streams/{release.id}"):
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+            if self.app.get_release(release.version).status != "pending":
+                return
+            time.sleep(0.05)
+
+    def digest(self) -> str:
+        """The whole database in a few characters: a dump made from outside, hashed.
+
+        Without sequences' positions: the sample app's probe writes and rolls back, and no rollback takes those back.
+        """
+        lines = picture(self.sandbox.superuser_url(self.app)).splitlines()
+        kept = "\n".join(line for line in lines if not line.startswith("SELECT pg_catalog.setval"))
+        return hashlib.sha256(kept.encode()).hexdigest()[:12]
+
+    def rows_in(self, table: str) -> int:
+        """How many rows a table has."""
+        return int(str(query(self.app.database_url, f"SELECT count(*) FROM {table}")[0][0]))
+
+
+def events(lines: list[str]) -> Iterator[dict[str, Any]]:
+    """The events among the lines."""
+    for line in lines:
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def show(line: str) -> None:
+    """One event for people."""
+    for event in events([line]):
+        name = event["event"]
+        if name == "command_output":
+            console.print(f"      │ {event['line']}", style="dim", markup=False)
+            continue
+        facts = "  ".join(f"[dim]{key}[/dim] {_short(event[key])}" for key in SHOWN if event.get(key) not in (None, []))
+        console.print(f"  {MARKS.get(name, '[dim]·')}[/] {event['timestamp'][11:19]} {name} {facts}")
+
+
+def _short(value: object) -> str:
+    text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (text if len(text) < 160 else text[:160] + " …").replace("[", r"\[")
+
+
+def main() -> int:
+    """Runs the demo; exit code 0 when every database was as it had to be."""
+    began = time.monotonic()
+    console.print("Starting the sandbox: both of Heroku's APIs and a PostgreSQL, on this machine only …")
+    with Sandbox() as sandbox, tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        app = sandbox.create_app("learning-timeline", config={"HEROKU_API_KEY": sandbox.key})
+        demo = Demo(sandbox=sandbox, app=app, folder=Path(folder), rows=[])
+        play(demo)
+        console.print(summary(demo.rows))
+    wrong = [row.title for row in demo.rows if "[red]" in row.proved]
+    console.print(f"Done in {time.monotonic() - began:.0f} s. Every line above came from bin/release; see README.md.")
+    return 1 if wrong else 0
+
+
+def play(demo: Demo) -> None:
+    """The releases, one after the other."""
+    about = {name: version.about for name, version in VERSIONS["learning_timeline"].items()}
+    app = demo.app
+    demo.act("The first release", about["base"], lambda: push(demo, "base"), expected="changed")
+    seed(demo)
+    demo.act("A good release", about["good"], lambda: push(demo, "good"), expected="changed")
+    app.set_config({"RELEASE_PROBE_COMMAND": "python manage.py probe"})
+    demo.act("A broken migration", about["broken"], lambda: push(demo, "broken"), expected="same")
+    demo.act("A failing probe", about["failing_probe"], lambda: push(demo, "failing_probe"), expected="same")
+    demo.act(
+        "A config change",
+        "heroku config:set GREETING=hello: a release, too, with nothing pending",
+        lambda: app.set_config({"GREETING": "hello"}, wait=False),
+        expected="same",
+    )
+    pull_the_plug(demo)
+
+
+def push(demo: Demo, version: str) -> Release:
+    """A `git push` of a version of the sample app."""
+    return demo.app.release(demo.ship(version), description=f"Deploy {version}", path=PATH, wait=False)
+
+
+def seed(demo: Demo) -> None:
+    """Fills the database with something to lose."""
+    hook = Hook(app=demo.app, folder=demo.ship("base"))
+    subprocess.run([sys.executable, "manage.py", "seed"], cwd=hook.folder, env=hook.environ(), check=True)
+    console.print(
+        f"  seeded: {demo.rows_in('learning_learner')} learners, {demo.rows_in('learning_milestone')} milestones\n"
+    )
+
+
+def pull_the_plug(demo: Demo) -> None:
+    """SIGKILL in the middle of a migration, and what the next starts make of it."""
+    before, began = demo.digest(), time.monotonic()
+    console.rule("[bold]The plug pulled in the middle of a migration")
+    console.print("[dim]SIGKILL to every process of the dyno while the migration runs\n")
+    release = demo.watch(push(demo, "slow"), stop=lambda line: "Applying learning.0014" in line)
+    time.sleep(1.5)
+    demo.app.signal("release", signal.SIGKILL)
+    killed = demo.app.wait(release.version)
+    console.print(f"  [red]killed[/]; Heroku's verdict on v{killed.version}: [bold]{killed.status}\n")
+    demo.act(
+        "The next release says what it found, and touches nothing",
+        "the same good version again: it refuses to build on a database that nobody has decided about",
+        lambda: push(demo, "unchanged"),
+        expected="same",
+    )
+    console.rule("[bold]bin/release recover --restore")
+    result = Hook(app=demo.app, folder=demo.ship("unchanged")).run("recover", "--restore", DYNO="run.1")
+    for line in result.stdout.decode().splitlines():
+        show(line)
+    console.print()
+    demo.note("The plug pulled, then recovered", result.events, before, time.monotonic() - began, "same")
+
+
+def summary(rows: list[Row]) -> Table:
+    """The table at the end."""
+    table = Table(title="What happened, and the database before and after (hashes of dumps made from outside)")
+    for heading in ("release", "outcome", "seconds", "steps", "before", "after", "the database"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        steps = " ".join(f"{name} {seconds:.1f}" for name, seconds in row.steps.items())
+        table.add_row(row.title, row.outcome, f"{row.seconds:.1f}", steps, row.before, row.after, row.proved)
+    return table
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
