@@ -12,7 +12,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from release import fence, restore
+from release import fence, procfile, restore
 from release.backup import BackedUp, Unprotected, find_backup
 from release.clock import Deadline, Interrupted
 from release.errors import Outcome, ReleaseError
@@ -91,13 +91,9 @@ def _start_dyno(run: Run, backup: BackedUp) -> str | None:
 
 def hook_command(folder: Path) -> str:
     """How the app starts this hook: what its Procfile says for `release`, unless only a shell understands it."""
-    try:
-        procfile = (folder / "Procfile").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        procfile = ""
-    found = re.search(r"^release:\s*(.+?)\s*$", procfile, re.MULTILINE)
-    if found and not re.search(r"[;&|<>$`\\()]", found.group(1)):
-        return shlex.join(shlex.split(found.group(1)))
+    line = procfile.command(folder, "release")
+    if line and not re.search(r"[;&|<>$`\\()]", line):
+        return shlex.join(shlex.split(line))
     return "bin/release" if (folder / "bin" / "release").is_file() else "release-phase"
 
 

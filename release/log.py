@@ -62,6 +62,8 @@ class Event(StrEnum):
     COMMAND_FINISHED = "command_finished"
     PROBE_PASSED = "probe_passed"
     PROBE_FAILED = "probe_failed"
+    MIGRATION_BLOCKED = "migration_blocked"
+    REHEARSAL_FINISHED = "rehearsal_finished"
     FENCE_RAISED = "fence_raised"
     FENCE_LOWERED = "fence_lowered"
     DATABASE_COMPARED = "database_compared"
@@ -114,7 +116,9 @@ class _Writer:
         try:
             msgspec.json.decode(line)
         except (msgspec.DecodeError, RecursionError):
-            return _encode({"timestamp": self.timestamp(), "level": "warning", "event": Event.WARNING_RAISED})
+            why = "a line was withheld, because a secret is part of it that is no text"
+            head = {"timestamp": self.timestamp(), "level": "warning", "event": Event.WARNING_RAISED}
+            return _encode({**head, "why": why})
         return line
 
 

@@ -123,6 +123,8 @@ class Guard(StrEnum):
     OTHER_CREDENTIALS = "other-credentials"
     OTHER_APP = "other-app"
     UNFINISHED_RESTORE = "unfinished-restore"
+    DATABASE_AHEAD = "database-ahead"
+    OCCUPIED_REHEARSAL = "occupied-rehearsal"
 
 
 def _a(meaning: str, example: str) -> Meta:
@@ -389,6 +391,13 @@ def _cross_checks(settings: Settings) -> list[str]:
         errors.append("RELEASE_PROBE_PATH: must begin with a slash; for example RELEASE_PROBE_PATH=/healthz")
     if settings.probe_url and urlsplit(settings.probe_url).scheme not in {"http", "https"}:
         errors.append("RELEASE_PROBE_URL: must be a URL; for example RELEASE_PROBE_URL=https://my-app.herokuapp.com/")
+    if settings.probe_url and settings.fence is FenceMode.RELEASE:
+        errors.append(
+            "RELEASE_PROBE_URL: with RELEASE_FENCE=release the live app answers with its maintenance page (503); "
+            "for example RELEASE_PROBE_PATH=/healthz instead"
+        )
+    if settings.rehearsal_database and settings.backup is Backup.OFF:
+        errors.append("RELEASE_REHEARSAL_DATABASE: a rehearsal needs a backup, and RELEASE_BACKUP is off")
     if settings.rehearsal_database == settings.database:
         errors.append("RELEASE_REHEARSAL_DATABASE: must not be the protected database itself")
     return errors

@@ -1,0 +1,16 @@
+"""The Procfile: the one file of the app that is read, for how its processes are started."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def command(folder: Path, process: str) -> str | None:
+    """The shell line behind a process type, as written; None when there is no Procfile or no such type."""
+    try:
+        text = (folder / "Procfile").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(rf"^{re.escape(process)}:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)
+    return found.group(1) if found else None
