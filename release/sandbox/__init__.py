@@ -26,12 +26,14 @@ Several sandboxes can share one PostgreSQL, which saves a second each::
     with shared_postgres() as url, Sandbox(postgres=url) as sandbox: …
 
 In here, from the ground up: options.py state.py lookup.py · postgres.py certificates.py databases.py ·
-dynos.py releases.py addons.py transfers.py faults.py, one noun each · world.py puts them together · shapes.py
+dynos.py releases.py addons.py dumps.py transfers.py faults.py, one noun each · world.py puts them together · shapes.py
 pages.py access.py platform_api.py addons_api.py data_api.py downloads.py, the APIs · web.py the HTTP server ·
-control.py server.py, the process · client.py cli.py, its users. Nothing is imported from the hook.
+control.py server.py, the process ·
+connection.py client.py cli.py, its users. Nothing is imported from the hook.
 """
 
-from .client import App, Failure, Release, Sandbox, shared_postgres
+from .client import App, Release, Sandbox, shared_postgres
+from .connection import Failure
 from .names import Action, TransferAction
 
 __all__ = ["Action", "App", "Failure", "Release", "Sandbox", "TransferAction", "shared_postgres"]

@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from .client import App, Connection, Failure, Release, Sandbox
+from .client import App, Release, Sandbox
+from .connection import Connection, Failure
 from .names import DEFAULT_KEY
 
 _FIRST_APP = "my-app"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from .connection import Connection, Failure
 from .names import DEFAULT_KEY, path_of_caller
 
 if TYPE_CHECKING:
@@ -28,14 +28,6 @@ _START_SECONDS = 90
 _POLL_SECONDS = 0.02
 
 
-class Failure(Exception):
-    """The sandbox said no, or is not there. `status` is that of HTTP, 0 when there was no answer."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """How a release ended: `succeeded`, `failed`, or `pending` when it was not waited for."""
@@ -45,49 +37,6 @@ class Release:
     status: str
     description: str
     output: str
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """The way to a running sandbox: what stands in its `control.json`."""
-
-    port: int
-    token: str
-
-    def exchange(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one request; the answer's status, headers (lower case) and body, whatever they are."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3700)
-        given = {"Authorization": f"Bearer {DEFAULT_KEY}", "Sandbox-Token": self.token, **(headers or {})}
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), given)
-            answer = connection.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-        except OSError as error:
-            raise Failure(f"the sandbox does not answer: {error}") from error
-        finally:
-            connection.close()
-
-    def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Make one request that has to succeed; its JSON."""
-        status, _, content = self.exchange(method, path, body, headers)
-        try:
-            answer = json.loads(content)
-        except ValueError:
-            answer = {"message": content.decode(errors="replace")}
-        if status >= 400:  # noqa: PLR2004 - HTTP
-            raise Failure(str(answer.get("message", answer)), status)
-        return answer
-
-    def stream(self, path: str) -> Iterator[bytes]:
-        """A body as it arrives; nothing when there is none (404)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3700)
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            while answer.status < 400 and (piece := answer.read1(65_536)):  # noqa: PLR2004 - HTTP
-                yield piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +152,11 @@ class App:
         found = self.connection.ask("GET", f"/client/v11/apps/{self.id}/transfers")
         return sorted(found, key=lambda transfer: int(transfer["num"]))
 
+    def scheduled_backup(self) -> dict[str, Any]:
+        """Start the backup that a schedule would, without waiting for the hour; the transfer."""
+        found: dict[str, Any] = self.connection.ask("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
+        return found
+
     def dynos(self) -> list[dict[str, Any]]:
         """All dynos that ran as processes, ended ones too, with `pid`, exit `code` and `output`."""
         found: list[dict[str, Any]] = self.connection.ask("GET", f"/sandbox/apps/{self.id}/dynos")
@@ -269,7 +223,7 @@ class Sandbox:
         )
         line = self._process.stdout.readline() if self._process.stdout else b""
         if not line:
-            self._process.wait()
+            self.stop()
             raise Failure("the sandbox did not start; its own words are on stderr")
         about = json.loads(line)
         self.connection = Connection(about["port"], about["token"])
@@ -285,6 +239,12 @@ class Sandbox:
                 stream.close()
         process.wait(_START_SECONDS)
         self._process = None
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a crash would; its PostgreSQL goes with it. start() brings it back."""
+        if self._process:
+            self._process.kill()
+        self.stop()
 
     @property
     def url(self) -> str:

@@ -1,8 +1,8 @@
 """The PostgreSQL under the sandbox: an embedded server from a package, or somebody else's.
 
-The embedded one is tuned for being thrown away (no fsync), listens on loopback only, speaks TLS as Heroku's
-does, and refuses wrong passwords. PostgreSQL does not run as root, so for root it runs as `nobody`, which is
-why its files may have to live elsewhere: `nobody` cannot enter root's own folders.
+The embedded one is tuned for speed (no fsync: it survives being killed, not a power cut), listens on loopback
+only, speaks TLS as Heroku's does, and refuses wrong passwords. PostgreSQL does not run as root, so for root it
+runs as `nobody`, which is why its files may have to live elsewhere: `nobody` cannot enter root's own folders.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ max_connections = 200
 max_prepared_transactions = 10
 shared_buffers = 32MB
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 wal_level = minimal
 max_wal_senders = 0
@@ -120,7 +119,7 @@ def tools() -> Path:
 class Embedded:
     """A server of one's own, with its data in `<home>/postgres` where that can be.
 
-    `server` is set while it runs. A server that a killed sandbox left running is taken over.
+    A server that a killed sandbox has left behind is stopped first.
     """
 
     def __init__(self, home: Path, *, certificate: bytes, key: bytes) -> None:
@@ -138,8 +137,8 @@ class Embedded:
         if not (self._data / "PG_VERSION").exists():
             self._create()
         password = (self._data / "superuser").read_text()
-        port = self._running() or self._spawn()
-        return Server(host="127.0.0.1", port=port, user="postgres", password=password)
+        self.stop(hard=True)
+        return Server(host="127.0.0.1", port=self._spawn(), user="postgres", password=password)
 
     def stop(self, *, hard: bool = False) -> None:
         """Stop it: sessions are ended, then (unless `hard`) the data is written out."""
@@ -151,7 +150,7 @@ class Embedded:
         if self._process:
             self._process.wait()
         deadline = time.monotonic() + _START_SECONDS
-        while _alive(pid) and time.monotonic() < deadline:
+        while self._pid() == pid and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def remove(self) -> None:
@@ -236,28 +235,19 @@ class Embedded:
         return lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 - see _lines
 
     def _pid(self) -> int | None:
+        """The server's process; None if there is none, or if its number belongs to somebody else by now."""
         lines = self._lines()
-        return int(lines[0]) if lines else None
-
-    def _running(self) -> int | None:
-        """The port of a server that is already up on this data."""
-        pid = self._pid()
-        if pid is None or not _alive(pid) or not self._status().endswith("ready"):
-            return None
-        port = int(self._lines()[3])
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return port
-        return None
+        pid = int(lines[0]) if lines else None
+        return pid if pid and str(self._data) in _command_line(pid) else None
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _command_line(pid: int) -> str:
+    if Path("/proc/self/cmdline").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        return ""
+    asked = ["/bin/ps", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(asked, check=False, capture_output=True, text=True).stdout
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -68,6 +69,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
     with ExitStack() as stack:
         if setup.temporary:
             stack.callback(shutil.rmtree, setup.home, ignore_errors=True)
+        _lock(setup.home, stack)
         stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # last: it says that nothing runs any more
         server = named(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
         world = World(setup.home, server, setup.options)
@@ -86,6 +88,15 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         if setup.watch_stdin:
             threading.Thread(target=_await_end_of_stdin, args=(ended,), daemon=True).start()
         ended.wait()
+
+
+def _lock(home: Path, stack: ExitStack) -> None:
+    """Make sure that no other sandbox works in this home. The kernel gives the lock back, whatever happens."""
+    file = stack.enter_context((home / "lock").open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SystemExit(f"another sandbox is up in {home}") from None
 
 
 def _port(setup: Setup) -> int:

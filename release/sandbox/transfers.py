@@ -9,8 +9,6 @@ A backup is `pg_dump -Fc` by the default credential, through a pipe, without own
 
 from __future__ import annotations
 
-import re
-import subprocess
 import threading
 import time
 import urllib.request
@@ -22,9 +20,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 from . import databases, lookup
-from .faults import TransferFault
+from .dumps import Failed, Run, Stopped
 from .names import TransferAction
-from .postgres import tools
 from .state import Transfer, TransferType, now
 
 if TYPE_CHECKING:
@@ -37,19 +34,7 @@ if TYPE_CHECKING:
     from .postgres import Server
     from .state import Addon, Store
 
-_PIECE = 1 << 18
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_DUMP = ("--format=custom", "--no-owner", "--no-privileges", "--verbose", "--exclude-schema=heroku_ext")
-_RESTORE = ("--no-owner", "--no-privileges", "--verbose")
-_IGNORED = re.compile(r"errors ignored on restore: (\d+)")
-
-
-class _Stopped(Exception):
-    """The transfer is over; its record has been closed by somebody else."""
-
-
-class _Failed(Exception):
-    """The transfer has failed."""
 
 
 class Transfers:
@@ -63,8 +48,7 @@ class Transfers:
         self._addons = addons
         self._faults = faults
         self._options = options
-        self._stop: dict[str, threading.Event] = {}
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._runs: dict[str, Run] = {}
 
     def recover(self) -> None:
         """After a restart: nobody works on the unfinished transfers any more."""
@@ -97,7 +81,7 @@ class Transfers:
             to_url="",
         )
         transfer.schedule_id = schedule_id
-        return self._begin(transfer, "backup", lambda fault: self._dump(addon, transfer, fault))
+        return self._begin(transfer, "backup", lambda run: self._capture(addon, run))
 
     def restore(self, addon: Addon, url: str, *, extensions: list[str]) -> Transfer:
         """Start a restore of one of the sandbox's backups, or of a dump behind a URL on loopback."""
@@ -114,11 +98,11 @@ class Transfers:
             to_url=self._addons.url(addon),
         )
 
-        def work(fault: TransferFault | None) -> int:
-            if source and fault and fault.action is TransferAction.EVICT:
+        def work(run: Run) -> int:
+            if source and run.action is TransferAction.EVICT:
                 self.delete(source)
             with self._open(transfer, source, url) as dump:
-                return self._load(addon, transfer, dump, fault, extensions)
+                return self._load(addon, run, dump, extensions)
 
         return self._begin(transfer, "restore", work)
 
@@ -139,10 +123,10 @@ class Transfers:
             to_url=to_url,
         )
 
-        def work(fault: TransferFault | None) -> int:
-            self._run_dump(transfer, from_url, fault)
+        def work(run: Run) -> int:
+            run.dump(from_url, self.file(transfer))
             with self.file(transfer).open("rb") as dump:
-                return self._load(target, transfer, dump, fault, [])
+                return self._load(target, run, dump, [])
 
         return self._begin(transfer, "copy", work)
 
@@ -174,17 +158,12 @@ class Transfers:
 
     def close(self) -> None:
         """Stop everything that runs."""
-        for event in list(self._stop.values()):
-            event.set()
-        for child in list(self._children.values()):
-            child.kill()
+        for run in list(self._runs.values()):
+            run.stop()
 
     def _halt(self, transfer: Transfer) -> None:
-        event, child = self._stop.get(transfer.id), self._children.get(transfer.id)
-        if event:
-            event.set()
-        if child:
-            child.kill()
+        if run := self._runs.get(transfer.id):
+            run.stop()
 
     def _name(self, addon: Addon) -> str:
         attachments = lookup.attachments(self._store.state, app_id=addon.app_id, addon_id=addon.id)
@@ -220,52 +199,55 @@ class Transfers:
             state.transfers[transfer.id] = transfer
             return transfer
 
-    def _begin(self, transfer: Transfer, kind: str, work: Callable[[TransferFault | None], int]) -> Transfer:
-        self._stop[transfer.id] = threading.Event()
-        fault = self._faults.for_transfer(kind)
-        threading.Thread(target=self._run, args=(transfer, work, fault), daemon=True).start()
+    def _begin(self, transfer: Transfer, kind: str, work: Callable[[Run], int]) -> Transfer:
+        run = Run(
+            transfer=transfer,
+            log=self._log(transfer),
+            fault=self._faults.for_transfer(kind),
+            refresh_seconds=self._options().refresh_seconds,
+        )
+        self._runs[transfer.id] = run
+        threading.Thread(target=self._run, args=(run, work), daemon=True).start()
         return transfer
 
-    def _run(
-        self, transfer: Transfer, work: Callable[[TransferFault | None], int], fault: TransferFault | None
-    ) -> None:
-        options = self._options()
-        action = fault.action if fault else None
-        with suppress(_Stopped):
-            self._pause(transfer, None if action is TransferAction.STUCK_PENDING else options.pending_seconds)
-            with self._store.change():
-                transfer.started_at = transfer.updated_at = now()
-            begun = time.monotonic()
-            least = options.transfer_seconds
-            if fault and action is TransferAction.SLOW:
-                least = max(least, fault.seconds)
-            warnings, succeeded = 0, True
-            try:
-                warnings = work(fault)
-            except (_Failed, OSError, psycopg.Error) as failure:
-                self._check(transfer)
-                self._say(transfer, str(failure))
-                succeeded = bool(fault and fault.succeeds)
-            if action is TransferAction.CANCEL:
-                self.cancel(transfer)
-            elif action is TransferAction.VANISH:
-                self.delete(transfer)
-            if action is TransferAction.STUCK_RUNNING:
-                least = float("inf")
-            while (left := begun + least - time.monotonic()) > 0:
-                self._pause(transfer, min(left, options.refresh_seconds))
-                transfer.updated_at = now()
-            self._finish(transfer, succeeded=succeeded, warnings=warnings, fault=fault)
+    def _run(self, run: Run, work: Callable[[Run], int]) -> None:
+        with suppress(Stopped):
+            self._live(run, work)
+        del self._runs[run.transfer.id]
 
-    def _pause(self, transfer: Transfer, seconds: float | None) -> None:
-        if self._stop[transfer.id].wait(seconds):
-            raise _Stopped
+    def _live(self, run: Run, work: Callable[[Run], int]) -> None:
+        """From pending over running to finished."""
+        transfer, options = run.transfer, self._options()
+        run.pause(None if run.action is TransferAction.STUCK_PENDING else options.pending_seconds)
+        with self._store.change():
+            transfer.started_at = transfer.updated_at = now()
+        end = time.monotonic() + options.transfer_seconds
+        if run.fault and run.action is TransferAction.SLOW:
+            end = max(end, time.monotonic() + run.fault.seconds)
+        warnings, succeeded = 0, True
+        try:
+            warnings = work(run)
+        except (Failed, OSError, psycopg.Error) as failure:
+            run.check()
+            run.say(str(failure))
+            succeeded = bool(run.fault and run.fault.succeeds)
+        if run.action is TransferAction.CANCEL:
+            self.cancel(transfer)
+        elif run.action is TransferAction.VANISH:
+            self.delete(transfer)
+        elif run.action is TransferAction.STUCK_RUNNING:
+            end = float("inf")
+        while (left := end - time.monotonic()) > 0:
+            run.pause(min(left, options.refresh_seconds))
+            transfer.updated_at = now()
+        self._finish(run, succeeded=succeeded, warnings=warnings)
 
-    def _finish(self, transfer: Transfer, *, succeeded: bool, warnings: int, fault: TransferFault | None) -> None:
+    def _finish(self, run: Run, *, succeeded: bool, warnings: int) -> None:
+        transfer, fault = run.transfer, run.fault
         with self._store.change() as state:
             if transfer.finished_at or transfer.id not in state.transfers:
                 return
-            late = fault is not None and fault.action is TransferAction.LATE_BYTES
+            late = run.action is TransferAction.LATE_BYTES
             size = transfer.processed_bytes
             if self.file(transfer).exists():
                 size = self.file(transfer).stat().st_size
@@ -279,7 +261,7 @@ class Transfers:
             if backup and succeeded:
                 self._rotate(transfer)
         if late and fault:
-            self._stop[transfer.id].wait(fault.seconds)
+            run.stopped.wait(fault.seconds)
             with self._store.change():
                 transfer.processed_bytes, transfer.updated_at = size, now()
 
@@ -301,83 +283,18 @@ class Transfers:
         for transfer in sorted(kept, key=age, reverse=True)[latest.num_keep :]:
             self.delete(transfer)
 
-    # The work itself
-
-    def _dump(self, addon: Addon, transfer: Transfer, fault: TransferFault | None) -> int:
-        transfer.source_bytes = databases.size(self._server, addon)
-        self._run_dump(transfer, transfer.from_url, fault)
-        self._say(transfer, "upload done")
+    def _capture(self, addon: Addon, run: Run) -> int:
+        run.transfer.source_bytes = databases.size(self._server, addon)
+        run.dump(run.transfer.from_url, self.file(run.transfer))
+        run.say("upload done")
         return 0
 
-    def _run_dump(self, transfer: Transfer, url: str, fault: TransferFault | None) -> None:
-        target = self.file(transfer)
-        action = fault.action if fault else None
-        if action is TransferAction.FAIL:
-            raise _Failed("Could not connect to database to initialize transfer")
-        if action is TransferAction.EMPTY:
-            target.touch()
-            return
-        child = self._spawn(transfer, ["pg_dump", *_DUMP, f"--dbname={url}"], stdout=subprocess.PIPE)
-        with child, target.open("wb") as file:
-            reader = threading.Thread(target=self._listen, args=(transfer, child.stderr))
-            reader.start()
-            if child.stdout:
-                self._pump(transfer, child.stdout, file.write, fault)
-            reader.join()
-        self._check(transfer)
-        if child.returncode != 0:
-            raise _Failed(f"pg_dump exited with {child.returncode}")
-        self._say(transfer, "pg_dump done")
-
-    def _load(
-        self,
-        addon: Addon,
-        transfer: Transfer,
-        dump: IO[bytes],
-        fault: TransferFault | None,
-        extensions: list[str],
-    ) -> int:
-        action = fault.action if fault else None
-        how: tuple[str, ...] = ()
-        if action is TransferAction.KEEP_OBJECTS:
-            how = ("--clean", "--if-exists")
-        else:
+    def _load(self, addon: Addon, run: Run, dump: IO[bytes], extensions: list[str]) -> int:
+        if run.action is not TransferAction.KEEP_OBJECTS:
             databases.reset(self._server, addon, self._options().reset, extensions)
-        if action in (TransferAction.WIPE, TransferAction.FAIL):
-            raise _Failed("restore failed")
-        partial = action in (TransferAction.HALF, TransferAction.CANCEL, TransferAction.VANISH)
-        if partial:
-            how = (f"--use-list={self._first_half(transfer, dump)}",)
-        command = ["pg_restore", *_RESTORE, *how, f"--dbname={transfer.to_url}"]
-        child = self._spawn(transfer, command, stdin=subprocess.PIPE)
-        lines: list[str] = []
-        with child:
-            reader = threading.Thread(target=self._listen, args=(transfer, child.stderr, lines))
-            reader.start()
-            if child.stdin:
-                with suppress(BrokenPipeError):
-                    self._pump(transfer, dump, child.stdin.write, fault)
-                with suppress(BrokenPipeError):
-                    child.stdin.close()
-            reader.join()
-        self._check(transfer)
-        ignored = next((int(found[1]) for line in reversed(lines) if (found := _IGNORED.search(line))), None)
-        if child.returncode != 0 and ignored is None:
-            raise _Failed(f"pg_restore exited with {child.returncode}")
-        if action is TransferAction.HALF:
-            raise _Failed("restore stopped half way")
-        self._say(transfer, "restore done")
-        return ignored or 0
-
-    def _first_half(self, transfer: Transfer, dump: IO[bytes]) -> Path:
-        """A list for `pg_restore --use-list` with the first half of a dump's objects."""
-        listed = subprocess.run(
-            [tools() / "pg_restore", "--list", dump.name], check=True, capture_output=True, text=True
-        )
-        entries = [line for line in listed.stdout.splitlines() if not line.startswith(";")]
-        chosen = self._log(transfer).with_suffix(".list")
-        chosen.write_text("\n".join(entries[: len(entries) // 2]) + "\n")
-        return chosen
+        if run.action in (TransferAction.WIPE, TransferAction.FAIL):
+            raise Failed("restore failed")
+        return run.load(run.transfer.to_url, dump)
 
     def _open(self, transfer: Transfer, source: Transfer | None, url: str) -> IO[bytes]:
         try:
@@ -387,67 +304,8 @@ class Transfers:
                 transfer.source_bytes = self.file(source).stat().st_size
                 dump = self.file(source).open("rb")
         except OSError as error:
-            raise _Failed(f"Could not read the backup: {error}") from error
+            raise Failed(f"Could not read the backup: {error}") from error
         return dump
-
-    def _spawn(
-        self, transfer: Transfer, command: list[str], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
-    ) -> subprocess.Popen[bytes]:
-        child = subprocess.Popen(
-            [tools() / command[0], *command[1:]],
-            stdin=stdin,
-            stdout=stdout or subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGAPPNAME": "Heroku Postgres Backups"},
-        )
-        self._children[transfer.id] = child
-        return child
-
-    def _pump(
-        self,
-        transfer: Transfer,
-        source: IO[bytes],
-        sink: Callable[[bytes], object],
-        fault: TransferFault | None,
-    ) -> None:
-        """Move the dump and count its bytes."""
-        action = fault.action if fault else None
-        refresh, moved = 0.0, 0
-        read = getattr(source, "read1", source.read)  # a pipe's read() would wait for a whole piece
-        while piece := read(_PIECE):
-            sink(piece)
-            moved += len(piece)
-            if time.monotonic() >= refresh and action is not TransferAction.LATE_BYTES:
-                transfer.processed_bytes, transfer.updated_at = moved, now()
-                refresh = time.monotonic() + self._options().refresh_seconds
-            self._check(transfer)
-        transfer.processed_bytes = 0 if action is TransferAction.LATE_BYTES else moved
-        if action is TransferAction.BACKWARDS:
-            self._pause(transfer, self._options().refresh_seconds)
-            transfer.processed_bytes = moved // 3
-            self._pause(transfer, self._options().refresh_seconds)
-
-    def _check(self, transfer: Transfer) -> None:
-        if self._stop[transfer.id].is_set():
-            raise _Stopped
-
-    def _listen(self, transfer: Transfer, stream: IO[bytes] | None, lines: list[str] | None = None) -> None:
-        with self._log(transfer).open("a") as log:
-            for raw in stream or ():
-                line = raw.decode(errors="replace").rstrip("\n")
-                log.write(f"{_stamp()} {line}\n")
-                if lines is not None:
-                    lines.append(line)
-
-    def _say(self, transfer: Transfer, message: str) -> None:
-        with self._log(transfer).open("a") as log:
-            log.write(f"{_stamp()} {message}\n")
 
     def _log(self, transfer: Transfer) -> Path:
         return self._store.home / "logs" / transfer.id
-
-
-def _stamp() -> str:
-    return now().strftime("%Y-%m-%d %H:%M:%S +0000")
-
-

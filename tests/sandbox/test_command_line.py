@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from release.sandbox import Sandbox
+from release.sandbox import Failure, Sandbox
 from tests.judge import execute, query
 from tests.sandbox.conftest import Push
 
@@ -73,6 +73,19 @@ def test_wrong_input_is_told_apart(shell: Shell, tmp_path: Path) -> None:
     assert "Couldn't find that app." in shell("release", "nope", str(tmp_path), code=1)
     assert "expected KEY=VALUE" in shell("config", "my-app", "set", "COLOR", code=2)
     assert "already taken" in shell("create", "my-app", code=1)
+
+
+def test_a_killed_sandbox_comes_back_with_everything(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path / "home")
+    sandbox.start()
+    app = sandbox.create_app("survivor")
+    execute(app.database_url, "CREATE TABLE kept AS SELECT 7 AS n")
+
+    with pytest.raises(Failure, match="did not start"):
+        Sandbox(sandbox.home).start()
+    sandbox.kill()
+    with sandbox:
+        assert query(sandbox.app("survivor").database_url, "SELECT n FROM kept") == [(7,)]
 
 
 def test_a_temporary_sandbox_leaves_nothing_behind(sandbox: Sandbox) -> None:

@@ -110,6 +110,16 @@ def test_older_manual_backups_are_dropped_after_a_new_one_has_succeeded(sandbox:
     assert [each["uuid"] for each in app.transfers()] == [each["uuid"] for each in backups[1:]]
 
 
+def test_scheduled_backups_are_marked_and_do_not_count(sandbox: Sandbox) -> None:
+    app = sandbox.create_app("keeps-scheduled", num_keep=1)
+
+    scheduled = ended(app, app.scheduled_backup())
+    manual = capture(app)
+
+    assert "uuid" in scheduled["schedule"]
+    assert [each["uuid"] for each in app.transfers()] == [scheduled["uuid"], manual["uuid"]]
+
+
 def test_a_failed_backup_drops_none(sandbox: Sandbox) -> None:
     app = sandbox.create_app("keeps-one", num_keep=1)
     first = capture(app)
