@@ -463,7 +463,8 @@ SELECT 'statistics', s.name || '.' || quote_ident(o.stxname),
         _SCOPE
         + r"""
 SELECT 'collation', s.name || '.' || quote_ident(o.collname),
-       concat_ws(' ', o.collprovider, o.collcollate, o.collctype, o.collisdeterministic, o.collencoding)
+       concat_ws(' ', o.collprovider, o.collcollate, o.collctype, to_jsonb(o) ->> 'colllocale',
+                 to_jsonb(o) ->> 'colliculocale', to_jsonb(o) ->> 'collicurules', o.collisdeterministic)
   FROM pg_catalog.pg_collation o JOIN spaces s ON s.oid = o.collnamespace
  WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_collation'::regclass AND m.objid = o.oid)
 """,

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.fingerprint_5000_tables [--tables N] [--checks] [--runs N]
 
-Each table has eight columns, four of them with defaults, an identity, a primary key and an index; with `--checks` also a
+Each table has eight columns, four of them with defaults, an identity, a primary key and an index; with `--checks` a
 CHECK of the kind that has to be made canonical. Every run is a process of its own with a session of its own, as in a
 release. The limit in DESIGN.md section 11 is 2 s for 5,000 tables.
 """

@@ -8,13 +8,15 @@ COMMENT ON SCHEMA audit IS 'who did what';
 
 CREATE TYPE public.mood AS ENUM ('sad', 'ok', 'it''s "fine"');
 ALTER TYPE public.mood ADD VALUE 'so-so' BEFORE 'ok';
+-- A new label cannot be used in the transaction that made it.
+-- next transaction
 CREATE TYPE public.address AS (street text, number integer, town varchar(40) COLLATE "C");
 CREATE TYPE public.price AS RANGE (subtype = numeric, multirange_type_name = public.prices);
 CREATE DOMAIN public.email AS citext CHECK (VALUE ~ '^[^@\s]+@[^@\s]+$') NOT NULL;
 CREATE DOMAIN public.rating AS integer DEFAULT 3 CONSTRAINT in_range CHECK (VALUE BETWEEN 1 AND 5 AND VALUE <> 4);
 COMMENT ON TYPE public.mood IS 'of learners';
 COMMENT ON DOMAIN public.rating IS 'stars';
-CREATE COLLATION public.plain_order (provider = builtin, locale = 'C.UTF-8');
+CREATE COLLATION public.plain_order FROM "C";
 
 CREATE FUNCTION public.double(value integer, times integer DEFAULT 1 + 1) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 7 SET search_path = pg_catalog AS 'SELECT value * times';
