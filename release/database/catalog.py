@@ -459,6 +459,8 @@ SELECT 'statistics', s.name || '.' || quote_ident(o.stxname),
 """,
         only_if="pg_catalog.pg_statistic_ext",
     ),
+    # Not collencoding: a copy of a built-in collation is for all encodings, and loaded again for the database's. The
+    # locale's column has had three names.
     Query(
         _SCOPE
         + r"""

@@ -141,7 +141,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
         return _invalid_indexes(self.schema)
 
     def digest(self) -> str:
-        """SHA-256 of schema and history, hexadecimal. Equal digests: the same structure."""
+        """SHA-256 of schema and history, hexadecimal. Equal: the same structure. Not equal: ask same_structure()."""
         return hashlib.sha256(msgspec.json.encode([self.schema, self.history], order="deterministic")).hexdigest()
 
 
