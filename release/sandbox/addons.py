@@ -12,7 +12,6 @@ from .lookup import ApiError
 from .state import SERVICE, Addon, Attachment, Credential
 
 if TYPE_CHECKING:
-
     from .postgres import Server
     from .releases import Releases
     from .state import App, State, Store
@@ -58,9 +57,7 @@ class Addons:
             plan=f"{SERVICE}:{tier}",
             database=databases.new_name("d"),
             num_keep=num_keep or _KEPT.get(tier.partition("-")[0], _KEPT_OTHERWISE),
-            credentials=[
-                Credential(name="default", role=databases.new_name("u"), password=databases.new_password())
-            ],
+            credentials=[Credential(name="default", role=databases.new_name("u"), password=databases.new_password())],
             forked_from=source.id if source and fork else None,
             following=source.id if source and follow else None,
         )
@@ -127,17 +124,13 @@ class Addons:
         with self.store.change() as state:
             app, addon = state.apps[attachment.app_id], state.addons[attachment.addon_id]
             del state.attachments[attachment.id]
-            self.releases.configure(
-                app, {attachment.variable: None}, f"Detach {attachment.name} (@ref:{addon.name})"
-            )
+            self.releases.configure(app, {attachment.variable: None}, f"Detach {attachment.name} (@ref:{addon.name})")
 
     def _free_name(self, state: State, app: App, *, second: bool = False) -> str:
         taken = {attachment.name for attachment in lookup.attachments(state, app_id=app.id)}
         if "DATABASE" not in taken and not second:
             return "DATABASE"
-        return next(
-            name for color in _COLORS.split() if (name := f"HEROKU_POSTGRESQL_{color}") not in taken
-        )
+        return next(name for color in _COLORS.split() if (name := f"HEROKU_POSTGRESQL_{color}") not in taken)
 
     def url(self, addon: Addon, namespace: str | None = None) -> str:
         """The connection URL of an add-on, of its default credential or of the one a namespace names."""
@@ -171,5 +164,3 @@ class Addons:
                     by_app.setdefault(attachment.app_id, {})[attachment.variable] = url
             for app_id, config in by_app.items():
                 self.releases.update_silently(state.apps[app_id], config, f"Update by {SERVICE}")
-
-

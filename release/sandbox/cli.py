@@ -218,11 +218,14 @@ def env(app: str) -> None:
 @click.argument("app")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def psql(app: str, words: tuple[str, ...]) -> None:
-    """Open psql on an app's database; further words go to psql."""
+    """Open psql on an app's DATABASE_URL; further words go to psql."""
     from .postgres import tools  # noqa: PLC0415 - needs the extra [sandbox]
 
+    url = _app(app).config.get("DATABASE_URL")
+    if url is None:
+        raise click.ClickException(f"{app} has no DATABASE_URL")
     program = tools() / "psql"
-    os.execv(program, [str(program), _app(app).database_url, *words])  # noqa: S606 - no shell is the point
+    os.execv(program, [str(program), url, *words])  # noqa: S606 - no shell is the point
 
 
 def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:

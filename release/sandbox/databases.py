@@ -129,9 +129,7 @@ def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> No
     """Empty the database: sessions end, every object and grant is gone; then create `extensions` in it."""
     if how is Reset.DATABASE:
         with server.session() as session:
-            session.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database))
-            )
+            session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
         _create_database(server, addon)
     else:
         _drop_schemas(server, addon)
@@ -219,6 +217,4 @@ def set_password(server: Server, credential: Credential) -> None:
                 sql.Identifier(credential.role), sql.Literal(credential.password)
             )
         )
-        session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [credential.role]
-        )
+        session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [credential.role])

@@ -81,9 +81,7 @@ class Dynos:
             self._dynos[dyno.id] = dyno
         threading.Thread(target=self._watch, args=(dyno, process, limit, ended), daemon=True).start()
 
-    def _watch(
-        self, dyno: Dyno, process: subprocess.Popen[bytes], limit: float, ended: Callable[[Dyno], None]
-    ) -> None:
+    def _watch(self, dyno: Dyno, process: subprocess.Popen[bytes], limit: float, ended: Callable[[Dyno], None]) -> None:
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:

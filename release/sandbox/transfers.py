@@ -108,9 +108,7 @@ class Transfers:
 
     def copy(self, addon: Addon, *, from_name: str, from_url: str, to_name: str, to_url: str) -> Transfer:
         """Start a copy into a database of this sandbox (`pg:copy`)."""
-        target = next(
-            (each for each in self._store.state.addons.values() if self._addons.url(each) == to_url), None
-        )
+        target = next((each for each in self._store.state.addons.values() if self._addons.url(each) == to_url), None)
         if target is None or urlsplit(from_url).hostname not in _LOOPBACK:
             raise lookup.invalid("Both databases have to be of this sandbox")
         transfer = self._new(
@@ -140,9 +138,7 @@ class Transfers:
         """Stop a transfer; what it has loaded so far stays."""
         with self._store.change():
             if transfer.finished_at:
-                raise lookup.ApiError(
-                    400, "bad_request", "Transfer cannot be canceled: it has already finished"
-                )
+                raise lookup.ApiError(400, "bad_request", "Transfer cannot be canceled: it has already finished")
             transfer.canceled_at = transfer.finished_at = transfer.updated_at = now()
             transfer.succeeded = False
         self._halt(transfer)

@@ -62,9 +62,7 @@ class World:
         self.dynos = Dynos(grace=lambda: self.options.grace)
         self.releases = Releases(self.store, self.dynos, options=lambda: self.options)
         self.addons = Addons(store=self.store, server=self.server, releases=self.releases)
-        self.transfers = Transfers(
-            self.store, self.server, self.addons, self.faults, options=lambda: self.options
-        )
+        self.transfers = Transfers(self.store, self.server, self.addons, self.faults, options=lambda: self.options)
         self.releases.recover()
         self.transfers.recover()
         self._renew_urls()
