@@ -16,6 +16,11 @@ GOOD = "ALTER TABLE learners ADD COLUMN nickname text;\nUPDATE learners SET nick
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--sweep`: the faults of tests/faults at every single place, not only at a choice; takes an hour."""
+    parser.addoption("--sweep", action="store_true", help="try every fault at every place")
+
+
 @pytest.fixture(autouse=True)
 def _nothing_inherited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

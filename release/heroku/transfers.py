@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -17,6 +17,9 @@ from release.heroku.http import HerokuError, Session, decode
 from release.heroku.platform import AddOn, client
 
 T = TypeVar("T")
+
+Number = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}\Z")]
+"""A transfer's number; any other text is a wrong answer and fails the decoding."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ class Transfer(msgspec.Struct, frozen=True):
     uuid: str
     from_type: str
     to_type: str
-    num: int | str | None = None
+    num: Number | None = None
     from_name: str | None = None
     to_name: str | None = None
     from_uuid: str | None = None

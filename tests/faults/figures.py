@@ -1,0 +1,86 @@
+"""The figures: what each cell came to, one JSON line each, and the table that is made of them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+CLASSES = ("model", "http", "transfer", "kill", "database", "child", "output", "concurrency", "pair", "broken hook")
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """One cell: a fault at one place of one release, and how that ended.
+
+    `fired`: whether the fault happened; `broken`: the invariants that did not hold; `backups` and `restores`: accepted
+    POSTs in the run; `stopping`: real seconds from SIGTERM to exit; `looked_at`: bytes searched for secrets.
+    """
+
+    group: str
+    fault: str
+    scenario: str
+    n: int = 0
+    fired: bool = True
+    outcomes: list[str | None] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    backups: int = 0
+    restores: int = 0
+    stopping: float | None = None
+    looked_at: int = 0
+    leaks: int = 0
+    seconds: float = 0
+
+    def __str__(self) -> str:
+        place = f"{self.group}: {self.fault} at {self.n} ({self.scenario})"
+        return f"{place} -> {self.outcomes}: {'; '.join(self.broken) or 'held'}"
+
+
+class Recorder:
+    """Appends cells to a file of this worker."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    def add(self, cell: Cell) -> None:
+        """Appends one."""
+        if self._file:
+            with self._file.open("a") as file:
+                file.write(json.dumps(asdict(cell)) + "\n")
+
+
+def read(paths: Iterable[Path]) -> list[Cell]:
+    """The cells in files of JSON lines."""
+    return [Cell(**json.loads(line)) for path in paths for line in path.read_text().splitlines()]
+
+
+def table(cells: list[Cell]) -> str:
+    """The figures by class, as text."""
+    groups: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.group].append(cell)
+    head = f"{'class':<14}{'cells fired':>12}{'held':>8}{'broken':>8}{'not fired':>11}"
+    rule = "-" * len(head)
+    rows = [_row(group, groups[group]) for group in CLASSES if group in groups]
+    return "\n".join([head, rule, *rows, rule, _row("all", cells), "", *_summary(cells)])
+
+
+def _row(name: str, cells: list[Cell]) -> str:
+    fired = [cell for cell in cells if cell.fired]
+    held = sum(not cell.broken for cell in fired)
+    return f"{name:<14}{len(fired):>12}{held:>8}{len(fired) - held:>8}{len(cells) - len(fired):>11}"
+
+
+def _summary(cells: list[Cell]) -> list[str]:
+    real = [cell for cell in cells if cell.group not in {"model", "broken hook"}]
+    stopping = [cell.stopping for cell in real if cell.stopping is not None]
+    megabytes = sum(cell.looked_at for cell in real) / 1e6
+    return [
+        f"accepted POSTs in one run, at most: {max((cell.backups for cell in real), default=0)} captures"
+        f" (backup and salvage), {max((cell.restores for cell in real), default=0)} restores",
+        f"SIGTERM to exit, worst: {max(stopping, default=0):.1f} s in {len(stopping)} runs",
+        f"secrets found: {sum(cell.leaks for cell in real)} in {megabytes:.1f} MB of output",
+        "not fired: the last round of each loop, which ends it; nothing is skipped",
+    ]

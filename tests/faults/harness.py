@@ -1,0 +1,182 @@
+"""Plays a cell: arms the fault, runs the hook, looks, judges, and sees to it that the next run can finish the rest."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg
+
+from tests.faults import verdict
+from tests.faults.figures import Cell, Recorder
+from tests.faults.forked import Started
+from tests.faults.stage import Place, Scenario, Stage
+from tests.hook import Result
+
+RECOVERY = ("recover",)
+RELEASE = ()
+"""Two ways to go on after a run that left something: a person's, and simply the next release."""
+
+SETTLED_WITHIN = 30.0
+"""Real seconds in which the dynos and transfers that a run left behind have to end."""
+
+
+@dataclass(kw_only=True)
+class Play:
+    """One run in a cell: how it is started, what is done to it, and how it is gone on with.
+
+    `arm` puts faults in place; `during` drives the run instead of merely waiting for it, and returns its result.
+    """
+
+    arm: Callable[[Place], object] = lambda _: None
+    during: Callable[[Place, Started], Result] | None = None
+    then: tuple[str, ...] = RECOVERY
+    factor: float = 10
+    twist: str | None = None
+    changes: dict[str, str | None] = field(default_factory=dict)
+    killed: bool = False
+    mute: bool = False
+    fired: Callable[[Place], bool] | None = None
+    stopping: list[float] = field(default_factory=list)
+
+
+class Harness:
+    """Plays cells on a stage and records them."""
+
+    def __init__(self, stage: Stage, recorder: Recorder) -> None:
+        self.stage = stage
+        self._recorder = recorder
+
+    def play(self, cell: Cell, scenario: Scenario, how: Play, place: Place | None = None) -> Cell:
+        """Plays one cell; what was broken stands in it."""
+        began = time.monotonic()
+        place = place or self.stage.place(scenario)
+        place.landed = self.stage.landed
+        sandbox = place.sandbox
+        sandbox.clear_faults()
+        sandbox.forget_requests()
+        known, migrations = {each["uuid"] for each in place.app.transfers()}, place.migrations_started()
+        how.arm(place)
+        started = place.start(factor=how.factor, twist=how.twist, **how.changes)
+        result = how.during(place, started) if how.during else started.finish()
+        cell.fired = how.fired(place) if how.fired else bool(sandbox.fired())
+        sandbox.clear_faults()
+        seen = verdict.look(
+            place, result, known=known, migrations=migrations, killed=how.killed and cell.fired, mute=how.mute
+        )
+        cell.outcomes.append(seen.outcome)
+        cell.broken += verdict.violations(seen)
+        cell.backups, cell.restores = seen.accepted("backups"), seen.accepted("restores")
+        cell.stopping = max(how.stopping, default=None)
+        self._weigh(cell, seen)
+        if not cell.broken and needs_more(seen):
+            cell.broken += self.go_on(cell, place, how)
+        if not cell.broken:
+            self.stage.give_back(place, place.picture())
+        cell.seconds = round(time.monotonic() - began, 2)
+        self._recorder.add(cell)
+        return cell
+
+    def _weigh(self, cell: Cell, seen: verdict.Seen) -> None:
+        output = seen.result.stdout + seen.result.stderr
+        cell.looked_at += len(output)
+        cell.leaks += verdict.leaks(output, seen.secrets)
+
+    def go_on(self, cell: Cell, place: Place, how: Play) -> list[str]:
+        """L4: the next run, or `recover`, reaches before or after, or says what a person has to decide; who does."""
+        await_quiet(place)
+        broken: list[str] = []
+        commands = [how.then]
+        while commands:
+            command = commands.pop()
+            place.sandbox.forget_requests()
+            seen = self._follow(cell, place, command)
+            broken += [f"then {command}: {each}" for each in follow_up(seen)]
+            if seen.result.exit_code == 3 and "--restore" not in command:
+                commands.append(("recover", "--restore"))
+        await_quiet(place)
+        picture = place.picture()
+        if picture not in {place.before, place.landed}:
+            broken.append(f"L4: neither before nor after: {verdict.difference(place.before, picture)}")
+        if (place.app.maintenance(), place.app.formation()["worker"]) != (False, 2):
+            broken.append(f"L4: the fence is still up: {place.app.maintenance()}, {place.app.formation()}")
+        return broken
+
+    def _follow(self, cell: Cell, place: Place, command: tuple[str, ...]) -> verdict.Seen:
+        known, migrations = {each["uuid"] for each in place.app.transfers()}, place.migrations_started()
+        result = place.start(*command).finish()
+        seen = verdict.look(place, result, known=known, migrations=migrations)
+        cell.outcomes.append(seen.outcome or str(seen.last.get("reason")))
+        self._weigh(cell, seen)
+        return seen
+
+    def loop(
+        self,
+        group: str,
+        fault: str,
+        scenario: Scenario,
+        play: Callable[[int], Play],
+        *,
+        first: int = 1,
+        step: int = 1,
+    ) -> Iterator[Cell]:
+        """The fault at the first place, the second, and so on, until a run ends in which it did not fire."""
+        for n in itertools.count(first, step):
+            cell = self.play(Cell(group=group, fault=fault, scenario=scenario.name, n=n), scenario, play(n))
+            yield cell
+            if not cell.fired:
+                return
+
+
+def needs_more(seen: verdict.Seen) -> bool:
+    """Whether something is left for the next run."""
+    return seen.killed or seen.outcome not in verdict.FINAL or not seen.put_back or (seen.mute and not seen.last)
+
+
+def follow_up(seen: verdict.Seen) -> list[str]:
+    """What a run that finishes another one's rest must not do either."""
+    checks = (verdict.output, verdict.hands_off, verdict.silence)
+    broken = [each for check in checks for each in check(seen)]
+    code, outcome, reason = seen.result.exit_code, seen.outcome, seen.last.get("reason")
+    if outcome == "crashed" or code == 70:
+        broken.append(f"crashed: {seen.last.get('error')}")
+    if code == 3 and (reason not in {"unfinished_run", "unfinished_restore"} or "recover" not in str(seen.last)):
+        broken.append(f"L4: refused without a way out: {seen.last}")
+    if code == 4:
+        broken.append(f"L4: {outcome}: {seen.last.get('error')}")
+    if seen.accepted("restores") > 2 or seen.accepted("backups") > 2:
+        broken.append(f"S4: {seen.accepted('backups')} captures, {seen.accepted('restores')} restores")
+    return broken
+
+
+def await_quiet(place: Place) -> None:
+    """Waits until no dyno and no transfer of the app is at work any more."""
+    ends = time.monotonic() + SETTLED_WITHIN
+    while time.monotonic() < ends:
+        dynos = [each for each in place.app.dynos() if each["code"] is None and each["type"] == "run"]
+        if not dynos and all(each["finished_at"] for each in place.app.transfers()):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"still at work: {place.app.dynos()}, {[each['num'] for each in place.app.transfers()]}")
+
+
+def sessions(place: Place, name: str) -> list[str]:
+    """Application names of sessions on the database that begin with `name`."""
+    from tests.judge import query  # noqa: PLC0415
+
+    with suppress(psycopg.Error):
+        found = query(
+            place.superuser, "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
+        )
+        return [str(each) for (each,) in found if str(each).startswith(name)]
+    return []
+
+
+def assert_held(cells: list[Cell]) -> None:
+    """All cells of a loop held; each that did not is named with what was broken."""
+    bad = [str(cell) for cell in cells if cell.broken]
+    assert not bad, "\n" + "\n".join(bad)
+    assert any(cell.fired for cell in cells), "no fault fired"

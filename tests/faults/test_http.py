@@ -1,0 +1,84 @@
+"""Every request of a release meets every fault of HTTP: the first request, the second, and so on until none is left.
+
+A release that fails and is undone makes all the requests there are. In each test run three faults are tried at every
+one of them, the others at the requests that start a transfer, and one by one at the reads; `--sweep` tries all
+everywhere.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from release.sandbox import Action
+from tests.faults.figures import Cell
+from tests.faults.harness import Harness, Play, assert_held
+from tests.faults.http_faults import API, FAULTS, LIES, Fault, Lie
+from tests.faults.stage import FAILING, LANDING, Scenario
+
+EVERY = [fault for fault in FAULTS if fault.everywhere]
+OTHERS = [fault for fault in FAULTS if not fault.everywhere]
+READS = 9
+"""Requests of a release before its first poll."""
+AT_SWITCHES = {"no answer, done at once", "503, done", "500", "an empty answer, done", "cut off"}
+"""Faults that are tried at maintenance mode and formation, too."""
+
+
+def once(fault: Fault, n: int, **where: object) -> Play:
+    """The fault at the n-th of the requests that are meant."""
+    rule = {"path": API, **fault.fields, **where}
+    return Play(arm=lambda place: place.sandbox.fault(fault.action, nth=n, **rule))
+
+
+def name(value: object) -> str:
+    """What a parameter is called in the test's name."""
+    return str(getattr(value, "name", value))
+
+
+@pytest.mark.parametrize("fault", EVERY, ids=name)
+def test_any_request_of_a_release_that_is_undone_may_fail(harness: Harness, fault: Fault) -> None:
+    assert_held(list(harness.loop("http", fault.name, FAILING, lambda n: once(fault, n))))
+
+
+@pytest.mark.parametrize("fault", OTHERS, ids=name)
+def test_any_request_that_starts_a_transfer_may_fail(harness: Harness, fault: Fault, *, sweep: bool) -> None:
+    where = {} if sweep else {"method": "POST"}
+    label = fault.name if sweep else f"{fault.name}, of POSTs"
+    assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, **where))))
+
+
+@pytest.mark.parametrize("fault", [fault for fault in OTHERS if fault.name in AT_SWITCHES], ids=name)
+def test_any_request_that_raises_or_lowers_the_fence_may_fail(harness: Harness, fault: Fault) -> None:
+    label = f"{fault.name}, of PATCHes"
+    assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, method="PATCH"))))
+
+
+@pytest.mark.parametrize(("number", "fault"), list(enumerate(OTHERS)), ids=name)
+def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int, fault: Fault, *, sweep: bool) -> None:
+    if sweep:
+        cells = list(harness.loop("http", fault.name, LANDING, lambda n: once(fault, n)))
+    else:
+        n = 1 + number % READS
+        cells = [harness.play(Cell(group="http", fault=fault.name, scenario="landing", n=n), LANDING, once(fault, n))]
+    assert_held(cells)
+
+
+@pytest.mark.parametrize("lie", LIES, ids=name)
+def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: bool) -> None:
+    def told(n: int) -> Play:
+        rule = {"path": lie.path, "method": lie.method, "set": lie.set, "delete": lie.delete, "nth": n}
+        return Play(arm=lambda place: place.sandbox.fault(Action.PATCH, **rule))
+
+    label = f"an answer in which {lie.name}"
+    if sweep:
+        assert_held(list(harness.loop("http", label, FAILING, told)))
+    else:
+        cells = [Cell(group="http", fault=label, scenario="failing", n=n) for n in lie.nth]
+        assert_held([harness.play(cell, FAILING, told(cell.n)) for cell in cells])
+
+
+@pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=name)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_somebody_else_may_start_the_same_in_the_same_second(harness: Harness, scenario: Scenario, n: int) -> None:
+    play = Play(arm=lambda place: place.sandbox.fault(Action.TWICE, API, method="POST", nth=n))
+    cell = harness.play(Cell(group="http", fault="a twin", scenario=scenario.name, n=n), scenario, play)
+    assert not cell.broken, cell

@@ -1,0 +1,136 @@
+"""The hook is told to stop, or killed, at every line it logs and around every request that changes something.
+
+After a SIGTERM it has to be out in 25 s, with a true outcome. After a SIGKILL the next run, or `recover`, has to reach
+the database before or after the release, or to say what a person has to decide.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from release.sandbox import Action
+from tests.faults.figures import Cell
+from tests.faults.forked import Started
+from tests.faults.harness import RECOVERY, RELEASE, Harness, Play, assert_held
+from tests.faults.stage import FAILING, FENCED, LANDING, Place, Scenario
+from tests.hook import Result
+
+EXIT_WITHIN = 25.0
+"""Real seconds from SIGTERM to exit; Heroku kills after 30."""
+
+Stop = Callable[[Started], None]
+
+
+def term(run: Started) -> None:
+    run.signal(signal.SIGTERM)
+
+
+def kill(run: Started) -> None:
+    run.signal(signal.SIGKILL)
+
+
+def term_group(run: Started) -> None:
+    run.signal(signal.SIGTERM, group=True)
+
+
+def kill_group(run: Started) -> None:
+    run.signal(signal.SIGKILL, group=True)
+
+
+def term_twice(run: Started) -> None:
+    run.signal(signal.SIGTERM)
+    time.sleep(0.05)
+    run.signal(signal.SIGINT)
+
+
+def term_then_kill(run: Started) -> None:
+    run.signal(signal.SIGTERM)
+    time.sleep(0.15)
+    run.signal(signal.SIGKILL)
+
+
+KILLS = {kill, kill_group, term_then_kill}
+
+
+def at_line(stop: Stop, n: int) -> Play:
+    """Stops the run when its n-th line has come."""
+    play = Play(killed=stop in KILLS, then=RELEASE if n % 2 else RECOVERY)
+    stopped: list[float] = []
+
+    def on_line(number: int, run: Started) -> None:
+        if number == n:
+            stopped.append(time.monotonic())
+            stop(run)
+
+    def during(_: Place, run: Started) -> Result:
+        result = run.finish(on_line=lambda number: on_line(number, run))
+        play.stopping += [time.monotonic() - at for at in stopped]
+        return result
+
+    play.during = during
+    play.fired = lambda _: bool(stopped)
+    return play
+
+
+def at_request(stop: Stop, n: int, *, effect: bool, method: str) -> Play:
+    """Stops the run while it waits for the answer to its n-th request of a method; before or after the effect."""
+    play = Play(killed=stop in KILLS, then=RELEASE if n % 2 else RECOVERY)
+
+    def arm(place: Place) -> None:
+        place.sandbox.fault(Action.DELAY, "^/(apps|client)", method=method, nth=n, effect=effect, seconds=0.6)
+
+    def during(place: Place, run: Started) -> Result:
+        while run.exit_code is None and not place.sandbox.fired():
+            run.read(0.05)
+        stopped = time.monotonic()
+        stop(run)
+        result = run.finish()
+        play.stopping.append(time.monotonic() - stopped)
+        return result
+
+    play.arm, play.during = arm, during
+    return play
+
+
+def in_time(cells: list[Cell], stop: Stop) -> None:
+    """Cells held, and those that were asked to stop did so in time."""
+    assert_held(cells)
+    if stop not in KILLS:
+        assert all((cell.stopping or 0) < EXIT_WITHIN for cell in cells)
+
+
+EVERY_LINE = [(scenario, stop, part) for scenario in (LANDING, FAILING) for stop in (term, kill) for part in (1, 2)] + [
+    (FENCED, kill, 1),
+    (FENCED, kill, 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "stop", "part"), EVERY_LINE, ids=[f"{s.name}-{k.__name__}-{p}" for s, k, p in EVERY_LINE]
+)
+def test_a_run_may_be_stopped_at_any_line(harness: Harness, scenario: Scenario, stop: Stop, part: int) -> None:
+    cells = harness.loop("kill", f"{stop.__name__} at a line", scenario, lambda n: at_line(stop, n), first=part, step=2)
+    in_time(list(cells), stop)
+
+
+@pytest.mark.parametrize("effect", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("stop", [term, kill], ids=lambda each: each.__name__)
+def test_a_run_may_be_stopped_in_any_request_that_changes_something(
+    harness: Harness, stop: Stop, method: str, *, effect: bool
+) -> None:
+    label = f"{stop.__name__} {'after' if effect else 'before'} a {method}"
+    cells = harness.loop("kill", label, FAILING, lambda n: at_request(stop, n, effect=effect, method=method))
+    in_time(list(cells), stop)
+
+
+@pytest.mark.parametrize("stop", [term_group, kill_group, term_twice, term_then_kill], ids=lambda each: each.__name__)
+def test_a_run_may_be_stopped_in_other_ways(harness: Harness, stop: Stop, *, sweep: bool) -> None:
+    cells = harness.loop(
+        "kill", f"{stop.__name__} at a line", FAILING, lambda n: at_line(stop, n), first=3, step=1 if sweep else 4
+    )
+    in_time(list(cells), stop)
