@@ -167,7 +167,8 @@ class Reason(Enum):
     DATABASE_AHEAD = (
         "database_ahead",
         "The database knows migrations that this code does not",
-        "This code is older than the database. Release newer code, or set RELEASE_ON_DATABASE_AHEAD=warn.",
+        "This code is older than the database. Release newer code, or set RELEASE_ON_DATABASE_AHEAD=warn; where this "
+        "code has migrations of its own, too, RELEASE_ALLOW=database-ahead migrates all the same.",
     )
     MISSING_MIGRATIONS = (
         "missing_migrations",

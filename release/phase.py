@@ -7,7 +7,7 @@ What a failure means for the database depends on where it happened, and here is 
 
 from __future__ import annotations
 
-from release import fence, handover, prepare, recover, restore
+from release import drift, fence, handover, prepare, recover, restore
 from release.backup import back_up
 from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
@@ -27,7 +27,7 @@ def release_phase(run: Run) -> Ending:
         earlier = recover.finish_earlier(now)
         if earlier and earlier.outcome is Outcome.RESTORE_FAILED:
             return earlier
-        pending = prepare.pending(now, commands)
+        pending = drift.pending(now, commands)
         target = prepare.target(now) if pending else None
         if target:
             recover.refuse_half_restored(now, target)

@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from threading import Thread
 
-from release import frameworks
+from release import frameworks, procfile
 from release.clock import Deadline
 from release.database import grants
 from release.database.session import Identity, translated
@@ -27,11 +27,16 @@ POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """What will be run: the migration, and the question whether one is pending (None: it cannot be asked)."""
+    """What will be run: the migration, and the question whether one is pending (None: it cannot be asked).
+
+    `framework` tells what the pending command's exit codes mean, None for a configured one; `asked` is the framework,
+    detected or recognised, that can be asked about its migrations.
+    """
 
     migrate: tuple[str, ...]
     pending: tuple[str, ...] | None
     framework: Framework | None
+    asked: Framework | None
 
     def is_pending(self, exit_code: int) -> bool | None:
         """What the pending command's exit code means; None: it does not tell."""
@@ -54,13 +59,14 @@ def commands(run: Run) -> Commands:
         run.log.info(
             Event.FRAMEWORK_DETECTED,
             framework=framework.name,
-            migrate=" ".join(framework.migrate),
-            pending=" ".join(framework.pending or ()) or None,
+            migrate=" ".join(framework.migrate_command),
+            pending=" ".join(framework.pending_command or ()) or None,
         )
     found = Commands(
-        migrate=settings.migrate_command or (framework.migrate if framework else ()),
-        pending=settings.pending_command or (framework.pending if framework else None),
+        migrate=settings.migrate_command or (framework.migrate_command if framework else ()),
+        pending=settings.pending_command or (framework.pending_command if framework else None),
         framework=framework if settings.pending_command is None else None,
+        asked=framework or frameworks.recognise(settings.migrate_command or ()),
     )
     _check_runnable(run, found)
     return found
@@ -76,6 +82,8 @@ def _check_runnable(run: Run, found: Commands) -> None:
         )
         if argv and not frameworks.runnable(argv, folder=run.folder, environ=run.environ)
     ]
+    if run.settings.probe_path and procfile.command(run.folder, "web") is None:
+        missing.append("RELEASE_PROBE_PATH: the Procfile has no web process that could be booted")
     if missing:
         raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(missing), errors=missing)
 

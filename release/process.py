@@ -224,7 +224,8 @@ def start_command(
     """Start a command and end it, with all that it started, when the block is left.
 
     `env` is its whole environment; `quiet`: its output goes to `on_lines` and not into the log. Raises
-    `CommandNotStarted`, and `Interrupted` when a signal is pending already. While it runs, call `pump` often: a child whose output nobody reads stands still.
+    `CommandNotStarted`, and `Interrupted` when a signal is pending already.
+    While it runs, call `pump` often: a child whose output nobody reads stands still.
     """
     signals.check()
     with Descendants() as descendants:

@@ -7,12 +7,13 @@ are.)
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any, Final, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -261,8 +262,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         host = self.heroku_data_host or "api.data.heroku.com"
         if "://" in host:
             return host
-        api = urlsplit(self.api_url)
-        if host in LOOPBACK and api.hostname in LOOPBACK:
+        if host in LOOPBACK and is_heroku(self.api_url) and (api := urlsplit(self.api_url)).hostname in LOOPBACK:
             return f"{api.scheme}://{host}:{api.port}" if api.port else f"{api.scheme}://{host}"
         return f"https://{host}"
 
@@ -319,6 +319,10 @@ def read(environ: Mapping[str, str]) -> Settings:
     url = environ.get(settings.database, "").strip()
     if url:
         settings = msgspec.structs.replace(settings, database_url=Secret(url))
+        if not is_postgres(url):
+            errors.append(
+                f"{settings.database}: must be a Postgres URL; for example postgres://user:password@host/name"
+            )
     errors += _cross_checks(settings)
     if errors:
         raise Misconfigured(Reason.SETTINGS_INVALID, "; ".join(errors), errors=errors)
@@ -366,7 +370,7 @@ def _what_is_wrong(field: msgspec.structs.FieldInfo, error: Exception) -> str:
     return str(error).split(" - at `$", maxsplit=1)[0].replace("Expected", "expected")
 
 
-def _cross_checks(settings: Settings) -> list[str]:
+def _access_checks(settings: Settings) -> list[str]:
     errors = []
     if settings.backup is Backup.CAPTURE:
         if not settings.heroku_api_key:
@@ -375,11 +379,18 @@ def _cross_checks(settings: Settings) -> list[str]:
                 "read-protected,write-protected` and `heroku config:set HEROKU_API_KEY=…` "
                 "(or RELEASE_BACKUP=off for a disposable database)"
             )
+        elif not re.fullmatch(r"[!-~]+", settings.heroku_api_key.reveal()):
+            errors.append("HEROKU_API_KEY: holds spaces or letters that no key has; for example HRKU-01234567-89ab")
         if not settings.app:
             errors.append(
                 "HEROKU_APP_NAME is not set; switch on dyno metadata with `heroku labs:enable runtime-dyno-metadata` "
                 "or `heroku config:set HEROKU_APP_NAME=my-app`"
             )
+    return errors
+
+
+def _cross_checks(settings: Settings) -> list[str]:
+    errors = _access_checks(settings)
     if settings.fence is FenceMode.RELEASE and settings.backup is Backup.OFF:
         errors.append("RELEASE_FENCE=release needs a backup to protect; for example RELEASE_FENCE=restore")
     for name, url in (("HEROKU_HOST", settings.api_url), ("HEROKU_DATA_HOST", settings.data_url)):
@@ -387,31 +398,73 @@ def _cross_checks(settings: Settings) -> list[str]:
             errors.append(
                 f"{name}: only Heroku's domains (https) and loopback are accepted; for example {name}=heroku.com"
             )
+    errors += _probe_checks(settings)
+    if settings.rehearsal_database and settings.backup is Backup.OFF:
+        errors.append("RELEASE_REHEARSAL_DATABASE: a rehearsal needs a backup, and RELEASE_BACKUP is off")
+    if settings.webhook_url and not is_webhook(settings.webhook_url.reveal()):
+        errors.append("RELEASE_WEBHOOK_URL: must be an https URL; for example https://hooks.slack.com/…")
+    if settings.rehearsal_database == settings.database:
+        errors.append("RELEASE_REHEARSAL_DATABASE: must not be the protected database itself")
+    return errors
+
+
+def _probe_checks(settings: Settings) -> list[str]:
+    errors = []
     if settings.probe_path and not settings.probe_path.startswith("/"):
         errors.append("RELEASE_PROBE_PATH: must begin with a slash; for example RELEASE_PROBE_PATH=/healthz")
-    if settings.probe_url and urlsplit(settings.probe_url).scheme not in {"http", "https"}:
+    if settings.probe_url and not is_web(settings.probe_url):
         errors.append("RELEASE_PROBE_URL: must be a URL; for example RELEASE_PROBE_URL=https://my-app.herokuapp.com/")
     if settings.probe_url and settings.fence is FenceMode.RELEASE:
         errors.append(
             "RELEASE_PROBE_URL: with RELEASE_FENCE=release the live app answers with its maintenance page (503); "
             "for example RELEASE_PROBE_PATH=/healthz instead"
         )
-    if settings.rehearsal_database and settings.backup is Backup.OFF:
-        errors.append("RELEASE_REHEARSAL_DATABASE: a rehearsal needs a backup, and RELEASE_BACKUP is off")
-    if settings.rehearsal_database == settings.database:
-        errors.append("RELEASE_REHEARSAL_DATABASE: must not be the protected database itself")
     return errors
 
 
-def is_heroku(url: str) -> bool:
-    """Whether the key may be sent there: Heroku's domains over https, or this machine."""
+def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL; None for a text that is none, or that another parser may read differently."""
+    # A backslash ends the host for urllib3, which connects, but not for urlsplit: evil.com\.heroku.com
+    if re.search(r"[\s\\]", url):
+        return None
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        parts.port  # noqa: B018 -- raises ValueError
     except ValueError:
+        return None
+    return parts
+
+
+def is_postgres(url: str) -> bool:
+    """Whether it is the URL of a Postgres database, reachable or not."""
+    parts = _parts(url)
+    return parts is not None and parts.scheme in {"postgres", "postgresql"}
+
+
+def is_web(url: str) -> bool:
+    """Whether it is a URL to be asked with GET."""
+    parts = _parts(url)
+    return parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def is_heroku(url: str) -> bool:
+    """Whether the key may be sent there: Heroku's domains over https, or this machine. Plain host names only."""
+    parts = _parts(url)
+    host = (parts.hostname or "") if parts else ""
+    if parts is None or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*|::1", host):
         return False
     if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
         return False
     if host in LOOPBACK:
         return parts.scheme in {"http", "https"}
     return parts.scheme == "https" and any(host == domain or host.endswith("." + domain) for domain in HEROKU_DOMAINS)
+
+
+def is_webhook(url: str) -> bool:
+    """Whether a URL may be told how a release ended: https, or http on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
