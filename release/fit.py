@@ -46,11 +46,11 @@ def fit(value: Any, room: int) -> Any:
         return value
     if isinstance(value, str):
         return _fit_text(value, room)
-    if isinstance(value, list):
+    if isinstance(value, list) and room > _MARKER_ROOM:
         return _fit_list(value, room)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and room > _MARKER_ROOM:
         return _fit_mapping(value, room)
-    return "…"  # a number of thousands of digits
+    return "…"  # no room for more; or a number of thousands of digits
 
 
 def _text(value: Any) -> str:

@@ -40,6 +40,8 @@ ROOM_FOR_HEAD = 300
 Fields = dict[str, Any]
 Render = Callable[[Mapping[str, Any]], str]
 """Turns an event (redacted, plain values) into text for people, newlines included; may be empty."""
+Observe = Callable[[Mapping[str, Any]], None]
+"""Is shown every event but `command_output`, as it was given; must not raise."""
 
 
 class Event(StrEnum):
@@ -67,6 +69,7 @@ class Event(StrEnum):
     FENCE_RAISED = "fence_raised"
     FENCE_LOWERED = "fence_lowered"
     DATABASE_COMPARED = "database_compared"
+    RESTORE_PLANNED = "restore_planned"
     RESTORE_SKIPPED = "restore_skipped"
     HANDOVER_STARTED = "handover_started"
     SIGNAL_RECEIVED = "signal_received"
@@ -88,11 +91,14 @@ _encode = msgspec.json.Encoder().encode
 class _Writer:
     """What structlog wraps: takes finished lines to the sink, and the last one to stderr when the sink is broken."""
 
-    def __init__(self, sink: Sink, redactor: Redactor, clock: Clock, render: Render | None) -> None:
+    def __init__(
+        self, sink: Sink, redactor: Redactor, clock: Clock, render: Render | None, observe: Observe | None
+    ) -> None:
         self.sink = sink
         self.redactor = redactor
         self.clock = clock
         self.render = render
+        self.observe = observe
 
     def timestamp(self) -> str:
         return self.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -208,6 +214,7 @@ def open_log(
     secrets: Iterable[str] = (),
     clock: Clock | None = None,
     render: Render | None = None,
+    observe: Observe | None = None,
     patience: float = 5.0,
     **context: object,
 ) -> Log:
@@ -218,10 +225,11 @@ def open_log(
     """
     sink = Sink(fd, patience=patience)  # before the gap is filled: a closed stdout is to be known as such
     hold_standard_streams()
-    writer = _Writer(sink, Redactor(secrets, spare=OWN_WORDS), clock or Clock(), render)
+    writer = _Writer(sink, Redactor(secrets, spare=OWN_WORDS), clock or Clock(), render, observe)
     processors: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,
         _with_head,
+        _observed,
         _made_plain,
         _rendered,
     ]
@@ -234,6 +242,12 @@ def open_log(
 def _with_head(writer: _Writer, level: str, event: MutableMapping[str, Any]) -> Fields:
     name = str(event.pop("event"))
     return {"timestamp": writer.timestamp(), "level": level, "event": name, **event}
+
+
+def _observed(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if writer.observe is not None and event["event"] != Event.COMMAND_OUTPUT:
+        writer.observe(event)
+    return event
 
 
 def _made_plain(_writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> Fields:
