@@ -83,19 +83,28 @@ def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, de
     backup = _backup(run, target, entry, newest)
     if newest is not None and newest.succeeded and entry.state is State.BACKING_UP:
         return _conclude(run, backup, newest, cause)
-    if newest is not None:
+    if newest is not None and entry.state is State.BACKING_UP:  # it broke off, but the journal was loaded already
         return restore.carry_out(run, backup, None, cause)
+    return _undo_or_ask(run, backup, entry, newest, choice, decided=decided)
+
+
+def _undo_or_ask(
+    run: Run, backup: BackedUp, entry: Entry, newest: Transfer | None, choice: Choice | None, *, decided: bool
+) -> Ending:
+    """The migration had begun: undo it where nobody can lose by it, or where that was decided; else refuse."""
     restore.no_ghosts(run, run.id)
+    target, cause = backup.target, _cause(entry)
     comparison = restore.compare(run, backup)
     if comparison.verdict is Verdict.UNCHANGED:
         return _close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
     if choice is Choice.KEEP:
         return _close(run, target, ended(Outcome.KEPT, cause, backup=backup.name))
     fenced = entry.state is State.RESTORING and target.app.maintenance
-    if choice is Choice.RESTORE or decided or backup.sealed or fenced:
+    foreign = _foreign(target, newest, backup)
+    if choice is Choice.RESTORE or ((decided or backup.sealed or fenced) and foreign is None):
         run.journal.announce(run.id, State.RESTORING)
         return restore.carry_out(run, backup, comparison, cause)
-    raise _refusal(entry, backup, comparison)
+    raise _refusal(entry, backup, comparison, foreign)
 
 
 def _cause(entry: Entry) -> StepFailed:
@@ -117,23 +126,40 @@ def _newest_restore(target: Target, baseline: int) -> Transfer | None:
     return max(restores, key=lambda each: int(each.num or 0), default=None)
 
 
+def _source(target: Target, restored: Transfer | None) -> Transfer | None:
+    """The backup that a restore loaded, where the list tells."""
+    if restored is None or not restored.from_url:
+        return None
+    return next((each for each in target.transfers if each.is_backup and each.to_url == restored.from_url), None)
+
+
+def _foreign(target: Target, newest: Transfer | None, backup: BackedUp) -> str | None:
+    """The name of another backup that somebody has restored since: the journal's row came back with it."""
+    source = _source(target, newest)
+    return source.name if source and newest and newest.succeeded and source.uuid != backup.uuid else None
+
+
 def _backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> BackedUp:
-    """The earlier run's backup: from the journal, or, when a restore took the row back, from that restore's source."""
+    """The earlier run's backup: from the journal, or, when a restore took the row back, that restore's source.
+
+    The dump that holds the row in `backing_up` was made after it was written, so it cannot be an older backup.
+    """
     document = run.journal.fingerprint(entry.run_id)
-    found = [
-        each
-        for each in target.transfers
-        if each.uuid == entry.backup or (newest is not None and each.is_backup and each.to_url == newest.from_url)
-    ]
-    if document is None or not found:
+    if entry.backup:
+        found = next((each for each in target.transfers if each.uuid == entry.backup), None)
+    else:
+        found = _source(target, newest)
+        if found and int(found.num or 0) <= (entry.baseline or 0):
+            found = None
+    if document is None or found is None:
         raise Refused(
             Reason.UNFINISHED_RUN,
             f"the run {entry.run_id} is unfinished, and its {'fingerprint' if found else 'backup'} is not to be found",
         )
     return BackedUp(
-        uuid=found[0].uuid,
-        name=found[0].name,
-        seconds=found[0].seconds or 0.0,
+        uuid=found.uuid,
+        name=found.name,
+        seconds=found.seconds or 0.0,
         before=Fingerprint.from_json(document),
         identity=run.database.identity(),
         sealed=entry.fence == FenceMode.RELEASE,
@@ -156,13 +182,14 @@ def _close(run: Run, target: Target, ending: Ending) -> Ending:
     return ending
 
 
-def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison) -> Refused:
+def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: str | None) -> Refused:
     changed = "; ".join(str(each) for each in comparison.differences[:10]) or "no schema change"
     written = ", ".join(f"{table} ({figures})" for table, figures in sorted(comparison.written.items())[:10])
     return Refused(
         Reason.UNFINISHED_RUN,
         f"run {entry.run_id} (release {entry.release or '?'}) was cut off in {entry.state}; changed since: {changed};"
-        f" rows written since, by it or by others: {written or 'none'}; its backup: {backup.name}",
+        f" rows written since, by it or by others: {written or 'none'}; its backup: {backup.name}"
+        + (f"; somebody has restored {foreign} since" if foreign else ""),
         run=entry.run_id,
         backup=backup.name,
         differences=[str(each) for each in comparison.differences],
@@ -186,7 +213,7 @@ def _half_restored(run: Run, target: Target) -> Transfer | None:
 
 def _load_again(run: Run, target: Target, half: Transfer, choice: Choice | None) -> Ending:
     """A restore broke off and took the journal with it: load the same backup again, then finish from its row."""
-    source = next((each for each in target.transfers if each.is_backup and each.to_url == half.from_url), None)
+    source = _source(target, half)
     if choice is not Choice.RESTORE or source is None:
         raise Refused(
             Reason.UNFINISHED_RESTORE,

@@ -1,4 +1,4 @@
-"""The demo: real releases of the sample app on this machine, good and bad, and what the database looked like after each.
+"""The demo: real releases of the sample app on this machine, good and bad, and the database before and after each.
 
 Nothing here is staged: Heroku's APIs, the release phase and PostgreSQL are the sandbox's, the app is Django, and
 "before" and "after" are dumps that this script makes itself.
@@ -28,7 +28,12 @@ from tests.judge import picture, query
 
 console = Console(highlight=False)
 
-MARKS = {"step_failed": "[red]✗", "release_finished": "[bold]■", "warning_raised": "[yellow]!", "probe_failed": "[red]✗"}
+MARKS = {
+    "step_failed": "[red]✗",
+    "release_finished": "[bold]■",
+    "warning_raised": "[yellow]!",
+    "probe_failed": "[red]✗",
+}
 SHOWN = (
     "reason", "error", "hint", "command", "kind", "transfer", "bytes", "probe", "detail", "verdict", "differences", "why",
     "warning", "outcome", "duration",

@@ -56,7 +56,7 @@ def test_a_lock_that_is_not_released_names_its_holder(hook: Hook, app: App) -> N
     assert "pg_terminate_backend" in result.last["error"]
 
 
-def test_the_salvage_holds_what_others_wrote_after_the_backup(hook: Hook, app: App, sandbox: Sandbox) -> None:
+def test_the_salvage_holds_what_others_wrote_after_the_backup(hook: Hook, app: App) -> None:
     small_app(hook.folder, {"002": "INSERT INTO learners (name) VALUES ('by the app');\nSELECT 1 / 0;\n"})
 
     result = hook.run()
@@ -83,7 +83,7 @@ def test_the_salvage_never_rotates_out_the_backup_to_be_restored(sandbox: Sandbo
     assert picture(sandbox.superuser_url(other)) == before
 
 
-def test_an_operators_own_maintenance_mode_stays_on(hook: Hook, app: App, sandbox: Sandbox) -> None:
+def test_an_operators_own_maintenance_mode_stays_on(hook: Hook, app: App) -> None:
     app.connection.ask("PATCH", f"/apps/{app.id}", {"maintenance": True})
     small_app(hook.folder, {"002": BROKEN})
 
@@ -92,7 +92,7 @@ def test_an_operators_own_maintenance_mode_stays_on(hook: Hook, app: App, sandbo
     assert app.formation()["worker"] == 2
 
 
-def test_the_fence_of_a_whole_release_keeps_others_out_and_is_lowered(hook: Hook, app: App, sandbox: Sandbox) -> None:
+def test_the_fence_of_a_whole_release_keeps_others_out_and_is_lowered(hook: Hook, app: App) -> None:
     (hook.folder / "migrations" / "001.sql").write_text("SELECT pg_sleep(0.5);\n")
     process = hook.start(RELEASE_FENCE="release")
     wait_for(lambda: app.maintenance() and app.formation()["worker"] == 0)
@@ -186,7 +186,7 @@ def test_a_killed_run_that_was_fenced_all_along_is_undone_by_the_next_one(
     assert (app.maintenance(), app.formation()["worker"]) == (False, 2)
 
 
-def test_changes_of_a_killed_run_can_be_accepted(hook: Hook, app: App, sandbox: Sandbox) -> None:
+def test_changes_of_a_killed_run_can_be_accepted(hook: Hook, app: App) -> None:
     small_app(hook.folder, {"002": SLOW})
     process = hook.start()
     wait_for(migrating(app))
@@ -245,3 +245,20 @@ def test_a_migration_that_uses_up_its_time_is_stopped_while_a_restore_still_fits
 
     assert result.ended == (1, "restored", "migration_timed_out")
     assert picture(sandbox.superuser_url(app)) == before
+
+
+def test_a_salvage_that_a_person_has_restored_is_not_undone_without_asking(hook: Hook, app: App) -> None:
+    hook.run()
+    small_app(hook.folder, {"002": "INSERT INTO learners (name) VALUES ('precious');\n" + BROKEN})
+    assert hook.run().last["salvage"] == "b003"
+    salvage = next(each for each in app.transfers() if int(each["num"]) == 3)
+    made = app.connection.ask(
+        "POST", f"/client/v11/databases/{app.addon_id}/restores", {"backup_url": salvage["to_url"]}
+    )
+    wait_for(lambda: app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers/{made['uuid']}")["finished_at"])
+
+    result = hook.run()
+
+    assert result.ended == (3, "refused", "unfinished_run")
+    assert "somebody has restored b003 since" in result.last["error"]
+    assert query(app.database_url, "SELECT count(*) FROM learners WHERE name = 'precious'") == [(1,)]

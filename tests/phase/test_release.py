@@ -107,7 +107,7 @@ def test_without_a_backup_a_failed_migration_is_kept_and_said_so(hook: Hook) -> 
     result = hook.run(RELEASE_BACKUP="off", HEROKU_API_KEY=None)
 
     assert result.ended == (4, "kept", "migration_failed")
-    assert [each["warning"] for each in result.named("warning_raised")][0] == "backup_off"
+    assert result.named("warning_raised")[0]["warning"] == "backup_off"
 
 
 def test_the_key_reaches_neither_the_child_nor_the_log(hook: Hook) -> None:

@@ -29,7 +29,9 @@ def _untouched(app: App, sandbox: Sandbox) -> object:
         ({"RELEASE_MIGRATE_COMMAND": "sh -c 'oops"}, ["RELEASE_MIGRATE_COMMAND", "quotation"]),
     ],
 )
-def test_settings_that_are_wrong_are_named_all_at_once(hook: Hook, changes: dict[str, str | None], words: list[str]) -> None:
+def test_settings_that_are_wrong_are_named_all_at_once(
+    hook: Hook, changes: dict[str, str | None], words: list[str]
+) -> None:
     result = hook.run(**changes)
 
     assert result.ended == (2, None, "settings_invalid")
@@ -86,9 +88,7 @@ def test_the_wrong_database_behind_the_right_variable_is_refused(hook: Hook, san
 
 
 def test_a_pooled_url_is_refused(hook: Hook, app: App) -> None:
-    result = hook.run(
-        RELEASE_DATABASE="DATABASE_CONNECTION_POOL_URL", DATABASE_CONNECTION_POOL_URL=app.database_url
-    )
+    result = hook.run(RELEASE_DATABASE="DATABASE_CONNECTION_POOL_URL", DATABASE_CONNECTION_POOL_URL=app.database_url)
 
     assert result.ended == (3, "refused", "pooled_url")
 
@@ -113,7 +113,9 @@ def test_a_probe_query_that_is_no_query_fails_the_probe(hook: Hook, app: App) ->
     assert "no query" in result.last["error"]
 
 
-def test_objects_of_another_credential_are_refused_before_anything_is_touched(hook: Hook, app: App, sandbox: Sandbox) -> None:
+def test_objects_of_another_credential_are_refused_before_anything_is_touched(
+    hook: Hook, app: App, sandbox: Sandbox
+) -> None:
     other = app.add_credential("etl")
     role = other["user"]
     superuser = sandbox.superuser_url(app)
