@@ -3,7 +3,7 @@
 Nothing here raises or blocks for long, whatever the other end is: closed, full, gone, or a reader that has stopped
 reading. What cannot be written is dropped and counted. The descriptor's flags are left alone (O_NONBLOCK would hit
 everybody who shares the open file), so before each write `poll` is asked, and no write is larger than what `poll`
-promises to take without blocking.
+promises to take without blocking. A terminal promises nothing, so it is opened once more, by its name.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import select
 import stat
 import sys
 import time
+from contextlib import suppress
 
 CHUNK = 4096
 """PIPE_BUF on Linux: when `poll` says that a pipe is writable, this much goes in without blocking (pipe(7))."""
-TERMINAL_CHUNK = 256
-"""A terminal promises less: the kernel's n_tty reports it writable while 256 bytes are still waiting."""
+FILE_CHUNK = 1 << 20
+"""A file never makes anybody wait."""
 
 
 SHORT_WAIT = 0.1
@@ -36,23 +37,34 @@ class Sink:
     """
 
     def __init__(self, fd: int, *, patience: float = 5.0) -> None:
-        self.fd = fd
         self.dropped = 0
         self._patience = patience
         self._left = patience
         self._last_wait = time.monotonic()
         self._lossy = False
         self._rest = b""
-        self._chunk = 0
+        self._fd = fd
+        self._chunk = CHUNK
         try:
             mode = os.fstat(fd).st_mode
         except OSError:
             self._open = False  # and it stays so: whatever gets this number later is somebody else's
             return
         self._open = True
-        self._chunk = 1 << 20 if stat.S_ISREG(mode) else TERMINAL_CHUNK if os.isatty(fd) else CHUNK
+        if stat.S_ISREG(mode):
+            self._chunk = FILE_CHUNK
+        elif os.isatty(fd):
+            with suppress(OSError):
+                self._fd = os.open(os.ttyname(fd), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        self._own = self._fd != fd
         self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
+        self._poll.register(self._fd, select.POLLOUT)
+
+    def close(self) -> None:
+        """Close what the sink has opened itself; the descriptor it was given is its owner's."""
+        if self._open and self._own:
+            os.close(self._fd)
+        self._open = False
 
     @property
     def broken(self) -> bool:
@@ -86,25 +98,38 @@ class Sink:
             return data
         view = memoryview(data)
         try:
-            while view and self._has_room():
-                view = view[os.write(self.fd, view[: self._chunk]) :]
+            while view and (written := self._write_some(view)):
+                view = view[written:]
         except OSError:
             # EPIPE, EIO, ENOSPC, EBADF: this line is lost, the next one is tried again.
             pass
         return bytes(view)
 
-    def _has_room(self) -> bool:
-        if self._poll.poll(0):
-            return True
-        if self._lossy:
-            return False
+    def _write_some(self, view: memoryview) -> int:
+        """Write some of it as soon as there is room; 0 when there was none for too long."""
+        written = self._try(view)
+        if written or self._lossy:
+            return written
         start = time.monotonic()
         self._left = min(self._patience, self._left + (start - self._last_wait) * REGAINED)
-        ready = self._poll.poll((SHORT_WAIT + self._left) * 1000)
+        end = start + SHORT_WAIT + self._left
+        while not written and (now := time.monotonic()) < end:
+            if self._poll.poll((end - now) * 1000):
+                written = self._try(view)
+                if not written:
+                    time.sleep(SHORT_WAIT / 10)
         self._last_wait = time.monotonic()
         self._left = max(0.0, self._left - max(0.0, self._last_wait - start - SHORT_WAIT))
-        self._lossy = not ready
-        return bool(ready)
+        self._lossy = not written
+        return written
+
+    def _try(self, view: memoryview) -> int:
+        if not self._poll.poll(0):
+            return 0
+        try:
+            return os.write(self._fd, view[: self._chunk])
+        except BlockingIOError:  # a terminal says that it has room, and has too little
+            return 0
 
     def _drop(self, lines: bytes, left: bytes) -> None:
         """Count what was not written, but keep the end of a line that was begun."""
@@ -117,7 +142,10 @@ class Sink:
 
 def last_words(text: str) -> bool:
     """Say something on stderr, best effort and within a second; False when it could not be said."""
-    return Sink(2, patience=1.0).write(text.encode("utf-8", "replace").rstrip(b"\n") + b"\n")
+    sink = Sink(2, patience=1.0)
+    said = sink.write(text.encode("utf-8", "replace").rstrip(b"\n") + b"\n")
+    sink.close()
+    return said
 
 
 def hold_standard_streams() -> None:

@@ -186,8 +186,12 @@ def test_a_terminal_that_is_stopped_does_not_block() -> None:
     outer, inner = pty.openpty()
     sink = Sink(inner, patience=0.1)
     start = time.monotonic()
+    for length in range(1, 300):
+        sink.write(b"x" * length + b"\n")
     assert not sink.write(LINE * 200)
     assert time.monotonic() - start < 3
+    assert os.get_blocking(inner), "the terminal is left as it was"
+    sink.close()
     os.close(outer)
     os.close(inner)
 
@@ -206,6 +210,7 @@ def test_a_terminal_gets_everything() -> None:
     assert sink.write(LINE * 50 + b"last\n")
     thread.join()
     assert bytes(received).replace(b"\r\n", b"\n") == LINE * 50 + b"last\n"
+    sink.close()
     os.close(outer)
     os.close(inner)
 
