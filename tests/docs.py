@@ -1,0 +1,70 @@
+"""The README's tables, made from the code: `python -m tests.docs` writes them, a test compares.
+
+Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from release.errors import EXIT_CODES, Outcome, Reason
+from release.settings import VARIABLES, description
+
+README = Path(__file__).parents[1] / "README.md"
+FACTS = frozenset({"HEROKU_RELEASE_VERSION", "HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION", "DYNO"})
+"""Read, but set by Heroku and never by hand."""
+
+DATABASE = {
+    Outcome.RELEASED: "migrated and probed, or nothing was pending",
+    Outcome.UNTOUCHED: "as before: it failed before anything changed, or is proved unchanged",
+    Outcome.RESTORED: "as before, proved",
+    Outcome.REFUSED: "as before; a guard said no",
+    Outcome.KEPT: "changed; a setting said to keep it",
+    Outcome.HANDED_OVER: "being restored, in another dyno or at Heroku",
+    Outcome.RESTORE_FAILED: "needs a person; the last line says what to do",
+    Outcome.CRASHED: "unknown to the hook; the next run finds out",
+}
+
+
+def tables() -> dict[str, str]:
+    """All tables by name."""
+    return {
+        "settings": _table(
+            ("variable", "default", "meaning"),
+            [(f"`{name}`", _default(name), description(field)) for name, field in VARIABLES.items() if name not in FACTS],
+        ),
+        "outcomes": _table(
+            ("outcome", "exit code", "the database"),
+            [(f"`{outcome}`", str(EXIT_CODES[outcome]), DATABASE[outcome]) for outcome in Outcome]
+            + [("–", "2", "as before: usage or settings are wrong, nothing was started")],
+        ),
+        "reasons": _table(
+            ("reason", "what happened", "what to do"),
+            [(f"`{reason.slug}`", reason.text, reason.hint.replace("|", r"\|")) for reason in Reason],
+        ),
+    }
+
+
+def _default(name: str) -> str:
+    default = VARIABLES[name].default
+    if default is None or default == frozenset():
+        return "–"
+    return f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def written(text: str) -> str:
+    """The text with all tables as they should be."""
+    for name, table in tables().items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        text = pattern.sub(lambda found, table=table: found.group(1) + table + found.group(2), text)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text()))
