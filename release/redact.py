@@ -85,8 +85,12 @@ class _Place:
 
     def __init__(self, hints: tuple[tuple[bytes, ...], ...], pattern: bytes, instead: bytes) -> None:
         self.hints = hints
-        self.pattern = re.compile(pattern, re.IGNORECASE)
         self.instead = instead
+        self._pattern = pattern
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes]:
+        return re.compile(self._pattern, re.IGNORECASE)
 
 
 _PLACES = (
