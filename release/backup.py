@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from release import fence
 from release.clock import Deadline
 from release.database import fingerprint
@@ -64,8 +66,26 @@ class BackedUp:
         return self.seconds + self.restore_seconds + OVERHEAD
 
 
-def back_up(run: Run, target: Target | None, identity: Identity) -> BackedUp | Unprotected:
+def back_up(run: Run, target: Target | None, identity: Identity, *, kind: str = "backup") -> BackedUp | Unprotected:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
+    before = record(run, target)
+    if target is None:
+        return Unprotected(before=before, identity=identity)
+    began = run.clock.monotonic()
+    transfer = capture(run, target, kind=kind, deadline=backup_deadline(run))
+    return BackedUp(
+        before=before,
+        identity=identity,
+        uuid=transfer.uuid,
+        name=transfer.name,
+        seconds=run.clock.monotonic() - began,
+        sealed=run.settings.fence is FenceMode.RELEASE,
+        target=target,
+    )
+
+
+def record(run: Run, target: Target | None) -> Fingerprint:
+    """Opens the run's row in the journal, raises a fence that is to be up all along, and takes the fingerprint."""
     run.journal.open(
         run_id=run.id,
         app=target.app.name if target else run.settings.app or "",
@@ -75,24 +95,12 @@ def back_up(run: Run, target: Target | None, identity: Identity) -> BackedUp | U
         formation=target.formation if target else None,
         baseline=target.baseline if target else 0,
     )
-    sealed = run.settings.fence is FenceMode.RELEASE
-    if target and sealed:
+    if target and run.settings.fence is FenceMode.RELEASE:
         fence.up(run, target, FenceMode.RELEASE)
     before = take_fingerprint(run)
-    run.journal.fingerprinted(run.id, before.to_json())
-    if target is None:
-        return Unprotected(before=before, identity=identity)
-    began = run.clock.monotonic()
-    transfer = capture(run, target, kind="backup", deadline=backup_deadline(run))
-    return BackedUp(
-        before=before,
-        identity=identity,
-        uuid=transfer.uuid,
-        name=transfer.name,
-        seconds=run.clock.monotonic() - began,
-        sealed=sealed,
-        target=target,
-    )
+    counters = structs.replace(before, schema={}, history={}, row_counts={}, positions={}, surroundings={})
+    run.journal.fingerprinted(run.id, before.to_json(), evidence=counters.to_json())
+    return before
 
 
 def backup_deadline(run: Run) -> Deadline:
@@ -125,7 +133,13 @@ def capture(run: Run, target: Target, *, kind: str, deadline: Deadline) -> Trans
         ours=lambda each: each.is_backup and not each.schedule and each.reads(target.source) is not False,
     )
     started = start(request, clock=run.clock, log=run.log, deadline=deadline)
-    run.log.info(Event.TRANSFER_STARTED, kind=kind, transfer=started.name)
+    run.log.info(
+        Event.TRANSFER_STARTED,
+        kind=kind,
+        transfer=started.name,
+        expected=target.expected(restores=False),
+        expected_bytes=next((each.size for each in target.own_backups()), None),
+    )
     try:
         finished = follow(run, target, started, kind=kind, deadline=deadline, watch=run.database.dump_running)
     except TimedOut as error:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,11 +15,15 @@ from release import __version__
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.database.session import Database
 from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
-from release.log import Event, Log, open_log
+from release.log import Event, Log, Render, open_log
+from release.record import Tally, final_record, keep
 from release.redact import secrets_in
 from release.run import Ending, Run, ended, hook_name
-from release.settings import Settings, read
+from release.settings import LogFormat, Settings, is_webhook, read
 from release.sink import settle_standard_streams
+
+if TYPE_CHECKING:
+    from release.webhook import Webhook
 
 MARGIN = 0.02
 """Of the time limit, at most 30 s: the dyno was there before this process, and its end takes a moment."""
@@ -101,16 +105,35 @@ def execute(work: Work, environ: Mapping[str, str], signals: Signals, clock: Clo
     """Runs `work` between `release_started` and `release_finished`, which is the last line whatever happens."""
     run_id = os.urandom(6).hex()
     began = clock.monotonic()
+    tally = Tally(clock)
+    observers = [tally.observe]
+
+    def observe(event: Mapping[str, Any]) -> None:
+        for each in observers:
+            each(event)
+
+    about: dict[str, Any] = {
+        "run_id": run_id,
+        "app": environ.get("HEROKU_APP_NAME") or environ.get("HEROKU_APP_ID"),
+        "release": environ.get("HEROKU_RELEASE_VERSION"),
+    }
     log = open_log(
         secrets=secrets_in(environ),
         clock=clock,
-        run_id=run_id,
-        app=environ.get("HEROKU_APP_NAME") or environ.get("HEROKU_APP_ID"),
-        release=environ.get("HEROKU_RELEASE_VERSION"),
+        render=renderer(environ),
+        observe=observe,
+        **about,
     )
+    webhook = messenger(environ, log, about)
+    if webhook:
+        observers.append(webhook.observe)
     durations: dict[str, float] = {}
+
+    def record(ending: Ending) -> dict[str, Any]:
+        return final_record(ending, tally, duration=clock.monotonic() - began, steps=durations)
+
     try:
-        ending = _guarded(work, environ, signals, clock, log, run_id, durations)
+        ending = _guarded(work, environ, signals, clock, log, run_id, durations, record)
     except Exception as error:
         log.error(Event.STEP_FAILED, reason=Reason.UNEXPECTED_ERROR.slug, error=repr(error), exc_info=error)
         ending = Ending(
@@ -120,8 +143,34 @@ def execute(work: Work, environ: Mapping[str, str], signals: Signals, clock: Clo
             detail=repr(error),
         )
     signals.acknowledge()
-    _finish(log, ending, clock.monotonic() - began, durations)
+    if webhook:
+        webhook.finish(
+            record(ending), since_signal=clock.monotonic() - signals.received.at if signals.received else None
+        )
+    write = log.info if ending.exit_code == 0 else log.error
+    write(Event.RELEASE_FINISHED, **record(ending), dropped_lines=log.dropped)
     return ending.exit_code
+
+
+def renderer(environ: Mapping[str, str]) -> Render | None:
+    """What turns events into text for people, where people are looking; None for JSON lines."""
+    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
+    in_release_phase = environ.get("DYNO", "").startswith("release.")
+    if wanted != LogFormat.CONSOLE and (wanted != LogFormat.AUTO or in_release_phase or not os.isatty(1)):
+        return None
+    from release.console import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
+
+    return open_console(1, environ)
+
+
+def messenger(environ: Mapping[str, str], log: Log, about: Mapping[str, Any]) -> Webhook | None:
+    """The webhook, where one is set; read before the settings are, so that it hears when they are wrong, too."""
+    url = environ.get("RELEASE_WEBHOOK_URL", "").strip()
+    if not url or not is_webhook(url):
+        return None
+    from release.webhook import Webhook  # noqa: PLC0415
+
+    return Webhook(url, log, about)
 
 
 def _guarded(
@@ -132,6 +181,7 @@ def _guarded(
     log: Log,
     run_id: str,
     durations: dict[str, float],
+    record: Callable[[Ending], dict[str, Any]],
 ) -> Ending:
     """The work, with every expected error as an ending: what reaches here was raised before anything was changed."""
     database = None
@@ -142,29 +192,30 @@ def _guarded(
             raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
         database = Database(settings.database_url.reveal(), application_name=hook_name(run_id))
         limit = settings.time_limit
-        return work(
-            Run(
-                id=run_id,
-                settings=settings,
-                environ=environ,
-                folder=Path.cwd(),
-                clock=clock,
-                signals=signals,
-                log=log,
-                deadline=Deadline(clock, limit - min(30.0, limit * MARGIN)),
-                database=database,
-                durations=durations,
-            )
+        run = Run(
+            id=run_id,
+            settings=settings,
+            environ=environ,
+            folder=Path.cwd(),
+            clock=clock,
+            signals=signals,
+            log=log,
+            deadline=Deadline(clock, limit - min(30.0, limit * MARGIN)),
+            database=database,
+            durations=durations,
         )
+        ending = work(run)
+        keep(run, record(ending))
     except Misconfigured as error:
-        return replace(ended(Outcome.REFUSED, error), outcome=None, exit_code=MISCONFIGURED_EXIT_CODE)
+        ending = replace(ended(Outcome.REFUSED, error), outcome=None, exit_code=MISCONFIGURED_EXIT_CODE)
     except Refused as error:
-        return ended(Outcome.REFUSED, error)
+        ending = ended(Outcome.REFUSED, error)
     except (ReleaseError, Interrupted) as error:
-        return ended(Outcome.UNTOUCHED, error)
+        ending = ended(Outcome.UNTOUCHED, error)
     finally:
         if database is not None:
             database.close()
+    return ending
 
 
 def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -177,23 +228,3 @@ def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "settings": settings.public(),
     }
-
-
-def _finish(log: Log, ending: Ending, duration: float, durations: Mapping[str, float]) -> None:
-    reason = ending.reason
-    write = log.info if ending.exit_code == 0 else log.error
-    write(
-        Event.RELEASE_FINISHED,
-        outcome=ending.outcome,
-        reason=reason.slug if reason else None,
-        exit_code=ending.exit_code,
-        duration=round(duration, 3),
-        steps={name: round(seconds, 3) for name, seconds in durations.items()},
-        backup=ending.backup,
-        salvage=ending.salvage,
-        restore=ending.restore,
-        error=ending.detail or None,
-        hint=ending.hint or None,
-        facts=dict(ending.facts) or None,
-        dropped_lines=log.dropped,
-    )

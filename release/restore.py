@@ -312,7 +312,14 @@ def ask(run: Run, target: Target, source: Transfer) -> Transfer:
         ours=lambda each: each.is_restore and each.writes(target.source) is not False and loads(each, source),
     )
     started = start(request, clock=run.clock, log=run.log, deadline=run.deadline)
-    run.log.info(Event.TRANSFER_STARTED, kind="restore", transfer=started.name)
+    run.log.info(
+        Event.TRANSFER_STARTED,
+        kind="restore",
+        transfer=started.name,
+        source=source.name,
+        expected=target.expected(restores=True),
+        expected_bytes=source.size,
+    )
     return started
 
 

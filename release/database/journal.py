@@ -158,12 +158,54 @@ class Journal:
             "UPDATE release_phase.runs SET fence = %s, changed_at = clock_timestamp() WHERE run_id = %s", [mode, run_id]
         )
 
-    def fingerprinted(self, run_id: str, document: bytes) -> None:
-        """Keeps the fingerprint, before the capture, so that the dump holds it."""
+    def fingerprinted(self, run_id: str, document: bytes, evidence: bytes) -> None:
+        """Keeps the fingerprint, before the capture, so that the dump holds it; the evidence stays after the run."""
         self._set(
-            "UPDATE release_phase.runs SET fingerprint = %s, changed_at = clock_timestamp() WHERE run_id = %s",
-            [document.decode(), run_id],
+            "UPDATE release_phase.runs SET fingerprint = %s, record = jsonb_build_object('evidence', %s::jsonb),"
+            " changed_at = clock_timestamp() WHERE run_id = %s",
+            [document.decode(), evidence.decode(), run_id],
         )
+
+    def evidence(self, backup: str) -> bytes | None:
+        """The counters of the tables when this backup (a uuid) was taken, as a fingerprint without a structure."""
+        if not self.exists():
+            return None
+        found = self._database.rows(
+            "SELECT record -> 'evidence' FROM release_phase.runs WHERE backup = %s AND record ? 'evidence' LIMIT 1",
+            [backup],
+        )
+        return msgspec.json.encode(found[0][0]) if found else None
+
+    def in_the_dump(self) -> Entry | None:
+        """In a database that was just restored: the run that made the dump, whose fingerprint came back with it."""
+        if not self.exists():
+            return None
+        found = self._database.rows(
+            f"SELECT {_COLUMNS} FROM release_phase.runs WHERE state = 'backing_up' AND fingerprint IS NOT NULL"  # noqa: S608
+            " ORDER BY started_at DESC LIMIT 1"
+        )
+        return _entry(found[0]) if found else None
+
+    def keep_record(self, run_id: str, record: dict[str, Any]) -> None:
+        """Keeps the final record of a run that is decided; waits for nobody long. No row, nothing kept."""
+        if not self.exists():
+            return
+        self._database.rows("SELECT set_config('statement_timeout', '3s', false)")
+        self._set(
+            "UPDATE release_phase.runs SET record = coalesce(record, '{}') || %s::jsonb WHERE run_id = %s",
+            [msgspec.json.encode(record).decode(), run_id],
+        )
+
+    def history(self, limit: int) -> list[tuple[Entry, dict[str, Any]]]:
+        """The newest runs with their final records (empty where none was kept), newest first."""
+        if not self.exists():
+            return []
+        found = self._database.rows(
+            f"SELECT {_COLUMNS}, coalesce(record - 'evidence', '{{}}') FROM release_phase.runs"  # noqa: S608
+            " ORDER BY started_at DESC LIMIT %s",
+            [limit],
+        )
+        return [(_entry(row[:-1]), row[-1]) for row in found]
 
     def fingerprint(self, run_id: str) -> bytes | None:
         """The fingerprint as it was kept."""
@@ -213,15 +255,14 @@ class Journal:
         outcome: str,
         reason: str | None,
         restore: str | None = None,
-        record: dict[str, Any] | None = None,
     ) -> None:
         """The run is over, and the database is old, or as somebody decided."""
         self._set(
             "UPDATE release_phase.runs SET state = 'finished', outcome = %s, reason = %s,"
             " restore = coalesce(%s, restore),"
-            " record = %s, fingerprint = NULL, finished_at = clock_timestamp(), changed_at = clock_timestamp()"
+            " fingerprint = NULL, finished_at = clock_timestamp(), changed_at = clock_timestamp()"
             " WHERE run_id = %s",
-            [outcome, reason, restore, None if record is None else msgspec.json.encode(record).decode(), run_id],
+            [outcome, reason, restore, run_id],
         )
 
     def _must(self, statement: Any, values: list[object]) -> None:
