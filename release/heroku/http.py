@@ -8,6 +8,7 @@ heroku3's own handling (a 429 without its response, prints to stdout) is never r
 from __future__ import annotations
 
 import json
+import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -94,8 +95,10 @@ class Session:
 
     def __init__(self, key: str, *, clock: Clock, signals: Signals) -> None:
         import requests  # noqa: PLC0415 -- see above
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         self._requests = requests.Session()
+        self._broken = OSError, HTTPError
         self._requests.trust_env = False
         self._requests.auth = ("", key)
         self.headers = self._requests.headers
@@ -117,7 +120,7 @@ class Session:
                 return self._exchange(what, method, url, kwargs)
             with self._signals.interruptible():
                 return self._exchange(what, method, url, kwargs)
-        except OSError as error:  # all of requests' errors are
+        except self._broken as error:  # OSError: all of requests' errors are
             raise _broken(what, error) from error
 
     def _exchange(self, what: str, method: str, url: str, kwargs: dict[str, Any]) -> Response:
@@ -130,13 +133,15 @@ class Session:
 
     def _body(self, what: str, response: Response) -> bytes:
         body = bytearray()
-        ends = self._clock.monotonic() + BODY_TIMEOUT
-        for chunk in response.iter_content(64 * 1024):
+        patience = min(BODY_TIMEOUT, self.deadline.left() if self.deadline else BODY_TIMEOUT)
+        ends = self._clock.monotonic() + patience
+        # Not iter_content: it waits for a full chunk, and one that drips would take hours to fill it.
+        while chunk := response.raw.read1(64 * 1024, decode_content=True):
             body += chunk
             if len(body) > BODY_LIMIT:
                 raise HerokuError(f"{what}: the answer is larger than {BODY_LIMIT} bytes", status=response.status_code)
             if self._clock.monotonic() > ends:
-                raise HerokuError(f"{what}: the answer took over {BODY_TIMEOUT:g} s", status=response.status_code)
+                raise HerokuError(f"{what}: the answer took over {patience:.1f} s", status=response.status_code)
         return bytes(body)
 
 
@@ -148,14 +153,19 @@ def decode(what: str, response: Response, kind: type[T]) -> T:
         raise HerokuError(f"{what}: unreadable answer ({error})"[:300], status=response.status_code) from None
 
 
-def _broken(what: str, error: OSError) -> HerokuError:
-    """A transport error. Only where no connection was made is it sure that nothing was done."""
+def _broken(what: str, error: Exception) -> HerokuError:
+    """A transport error. Only where no connection was made is it sure that nothing was done.
+
+    A certificate that is not accepted is such a case; any other TLS error may also come after the request was sent.
+    """
     import requests  # noqa: PLC0415 -- there is a session, so it is imported already
     from urllib3.exceptions import NewConnectionError, SSLError  # noqa: PLC0415
 
     cause = getattr(error.args[0], "reason", None) if error.args else None
-    unsent = isinstance(cause, NewConnectionError | SSLError) or isinstance(
-        error, requests.exceptions.SSLError | requests.exceptions.ConnectTimeout
+    unsent = (
+        isinstance(cause, NewConnectionError)
+        or isinstance(error, requests.exceptions.ConnectTimeout)
+        or (isinstance(cause, SSLError) and isinstance(cause.args[0], ssl.SSLCertVerificationError))
     )
     return HerokuError(
         f"{what}: {type(error).__name__}" + (" (nothing was sent)" if unsent else ""),

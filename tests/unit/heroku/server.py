@@ -1,0 +1,98 @@
+"""A small real HTTP server in a thread: every test says how it answers, and looks at what it was asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """One request, and the means to answer it in any way."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def _take(self) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.requests.append(self)
+        try:
+            self.server.answer(self)
+        except OSError:
+            self.close_connection = True  # the client had enough
+
+    do_GET = do_POST = do_PATCH = _take  # noqa: N815 -- the names are http.server's
+
+    def reply(self, status: int = 200, body: Any = None, **headers: str) -> None:
+        """A whole answer; `body` as JSON unless it is bytes. Header names with `_` for `-`."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(data)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def cut(self) -> None:
+        """No answer: the connection is closed."""
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def json(self) -> Any:
+        """The request's body."""
+        return json.loads(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+Answer = Callable[[Exchange], None]
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with `answer` and keeps the requests."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None) -> None:
+        super().__init__(("127.0.0.1", 0), Exchange)
+        self.answer = answer
+        self.requests: list[Exchange] = []
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a slash at the end."""
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
+
+    @property
+    def lines(self) -> list[str]:
+        """What it was asked: methods and paths."""
+        return [f"{each.command} {each.path}" for each in self.requests]
+
+    def handle_error(self, *_: object) -> None:
+        """A client that is gone is no news."""
+
+
+@contextmanager
+def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """A server, until the block is left."""
+    with Server(answer, tls) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def replies(status: int = 200, body: Any = None, **headers: str) -> Answer:
+    """An answer that is the same every time."""
+    return lambda exchange: exchange.reply(status, body, **headers)
