@@ -20,13 +20,14 @@ PR_GET_CHILD_SUBREAPER = 37
 """From linux/prctl.h."""
 KILL_PATIENCE = 2.0
 """Real seconds in which killed processes have to be gone; one that hangs in the kernel may take longer."""
+LOOKS = 2
+"""How often in a row nobody must be in sight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Process:
     pid: int
     parent: int
-    group: int
     session: int
     zombie: bool
 
@@ -45,61 +46,82 @@ class Descendants:
     def __enter__(self) -> Self:
         self._was_subreaper = _subreaper()
         _set_subreaper(1)
-        children = [process for process in _processes() if process.parent == os.getpid()]
         # Their sessions too, because what they leave behind in those is theirs.
-        self._bystanders = {number for process in children for number in (process.pid, process.session)}
+        self._bystanders = {number for child in _children() for number in (child.pid, child.session)}
         return self
 
     def __exit__(self, *_: object) -> None:
         _set_subreaper(self._was_subreaper)
 
     def any_alive(self, leader: int) -> bool:
-        """Whether anything in the session that `leader` began is still running."""
-        return any(process.session == leader and not process.zombie for process in _processes())
+        """Whether anything in the session that `leader` began is still running: itself, or an orphan of it."""
+        return any(child.session == leader and not child.zombie for child in _children())
 
     def kill(self, leader: int) -> tuple[int, int]:
         """SIGKILL for all that is left, and reap it, but for `leader` itself (its owner does that).
 
         Returns how many were killed besides `leader`, and how many are still there after `KILL_PATIENCE`.
         """
-        killed = self._left(leader)
+        killed = self._look(leader)[0]
         # Until the leader is reaped nobody else can have its number.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, signal.SIGKILL)
         end = time.monotonic() + KILL_PATIENCE
-        while left := self._left(leader):
-            killed |= left
-            if time.monotonic() > end:
-                return len(killed - {leader}), len(left)
-            for pid in left:
+        quiet = 0
+        # One who dies between the two halves of a look hands its children over unseen, so it takes two to be sure.
+        while quiet < LOOKS:
+            running, reaped = self._look(leader)
+            killed |= running
+            if (running or reaped) and time.monotonic() > end:
+                return len(killed - {leader}), max(1, len(running))
+            for pid in running:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.002)
+            quiet = 0 if running or reaped else quiet + 1
+            if running:
+                time.sleep(0.002)
         return len(killed - {leader}), 0
 
-    def _left(self, leader: int) -> set[int]:
-        """Those that are running; zombies that are ours are reaped on the way."""
-        left = set()
-        for process in _processes():
-            ours = process.parent == os.getpid()
-            orphan = ours and self._bystanders.isdisjoint((process.pid, process.session))
-            if not (orphan or process.session == leader):
+    def _look(self, leader: int) -> tuple[set[int], int]:
+        """The children that are running, and how many zombies were reaped on the way. Theirs come into view next."""
+        running = set()
+        reaped = 0
+        for child in _children():
+            if not self._bystanders.isdisjoint((child.pid, child.session)):
                 continue
-            if not process.zombie:
-                left.add(process.pid)
-            elif ours and process.pid != leader:
-                with suppress(ChildProcessError):
-                    os.waitpid(process.pid, os.WNOHANG)
-        return left
+            if not child.zombie:
+                running.add(child.pid)
+            elif child.pid != leader:
+                reaped += _reap(child.pid)
+        return running, reaped
 
 
-def _processes() -> list[_Process]:
-    """All processes; none where there is no /proc."""
+def _reap(pid: int) -> bool:
     try:
-        names = os.listdir("/proc")  # noqa: PTH208 (a Path for each of a machine's processes is slow)
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:
+        return False
+
+
+def _children() -> list[_Process]:
+    """Our children, orphans that became ours included; none where there is no /proc.
+
+    The kernel can list them (proc_tid_children(5)); where it is built without that, all processes are looked through,
+    which takes some milliseconds on a busy machine.
+    """
+    try:
+        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 (names, not paths)
+        names = [name for task in tasks for name in Path("/proc/self/task", task, "children").read_text().split()]
+    except OSError:
+        names = _all_processes()
+    return [process for name in names if (process := _process(name)) and process.parent == os.getpid()]
+
+
+def _all_processes() -> list[str]:
+    try:
+        return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 (names, not paths)
     except OSError:
         return []
-    return [process for name in names if name.isdigit() and (process := _process(name))]
 
 
 def _process(name: str) -> _Process | None:
@@ -108,10 +130,8 @@ def _process(name: str) -> _Process | None:
     except OSError:  # gone in the meantime
         return None
     # The second field is the program's name in parentheses, and may hold any character (proc_pid_stat(5)).
-    state, parent, group, session = stat[stat.rindex(b")") + 2 :].split(maxsplit=4)[:4]
-    return _Process(
-        pid=int(name), parent=int(parent), group=int(group), session=int(session), zombie=state in (b"Z", b"X")
-    )
+    state, parent, _group, session = stat[stat.rindex(b")") + 2 :].split(maxsplit=4)[:4]
+    return _Process(pid=int(name), parent=int(parent), session=int(session), zombie=state in (b"Z", b"X"))
 
 
 def _subreaper() -> int:
