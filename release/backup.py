@@ -9,9 +9,9 @@ from msgspec import structs
 
 from release import fence
 from release.clock import Deadline
-from release.database import fingerprint
+from release.database import checks, fingerprint
 from release.database.fingerprint import Fingerprint
-from release.database.session import Identity, translated
+from release.database.session import Failed, Identity, translated
 from release.errors import Reason, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.start import Request, start
@@ -25,6 +25,9 @@ from release.target import Target
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events; Heroku refreshes the figure about as often."""
 
+FINGERPRINT_ATTEMPTS = 4
+"""Catalogs are read in one snapshot, but definitions are printed from the newest state: DDL can get in between."""
+
 OVERHEAD = 15.0
 """Seconds for fence and proof around a restore, kept free of the migration beside the transfers' own time."""
 
@@ -35,6 +38,7 @@ class Unprotected:
 
     before: Fingerprint
     identity: Identity
+    behind: frozenset[str] = frozenset()
     uuid: None = None
     name: None = None
     reserve: float = 0.0
@@ -44,7 +48,8 @@ class Unprotected:
 class BackedUp:
     """A backup that was proved usable, and the database as it was when it was taken.
 
-    `seconds`: how long it took; `sealed`: whether the fence has been up since before it.
+    `seconds`: how long it took; `sealed`: whether the fence has been up since before it; `behind`: sequences that were
+    behind their columns already; `rehearsed`: seconds that its restore took in a rehearsal.
     """
 
     before: Fingerprint
@@ -54,10 +59,14 @@ class BackedUp:
     seconds: float
     sealed: bool
     target: Target
+    behind: frozenset[str] = frozenset()
+    rehearsed: float | None = None
 
     @property
     def restore_seconds(self) -> float:
-        """What a restore may be expected to take: earlier ones tell, else somewhat more than the backup."""
+        """What a restore may be expected to take: a rehearsal or earlier ones tell, else more than the backup."""
+        if self.rehearsed is not None:
+            return self.rehearsed * 1.2
         return max(self.target.expected(restores=True) or 0.0, self.seconds * 1.5)
 
     @property
@@ -69,8 +78,9 @@ class BackedUp:
 def back_up(run: Run, target: Target | None, identity: Identity, *, kind: str = "backup") -> BackedUp | Unprotected:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
     before = record(run, target)
+    behind = frozenset(checks.sequences_behind(run.database.connection))
     if target is None:
-        return Unprotected(before=before, identity=identity)
+        return Unprotected(before=before, identity=identity, behind=behind)
     began = run.clock.monotonic()
     transfer = capture(run, target, kind=kind, deadline=backup_deadline(run))
     return BackedUp(
@@ -81,6 +91,7 @@ def back_up(run: Run, target: Target | None, identity: Identity, *, kind: str = 
         seconds=run.clock.monotonic() - began,
         sealed=run.settings.fence is FenceMode.RELEASE,
         target=target,
+        behind=behind,
     )
 
 
@@ -110,7 +121,14 @@ def backup_deadline(run: Run) -> Deadline:
 
 
 def take_fingerprint(run: Run) -> Fingerprint:
-    """The database as it is now."""
+    """The database as it is now; again when somebody's DDL of the same moment got in between. Raises Failed, Lost."""
+    for _ in range(FINGERPRINT_ATTEMPTS - 1):
+        try:
+            with translated():
+                return fingerprint.take(run.database.connection)
+        except Failed as error:
+            run.warn("fingerprint_disturbed", str(error))
+            run.clock.sleep(0.5)
     with translated():
         return fingerprint.take(run.database.connection)
 

@@ -368,3 +368,7 @@ class Refused(ReleaseError):
 
 class StepFailed(ReleaseError):
     """A step failed. What that means for the database depends on the step; phase.py decides."""
+
+
+class ProbeFailed(StepFailed):
+    """A probe failed; the facts are what it saw."""

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from release import prepare
-from release.backup import BackedUp, Unprotected
+from release.backup import BackedUp, Unprotected, take_fingerprint
 from release.clock import Deadline
+from release.database import fingerprint
+from release.database.fingerprint import Verdict
 from release.database.journal import State
 from release.database.session import Identity
 from release.errors import Reason, StepFailed
+from release.locks import Watch
 from release.prepare import Commands
-from release.process import CommandNotStarted, Ended, run_command
+from release.process import CommandNotStarted, Ended, start_command
+from release.retry import attempts
 from release.run import Run
 
 SESSIONS_END_WITHIN = 5.0
 """Seconds after the command's end within which the server has to have noticed that its sessions are gone."""
+
+
+class LockedOut(StepFailed):
+    """The migration gave up for a lock, and the database is proved unchanged: it may be tried again."""
 
 
 def migrate(run: Run, commands: Commands, backup: BackedUp | Unprotected) -> None:
@@ -21,20 +29,15 @@ def migrate(run: Run, commands: Commands, backup: BackedUp | Unprotected) -> Non
     deadline = prepare.migration_deadline(run, backup.reserve)
     still_ours(run, backup.identity)
     run.journal.announce(run.id, State.MIGRATING, backup=backup.uuid)
-    try:
-        ended = run_command(
-            commands.migrate,
-            env=migration_environ(run),
-            cwd=run.folder,
-            log=run.log,
-            clock=run.clock,
-            deadline=deadline,
-            signals=run.signals,
-        )
-    except CommandNotStarted as error:
-        raise StepFailed(Reason.MIGRATION_FAILED, str(error)) from error
-    _judge(run, ended)
-    _await_sessions(run)
+    attempts(
+        lambda: _attempt(run, commands, backup, deadline),
+        most=run.settings.migrate_attempts,
+        again=LockedOut,
+        name="migration",
+        clock=run.clock,
+        log=run.log,
+        deadline=deadline,
+    )
     run.journal.announce(run.id, State.PROBING)
 
 
@@ -62,22 +65,57 @@ def migration_environ(run: Run) -> dict[str, str]:
     return environ
 
 
-def _judge(run: Run, ended: Ended) -> None:
+def _attempt(run: Run, commands: Commands, backup: BackedUp | Unprotected, deadline: Deadline) -> None:
+    """Runs the command once and looks at what it left behind. Raises LockedOut when it may be tried again."""
+    watch = Watch(run)
+    ended = _command(run, commands, watch, deadline)
     run.signals.check()
     if ended.timed_out:
         raise StepFailed(
             Reason.MIGRATION_TIMED_OUT, f"stopped after {ended.duration:.0f} s to leave time for a restore"
         )
     if not ended.ok:
-        raise StepFailed(Reason.MIGRATION_FAILED, f"it ended with {ended.how}", exit_code=ended.exit_code)
+        detail = f"it ended with {ended.how}" + (", after waiting too long for a lock" if watch.lock_timeout else "")
+        again = watch.lock_timeout and run.settings.migrate_attempts > 1 and _unchanged(run, backup)
+        failure = LockedOut if again else StepFailed
+        raise failure(Reason.MIGRATION_FAILED, detail, exit_code=ended.exit_code)
+    if not sessions_gone(run):
+        raise StepFailed(Reason.SESSIONS_LEFT, f"application name {run.migration_name}")
+    if left := sorted(set(run.database.prepared_transactions()) - set(backup.before.prepared)):
+        raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(left)}")
 
 
-def _await_sessions(run: Run) -> None:
-    """A command that ended well has no session left. Raises StepFailed (sessions_left)."""
-    deadline = Deadline(run.clock, SESSIONS_END_WITHIN)
+def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
+    try:
+        with start_command(
+            commands.migrate,
+            env=migration_environ(run),
+            cwd=run.folder,
+            log=run.log,
+            clock=run.clock,
+            signals=run.signals,
+            on_lines=watch.hear,
+        ) as running:
+            while running.alive and not run.signals.pending and not deadline.expired:
+                running.pump(deadline.clamp(watch.every))
+                watch.look()
+            return running.wait(deadline)
+    except CommandNotStarted as error:
+        raise StepFailed(Reason.MIGRATION_FAILED, str(error)) from error
+
+
+def _unchanged(run: Run, backup: BackedUp | Unprotected) -> bool:
+    """Whether it is proved that nothing was written since the backup, by anybody."""
+    if not sessions_gone(run):
+        return False
+    return fingerprint.compare(backup.before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
+
+
+def sessions_gone(run: Run, within: float = SESSIONS_END_WITHIN) -> bool:
+    """Waits until no session of the app's commands is left; whether that came true in time."""
+    deadline = Deadline(run.clock, within)
     while run.database.sessions(run.migration_name):
         if deadline.expired:
-            raise StepFailed(Reason.SESSIONS_LEFT, f"application name {run.migration_name}")
+            return False
         run.clock.sleep(0.02)
-    if left := run.database.prepared_transactions():
-        raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(left)}")
+    return True

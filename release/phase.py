@@ -29,9 +29,10 @@ def release_phase(run: Run) -> Ending:
             return earlier
         pending = drift.pending(now, commands)
         target = prepare.target(now) if pending else None
-        if target:
-            recover.refuse_half_restored(now, target)
+        reappeared = target is not None and recover.reappeared(now, target)
 
+    if reappeared:
+        return release_phase(run)
     if not pending:
         with run.step("probe") as now:
             probe(now, commands, None)
@@ -44,7 +45,7 @@ def release_phase(run: Run) -> Ending:
         with run.step("migrate") as now:
             migrate(now, commands, backup)
         with run.step("probe") as now:
-            probe(now, commands, backup.before)
+            probe(now, commands, backup)
         with run.step("finish") as now:
             return finish(now, target, backup)
     except (ReleaseError, Interrupted) as failure:

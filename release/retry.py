@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_exception_type, stop_after_attempt
 
 from release.clock import Clock, Deadline
 from release.errors import ReleaseError
@@ -76,6 +76,46 @@ def retried(
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, Unavailable) and error.passing),
         stop=lambda state: stop_after_attempt(READ_ATTEMPTS)(state) or deadline.expired,
+        wait=wait,
+        sleep=clock.sleep,
+        before_sleep=announce,
+        reraise=True,
+    )
+    return retrying(call)
+
+
+def attempts(
+    call: Callable[[], T],
+    *,
+    most: int,
+    again: type[ReleaseError],
+    name: str,
+    clock: Clock,
+    log: Log,
+    deadline: Deadline,
+    chance: Callable[[], float] = random.random,
+) -> T:
+    """Runs something that waits for others again, `most` times in all, while it raises `again`.
+
+    Others' transactions last seconds, not milliseconds, and two that wait for each other should not meet again: waits
+    double from 2 to 30 s, with jitter of half their length. Raises the last failure.
+    """
+
+    def wait(state: RetryCallState) -> float:
+        return deadline.clamp(min(30.0, 2.0**state.attempt_number) * (0.5 + chance()))
+
+    def announce(state: RetryCallState) -> None:
+        log.warning(
+            Event.RETRY_SCHEDULED,
+            call=name,
+            attempt=state.attempt_number,
+            wait=round(state.upcoming_sleep, 3),
+            caused_by=str(state.outcome.exception() if state.outcome else None),
+        )
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(again),
+        stop=lambda state: stop_after_attempt(most)(state) or deadline.expired,
         wait=wait,
         sleep=clock.sleep,
         before_sleep=announce,

@@ -1,0 +1,89 @@
+"""What a migration can leave behind that no exit code tells: unvalidated constraints, sequences that are behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final, LiteralString
+
+from psycopg import Connection, errors, sql
+
+from release.database import catalog
+from release.database.fingerprint import Fingerprint, parse_block
+from release.database.session import translated
+
+SEQUENCES: Final[LiteralString] = """
+SELECT s.oid::regclass::text, t.oid::regclass::text, quote_ident(a.attname), q.seqincrement
+  FROM pg_catalog.pg_sequence q
+  JOIN pg_catalog.pg_class s ON s.oid = q.seqrelid
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype IN ('a', 'i')
+       AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+  JOIN pg_catalog.pg_class t ON t.oid = d.refobjid AND t.relkind = 'r'
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+ WHERE q.seqincrement > 0 AND NOT q.seqcycle AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
+   AND has_table_privilege(t.oid, 'SELECT')
+   AND CASE s.relkind WHEN 'S' THEN has_sequence_privilege(s.oid, 'SELECT') END
+   AND NOT row_security_active(t.oid)
+   AND EXISTS (
+       SELECT FROM pg_catalog.pg_index i
+         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+         JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname = 'btree'
+        WHERE i.indrelid = t.oid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
+ ORDER BY 1 LIMIT 500
+"""
+"""(sequence, table, column, increment) of the columns whose highest value is the end of an index: never a scan."""
+
+BATCH = 50
+
+
+def unvalidated(before: Fingerprint, after: Fingerprint) -> list[str]:
+    """Constraints that were valid before and are not any more; one that is new and not valid yet is on purpose."""
+    found = []
+    for table, block in after.schema.get("constraints", {}).items():
+        was = parse_block(before.schema.get("constraints", {}).get(table, ""))
+        found += [
+            f"{table}.{name}"
+            for name, definition in parse_block(block).items()
+            if definition.endswith(" NOT VALID") and name in was and not was[name].endswith(" NOT VALID")
+        ]
+    return found
+
+
+def sequences_behind(connection: Connection[Any]) -> dict[str, str]:
+    """Sequences whose next value is taken already, with their table: the next insert there would fail.
+
+    One whose table is locked, or takes too long to look at, is left out. Raises Failed or Lost.
+    """
+    with translated():
+        with connection.transaction():
+            connection.execute(catalog.LIMITS)
+            found = connection.execute(SEQUENCES, [list(catalog.EXCLUDED_SCHEMAS)]).fetchall()
+        return {
+            sequence: table
+            for start in range(0, len(found), BATCH)
+            for sequence, table in _behind(connection, found[start : start + BATCH])
+        }
+
+
+def _behind(connection: Connection[Any], sequences: list[tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL(
+            "SELECT {}, {} FROM {} AS s WHERE (SELECT max({}) FROM ONLY {})"
+            " >= CASE WHEN s.is_called THEN s.last_value + {} ELSE s.last_value END"
+        ).format(
+            sql.Literal(sequence),
+            sql.Literal(table),
+            sql.SQL(sequence),
+            sql.SQL(column),
+            sql.SQL(table),
+            sql.Literal(increment),
+        )
+        for sequence, table, column, increment in sequences
+    )
+    with (
+        suppress(errors.LockNotAvailable, errors.QueryCanceled, errors.UndefinedTable, errors.UndefinedColumn),
+        connection.transaction(),
+    ):
+        connection.execute(catalog.LIMITS)
+        yield from connection.execute(query).fetchall()

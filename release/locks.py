@@ -1,0 +1,95 @@
+"""Locks that a migration waits for: who holds them, and whether it failed because it waited too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, LiteralString
+
+from release.errors import StepFailed
+from release.log import Event
+from release.run import Run
+
+EVERY, EVERY_WITH_TIMEOUT = 1.0, 0.5
+"""Seconds between two looks; a wait that a lock timeout ends may be short."""
+
+AGAIN = 30.0
+"""Seconds after which a holder that still blocks is named again."""
+
+SHOWN = 200
+"""Characters of a query that are shown."""
+
+BLOCKED: Final[LiteralString] = """
+SELECT b.pid, h.application_name, h.usename, h.state,
+       extract(epoch FROM clock_timestamp() - h.xact_start)::float8, h.query, m.query
+  FROM pg_catalog.pg_stat_activity m
+ CROSS JOIN LATERAL unnest(pg_blocking_pids(m.pid)) AS b (pid)
+  LEFT JOIN pg_catalog.pg_stat_activity h ON h.pid = b.pid
+ WHERE m.datname = current_database() AND m.application_name = %s AND m.wait_event_type = 'Lock'
+"""
+
+# Text is all there is: the migration is a child, and what it prints comes from whatever driver and framework it uses.
+# The SQLSTATE is 55P03 (lock_not_available). PostgreSQL's own message comes first; then its code and its names in
+# psycopg and pg (Ruby), in ActiveRecord, Npgsql and JDBC. Being wrong costs little: a retry also needs the database to
+# be proved unchanged.
+_LOCK_TIMEOUT = re.compile(
+    r"canceling statement due to lock timeout|could not obtain lock on|\b55P03\b"
+    r"|\bLockNotAvailable\b|\bLockWaitTimeout\b|\block_not_available\b"
+)
+
+_VALUES = re.compile(
+    r"\$(\w*)\$.*?(?:\$\1\$|$)"  # $tag$ … $tag$
+    r"|'(?:[^']|'')*(?:'|$)"  # '…'; the server cuts long queries, so the end may be missing
+    r"|\b\d+(?:\.\d+)?\b",
+    re.DOTALL,
+)
+
+
+def says_lock_timeout(lines: Sequence[str]) -> bool:
+    """Whether output says that a statement gave up waiting for a lock."""
+    return any(_LOCK_TIMEOUT.search(line) for line in lines)
+
+
+def shape(query: str | None) -> str:
+    """A query without the values in it, in one line and shortened: what it does, and nobody's data."""
+    text = " ".join(_VALUES.sub("?", query or "").split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+class Watch:
+    """Looks at the migration while it runs: says who blocks it, and remembers whether it gave up for a lock."""
+
+    def __init__(self, run: Run) -> None:
+        self.lock_timeout = False
+        self.every = EVERY_WITH_TIMEOUT if run.settings.lock_timeout else EVERY
+        self._run = run
+        self._named: dict[int, float] = {}
+
+    def hear(self, _stream: str, lines: Sequence[str]) -> None:
+        """Lines of the migration's output."""
+        self.lock_timeout = self.lock_timeout or says_lock_timeout(lines)
+
+    def look(self) -> None:
+        """Names who blocks the migration at this moment. Never raises: a look must not end a migration."""
+        run = self._run
+        if not run.database.connected:  # a new session would not hold the lock; that is found out elsewhere
+            return
+        try:
+            found = run.database.rows(BLOCKED, [run.migration_name])
+        except StepFailed:
+            return
+        now = run.clock.monotonic()
+        for pid, application, user, state, seconds, query, waiting in found:
+            if now < self._named.get(pid, 0.0):
+                continue
+            self._named[pid] = now + AGAIN
+            run.log.warning(
+                Event.MIGRATION_BLOCKED,
+                holder=application or ("a prepared transaction" if pid == 0 else None),
+                holder_pid=pid,
+                user=user,
+                state=state,
+                transaction_for=seconds,
+                query=shape(query),
+                waiting=shape(waiting),
+            )
