@@ -7,20 +7,37 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked. A connection is used for several requests."""
+
+    method: str
+    path: str
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.body)
+
+
 class Exchange(BaseHTTPRequestHandler):
-    """One request, and the means to answer it in any way."""
+    """A connection, and the means to answer the request on it in any way."""
 
     protocol_version = "HTTP/1.1"
     server: Server
 
     def _take(self) -> None:
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.requests.append(self)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.requests.append(Request(self.command, self.path, self.headers, body))
         try:
             self.server.answer(self)
         except OSError:
@@ -41,11 +58,6 @@ class Exchange(BaseHTTPRequestHandler):
         """No answer: the connection is closed."""
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    @property
-    def json(self) -> Any:
-        """The request's body."""
-        return json.loads(self.body)
-
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
@@ -61,7 +73,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, answer: Answer, tls: ssl.SSLContext | None) -> None:
         super().__init__(("127.0.0.1", 0), Exchange)
         self.answer = answer
-        self.requests: list[Exchange] = []
+        self.requests: list[Request] = []
         self.scheme = "https" if tls else "http"
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
@@ -74,7 +86,7 @@ class Server(ThreadingHTTPServer):
     @property
     def lines(self) -> list[str]:
         """What it was asked: methods and paths."""
-        return [f"{each.command} {each.path}" for each in self.requests]
+        return [f"{each.method} {each.path}" for each in self.requests]
 
     def handle_error(self, *_: object) -> None:
         """A client that is gone is no news."""
