@@ -8,6 +8,7 @@ from __future__ import annotations
 from release.clock import Deadline
 from release.database.journal import Entry
 from release.database.session import Failed
+from release.errors import StepFailed
 from release.heroku.http import HerokuError
 from release.log import Event
 from release.retry import retried
@@ -54,18 +55,12 @@ def lower(run: Run, target: Target | None) -> None:
 
     Only called over a database that is proved old, or new, or as somebody decided.
     """
-    entry = run.journal.entry(run.id)
-    if target is None or entry is None or not _may_be_up(run, entry):
-        return
     try:
-        down(run, target, entry)
-    except HerokuError as error:
+        entry = run.journal.entry(run.id)
+        if target is not None and entry is not None and entry.fence is not None:
+            down(run, target, entry)
+    except (HerokuError, StepFailed) as error:
         run.warn("fence_not_lowered", f"{error}; `bin/release recover` or the next release lowers it")
-
-
-def _may_be_up(run: Run, entry: Entry) -> bool:
-    """After a restore the row is the dump's, from before a fence that was raised only for the restore."""
-    return entry.fence is not None or (entry.restore is not None and run.settings.fence is not FenceMode.OFF)
 
 
 def down(run: Run, target: Target, entry: Entry) -> None:

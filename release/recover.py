@@ -197,10 +197,16 @@ def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: st
     )
 
 
-def refuse_half_restored(run: Run, target: Target) -> None:
-    """Refuses a database whose newest restore did not succeed, unless a run has accepted it since."""
+def reappeared(run: Run, target: Target) -> bool:
+    """Whether an earlier run came back into the journal with a restore that was waited for; it is finished then.
+
+    Raises Refused (unfinished_restore) when the newest restore did not succeed and no run has accepted that since.
+    """
+    if finish_earlier(run):
+        return True
     if half := _half_restored(run, target):
         run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
+    return False
 
 
 def _half_restored(run: Run, target: Target) -> Transfer | None:

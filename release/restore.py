@@ -156,8 +156,9 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
 def close(run: Run, target: Target | None, ending: Ending) -> None:
     """Closes the journal's row and lowers the fence, over a database that is old, or as somebody decided."""
     reason = ending.reason.slug if ending.reason else None
+    raised = FenceMode.RESTORE if ending.restore and run.settings.fence is not FenceMode.OFF else None
     try:
-        run.journal.close(run.id, outcome=str(ending.outcome), reason=reason, restore=ending.restore)
+        run.journal.close(run.id, outcome=str(ending.outcome), reason=reason, restore=ending.restore, fence=raised)
         fence.lower(run, target)
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the next run closes it")

@@ -255,14 +255,18 @@ class Journal:
         outcome: str,
         reason: str | None,
         restore: str | None = None,
+        fence: str | None = None,
     ) -> None:
-        """The run is over, and the database is old, or as somebody decided."""
+        """The run is over, and the database is old, or as somebody decided.
+
+        `fence`: the mode of a fence that still has to be lowered, where a restore took the row back to before it.
+        """
         self._set(
             "UPDATE release_phase.runs SET state = 'finished', outcome = %s, reason = %s,"
-            " restore = coalesce(%s, restore),"
+            " restore = coalesce(%s, restore), fence = coalesce(fence, %s),"
             " fingerprint = NULL, finished_at = clock_timestamp(), changed_at = clock_timestamp()"
             " WHERE run_id = %s",
-            [outcome, reason, restore, run_id],
+            [outcome, reason, restore, fence, run_id],
         )
 
     def _must(self, statement: Any, values: list[object]) -> None:

@@ -262,3 +262,21 @@ def test_a_salvage_that_a_person_has_restored_is_not_undone_without_asking(hook:
     assert result.ended == (3, "refused", "unfinished_run")
     assert "somebody has restored b003 since" in result.last["error"]
     assert query(app.database_url, "SELECT count(*) FROM learners WHERE name = 'precious'") == [(1,)]
+
+
+def test_a_fence_that_could_not_be_lowered_after_a_restore_is_lowered_by_the_next_release(
+    hook: Hook, app: App, sandbox: Sandbox
+) -> None:
+    hook.run()
+    small_app(hook.folder, {"002": BROKEN})
+    # Maintenance mode goes on with the first PATCH of the app; switching it off again is refused.
+    sandbox.fault(Action.ANSWER, "^/apps/[^/]+$", method="PATCH", nth=2, times=None, status=422, effect=False, body="{}")
+
+    result = hook.run()
+
+    assert result.last["outcome"] == "restored"
+    assert app.maintenance() is True
+    sandbox.clear_faults()
+    (hook.folder / "migrations" / "002.sql").unlink()
+    assert hook.run().ended == (0, "released", None)
+    assert (app.maintenance(), app.formation()["worker"]) == (False, 2)
