@@ -7,13 +7,13 @@ Nothing here is staged: Heroku's APIs, the release phase and PostgreSQL are the 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,23 +21,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from release.console import follow
+from release.lines import parse
 from release.sandbox import App, Release, Sandbox
 from tests.apps.ship import VERSIONS, assemble
 from tests.hook import PATH, ROOT, Hook
 from tests.judge import picture, query
 
 console = Console(highlight=False)
-
-MARKS = {
-    "step_failed": "[red]✗",
-    "release_finished": "[bold]■",
-    "warning_raised": "[yellow]!",
-    "probe_failed": "[red]✗",
-}
-SHOWN = (
-    "reason", "error", "hint", "command", "kind", "transfer", "bytes", "probe", "detail", "verdict", "differences", "why",
-    "warning", "outcome", "duration",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +94,18 @@ class Demo:
 
     def watch(self, release: Release, stop: Callable[[str], bool] = lambda _: False) -> Release:
         """Follows a release's output until it has ended, or until a line satisfies `stop`."""
-        for line in self.output(release):
-            show(line)
-            if stop(line):
-                return release
+        stopped = []
+
+        def until_stopped() -> Iterator[str]:
+            for line in self.output(release):
+                yield line
+                if stop(line):
+                    stopped.append(line)
+                    return
+
+        show(until_stopped())
+        if stopped:
+            return release
         ended = self.app.wait(release.version)
         console.print(f"  Heroku's verdict on v{ended.version}: [bold]{ended.status}\n")
         return ended
@@ -136,27 +135,14 @@ class Demo:
         return int(str(query(self.app.database_url, f"SELECT count(*) FROM {table}")[0][0]))
 
 
-def events(lines: list[str]) -> Iterator[dict[str, Any]]:
+def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The events among the lines."""
-    for line in lines:
-        if line.startswith("{"):
-            yield json.loads(line)
+    return (dict(event) for line in lines if (event := parse(line)))
 
 
-def show(line: str) -> None:
-    """One event for people."""
-    for event in events([line]):
-        name = event["event"]
-        if name == "command_output":
-            console.print(f"      │ {event['line']}", style="dim", markup=False)
-            continue
-        facts = "  ".join(f"[dim]{key}[/dim] {_short(event[key])}" for key in SHOWN if event.get(key) not in (None, []))
-        console.print(f"  {MARKS.get(name, '[dim]·')}[/] {event['timestamp'][11:19]} {name} {facts}")
-
-
-def _short(value: object) -> str:
-    text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return (text if len(text) < 160 else text[:160] + " …").replace("[", r"\[")
+def show(lines: Iterable[str]) -> None:
+    """A run's log as the hook's own console shows it."""
+    follow(lines, sys.stdout.fileno(), os.environ)
 
 
 def main() -> int:
@@ -224,8 +210,7 @@ def pull_the_plug(demo: Demo) -> None:
     )
     console.rule("[bold]bin/release recover --restore")
     result = Hook(app=demo.app, folder=demo.ship("unchanged")).run("recover", "--restore", DYNO="run.1")
-    for line in result.stdout.decode().splitlines():
-        show(line)
+    show(result.stdout.decode().splitlines())
     console.print()
     demo.note("The plug pulled, then recovered", result.events, before, time.monotonic() - began, "same")
 
