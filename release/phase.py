@@ -13,6 +13,7 @@ from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
 from release.migrate import migrate, still_ours
 from release.probe import probe
+from release.rehearse import find_stage, rehearse
 from release.restore import Before
 from release.retry import retried
 from release.run import Ending, Run, ended
@@ -30,6 +31,7 @@ def release_phase(run: Run) -> Ending:
         pending = drift.pending(now, commands)
         target = prepare.target(now) if pending else None
         reappeared = target is not None and recover.reappeared(now, target)
+        stage = find_stage(now, target, identity)
 
     if reappeared:
         return release_phase(run)
@@ -42,6 +44,9 @@ def release_phase(run: Run) -> Ending:
     try:
         with run.step("backup") as now:
             backup = back_up(now, target, identity)
+        if stage:
+            with run.step("rehearse") as now:
+                backup = rehearse(now, commands, backup, stage)
         with run.step("migrate") as now:
             migrate(now, commands, backup)
         with run.step("probe") as now:
