@@ -38,12 +38,10 @@ LIMITS = {
 
 
 class Lost(StepFailed, Unavailable):
-    """The session is gone: killed, the server stopped, the network broke, or no connection could be made."""
+    """The session is gone: killed, the server stopped, the network broke, or no connection could be made.
 
-    @property
-    def passing(self) -> bool:
-        """Whether another try can help: not where the password is wrong."""
-        return not str(self.facts.get("sqlstate")).startswith("28")
+    Always passing: why a connection could not be made is told in words only, without a SQLSTATE.
+    """
 
 
 class Failed(StepFailed):
@@ -258,9 +256,9 @@ def _translate(error: psycopg.Error) -> StepFailed:
     code = error.sqlstate
     text = error.diag.message_primary or (str(error).strip().splitlines() or [""])[0]
     detail = f"{text} (SQLSTATE {code})" if code else text
-    # 08 connection, 57P0x shutdown or session ended, 53 out of connections, 28 not let in, none: never got through.
+    # 08 connection, 57P0x shutdown or session ended, 53 out of connections or memory, none: never got through.
     gone = isinstance(error, errors.OperationalError) and (
-        code is None or code[:2] in {"08", "28", "53"} or code.startswith("57P") or code == "3D000"
+        code is None or code[:2] in {"08", "53"} or code.startswith("57P")
     )
     if gone or code in {"57P01", "57P02", "57P03", "57P05"}:
         return Lost(Reason.DATABASE_UNREACHABLE, detail, sqlstate=code)
