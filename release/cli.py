@@ -1,37 +1,46 @@
-"""The edge: arguments and environment come in here only, and the exit code leaves. The only broad `except`."""
+"""The edge: arguments and environment come in here only, and the exit code leaves."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from release import __version__
-from release.clock import Clock, Deadline, Interrupted, Signals
-from release.database.session import Database
-from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
-from release.log import Event, Log, Render, open_log
-from release.record import Tally, final_record, keep
-from release.redact import secrets_in
-from release.run import Ending, Run, ended, hook_name
-from release.settings import LogFormat, Settings, is_webhook, read
+from release.clock import Clock, Signals
+from release.edge import Edge
+from release.errors import MISCONFIGURED_EXIT_CODE
+from release.run import Ending, Run
 from release.sink import settle_standard_streams
 
-if TYPE_CHECKING:
-    from release.webhook import Webhook
 
-MARGIN = 0.02
-"""Of the time limit, at most 30 s: the dyno was there before this process, and its end takes a moment."""
+class Commands(click.Group):
+    """The commands for people come from commands.py, which is imported when one of them, or the list, is asked for."""
 
-Work = Callable[[Run], Ending]
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name."""
+        return super().get_command(ctx, cmd_name) or self._for_people().get(cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted({*super().list_commands(ctx), *self._for_people()})
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant. An unknown one is compared with all there are, for the near one to be named."""
+        if args[0] not in self.commands:
+            self.commands.update(self._for_people())
+        return super().resolve_command(ctx, args)
+
+    def _for_people(self) -> dict[str, click.Command]:
+        from release.commands import COMMANDS  # noqa: PLC0415
+
+        return COMMANDS
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Commands, invoke_without_command=True)
 @click.version_option(__version__, prog_name="release-phase")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -39,6 +48,8 @@ def cli(context: click.Context) -> None:
 
     Without a command it runs the release phase, as the Procfile's `release: bin/release` does. Settings are environment
     variables; the README lists them.
+
+    Example: heroku run bin/release history
     """
     if context.invoked_subcommand is None:
         context.exit(context.obj(_release))
@@ -89,7 +100,7 @@ def main(
             result = cli.main(
                 args=None if argv is None else list(argv),
                 prog_name="release-phase",
-                obj=lambda work: execute(work, environ, signals, clock(signals)),
+                obj=Edge(environ=environ, signals=signals, clock=clock(signals)),
                 standalone_mode=False,
             )
             code = int(result or 0)
@@ -99,132 +110,3 @@ def main(
             pass
     settle_standard_streams()
     return code
-
-
-def execute(work: Work, environ: Mapping[str, str], signals: Signals, clock: Clock) -> int:
-    """Runs `work` between `release_started` and `release_finished`, which is the last line whatever happens."""
-    run_id = os.urandom(6).hex()
-    began = clock.monotonic()
-    tally = Tally(clock)
-    observers = [tally.observe]
-
-    def observe(event: Mapping[str, Any]) -> None:
-        for each in observers:
-            each(event)
-
-    about: dict[str, Any] = {
-        "run_id": run_id,
-        "app": environ.get("HEROKU_APP_NAME") or environ.get("HEROKU_APP_ID"),
-        "release": environ.get("HEROKU_RELEASE_VERSION"),
-    }
-    log = open_log(
-        secrets=secrets_in(environ),
-        clock=clock,
-        render=renderer(environ),
-        observe=observe,
-        **about,
-    )
-    webhook = messenger(environ, log, about)
-    if webhook:
-        observers.append(webhook.observe)
-    durations: dict[str, float] = {}
-
-    def record(ending: Ending) -> dict[str, Any]:
-        return final_record(ending, tally, duration=clock.monotonic() - began, steps=durations)
-
-    try:
-        ending = _guarded(work, environ, signals, clock, log, run_id, durations, record)
-    except Exception as error:
-        log.error(Event.STEP_FAILED, reason=Reason.UNEXPECTED_ERROR.slug, error=repr(error), exc_info=error)
-        ending = Ending(
-            outcome=Outcome.CRASHED,
-            exit_code=Outcome.CRASHED.exit_code,
-            reason=Reason.UNEXPECTED_ERROR,
-            detail=repr(error),
-        )
-    signals.acknowledge()
-    if webhook:
-        webhook.finish(
-            record(ending), since_signal=clock.monotonic() - signals.received.at if signals.received else None
-        )
-    write = log.info if ending.exit_code == 0 else log.error
-    write(Event.RELEASE_FINISHED, **record(ending), dropped_lines=log.dropped)
-    return ending.exit_code
-
-
-def renderer(environ: Mapping[str, str]) -> Render | None:
-    """What turns events into text for people, where people are looking; None for JSON lines."""
-    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
-    in_release_phase = environ.get("DYNO", "").startswith("release.")
-    if wanted != LogFormat.CONSOLE and (wanted != LogFormat.AUTO or in_release_phase or not os.isatty(1)):
-        return None
-    from release.console import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
-
-    return open_console(1, environ)
-
-
-def messenger(environ: Mapping[str, str], log: Log, about: Mapping[str, Any]) -> Webhook | None:
-    """The webhook, where one is set; read before the settings are, so that it hears when they are wrong, too."""
-    url = environ.get("RELEASE_WEBHOOK_URL", "").strip()
-    if not url or not is_webhook(url):
-        return None
-    from release.webhook import Webhook  # noqa: PLC0415
-
-    return Webhook(url, log, about)
-
-
-def _guarded(
-    work: Work,
-    environ: Mapping[str, str],
-    signals: Signals,
-    clock: Clock,
-    log: Log,
-    run_id: str,
-    durations: dict[str, float],
-    record: Callable[[Ending], dict[str, Any]],
-) -> Ending:
-    """The work, with every expected error as an ending: what reaches here was raised before anything was changed."""
-    database = None
-    try:
-        settings = read(environ)
-        log.info(Event.RELEASE_STARTED, **started(settings, environ))
-        if settings.database_url is None:
-            raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
-        database = Database(settings.database_url.reveal(), application_name=hook_name(run_id))
-        limit = settings.time_limit
-        run = Run(
-            id=run_id,
-            settings=settings,
-            environ=environ,
-            folder=Path.cwd(),
-            clock=clock,
-            signals=signals,
-            log=log,
-            deadline=Deadline(clock, limit - min(30.0, limit * MARGIN)),
-            database=database,
-            durations=durations,
-        )
-        ending = work(run)
-        keep(run, record(ending))
-    except Misconfigured as error:
-        ending = replace(ended(Outcome.REFUSED, error), outcome=None, exit_code=MISCONFIGURED_EXIT_CODE)
-    except Refused as error:
-        ending = ended(Outcome.REFUSED, error)
-    except (ReleaseError, Interrupted) as error:
-        ending = ended(Outcome.UNTOUCHED, error)
-    finally:
-        if database is not None:
-            database.close()
-    return ending
-
-
-def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What `release_started` says: what made the release, and the settings that are not the defaults."""
-    return {
-        "trigger": "release phase" if environ.get("DYNO", "").startswith("release.") else "by hand",
-        "description": settings.heroku_slug_description,
-        "commit": settings.heroku_slug_commit,
-        "version": __version__,
-        "python": sys.version.split()[0],
-        "settings": settings.public(),
-    }

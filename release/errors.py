@@ -187,6 +187,26 @@ class Reason(Enum):
         "The rehearsal could reach the protected database",
         "Name a database of its own, and let the app find its database in one URL only.",
     )
+    NOT_CONFIRMED = (
+        "not_confirmed",
+        "A restore by hand overwrites the database, and nobody has confirmed it",
+        "On a terminal, type the app's name when asked; in a script, add --yes.",
+    )
+    BACKUP_UNKNOWN = (
+        "backup_unknown",
+        "There is no such backup",
+        "`bin/release backups` lists them; b012, 12 and a uuid are names for one.",
+    )
+    RUN_UNKNOWN = (
+        "run_unknown",
+        "The journal knows no such run",
+        "`bin/release history` lists the runs; a run's id, its beginning, or a release such as v42 names one.",
+    )
+    OTHER_BACKUP = (
+        "other_backup",
+        "The backup is of another database",
+        "Name one of this database (`bin/release backups`); to download it all the same, add --from-any-database.",
+    )
 
     # Failed before anything changed.
     DATABASE_UNREACHABLE = (
@@ -332,6 +352,21 @@ class Reason(Enum):
         "backup_gone",
         "The backup is no longer there",
         "Restore another one: `heroku pg:backups`, then `bin/release restore BACKUP`.",
+    )
+    DOWNLOAD_FAILED = (
+        "download_failed",
+        "The backup could not be downloaded",
+        "Run it again: what has arrived is kept, and it goes on from there.",
+    )
+    FILE_NOT_WRITTEN = (
+        "file_not_written",
+        "The file cannot be written",
+        "Choose another place with -o FILE, or make room.",
+    )
+    NOT_A_LOG = (
+        "not_a_log",
+        "This is not a log of a release phase",
+        "Give it the JSON lines of a run: `heroku releases:output | bin/release report`.",
     )
     NOTHING_TO_RECOVER = (
         "nothing_to_recover",

@@ -47,7 +47,7 @@ def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
 
 
 def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) -> Ending:
-    running = _restore_under_way(run, backup)
+    running = restore_under_way(run, backup)
     if running is None:
         found = restore.assess(run, backup, interruption)
         if isinstance(found, Ending):
@@ -68,7 +68,7 @@ def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) ->
     )
 
 
-def _restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
+def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
     """A restore that this run has already asked for, if the signal came in its middle."""
     target = backup.target
     for each in target.data.transfers(target.addon):

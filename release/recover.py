@@ -38,7 +38,7 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
             _sign_of_life(within, run_id)
         prepare.connect(within)
     ending = finish_earlier(run, choice, decided=run_id)
-    if ending is None and (half := _half_restored(run, found := find(run))):
+    if ending is None and (half := half_restored(run, found := find(run))):
         ending = _load_again(run, found, half, choice)
     if ending is None:
         return Ending(outcome=None, exit_code=0, reason=Reason.NOTHING_TO_RECOVER)
@@ -204,12 +204,12 @@ def reappeared(run: Run, target: Target) -> bool:
     """
     if finish_earlier(run):
         return True
-    if half := _half_restored(run, target):
+    if half := half_restored(run, target):
         run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
     return False
 
 
-def _half_restored(run: Run, target: Target) -> Transfer | None:
+def half_restored(run: Run, target: Target) -> Transfer | None:
     newest = _newest_restore(target, 0)
     if newest is None or newest.succeeded:
         return None

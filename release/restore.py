@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from release import fence, migrate
@@ -182,22 +183,32 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
             kept = salvage(run, backup, comparison)
         except (HerokuError, StepFailed) as error:
             kept = _unsalvaged(run, backup, comparison, str(error))
-    problem: ReleaseError = StepFailed(Reason.RESTORE_FAILED)
+    transfer, problem = load_and_prove(run, backup)
+    if problem is not None or transfer is None:
+        return not_restored(backup, problem or StepFailed(Reason.RESTORE_FAILED), failure, kept, transfer)
+    ending = _restored(failure, backup, kept, transfer)
+    close(run, target, ending)
+    return ending
+
+
+def load_and_prove(
+    run: Run, backup: BackedUp, proof: Callable[[Run, BackedUp], None] | None = None
+) -> tuple[Transfer | None, ReleaseError | None]:
+    """Restores and proves, with one more try where that may help: the last restore, and what is wrong with it if so."""
+    problem: ReleaseError | None = None
     transfer: Transfer | None = None
     for attempt in range(1, ATTEMPTS + 1):
         try:
             transfer = load(run, backup)
-            prove(run, backup)
+            (proof or prove)(run, backup)
         except ReleaseError as error:
             problem = error
             run.warn("restore_attempt_failed", str(error), attempt=attempt)
             if error.reason in NOT_AGAIN:
                 break
             continue
-        ending = _restored(failure, backup, kept, transfer)
-        close(run, target, ending)
-        return ending
-    return not_restored(backup, problem, failure, kept, transfer)
+        return transfer, None
+    return transfer, problem
 
 
 def _restored(failure: ReleaseError | Interrupted, backup: BackedUp, kept: Kept, transfer: Transfer) -> Ending:

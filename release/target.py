@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -73,21 +74,37 @@ class Target:
         return finished[-1].seconds if finished else None
 
 
-def find(run: Run) -> Target:
-    """The add-on behind the database. Raises Refused, or HerokuError when the API cannot be used."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """The app, the add-on whose config var holds the database, and the ways to both APIs."""
+
+    app: App
+    addon: AddOn
+    platform: Platform
+    data: DataAPI
+    session: Session
+
+
+def locate(run: Run) -> Located:
+    """The add-on behind the database's variable. Raises Refused, or HerokuError when the API cannot be used."""
     settings = run.settings
     assert settings.heroku_api_key and settings.app  # noqa: S101, PT018 -- settings.py has checked it
     session = Session(settings.heroku_api_key.reveal(), clock=run.clock, signals=run.signals)
     platform = Platform(session, settings.api_url, settings.app)
-    data = DataAPI(session, settings.data_url)
-    try:
+    with _explained(settings.app):
         app = _read(run, "GET app", platform.app)
         addon = _addon(run, app, _read(run, "GET addon-attachments", platform.attachments))
+    return Located(app=app, addon=addon, platform=platform, data=DataAPI(session, settings.data_url), session=session)
+
+
+def find(run: Run) -> Target:
+    """The add-on behind the database, and that it may be restored. Raises Refused, or HerokuError."""
+    found = locate(run)
+    app, addon, platform, data = found.app, found.addon, found.platform, found.data
+    with _explained(app.name):
         _refuse_sharing(run, app, _read(run, "GET addon attachments", lambda: platform.attachments_of(addon)))
         source = _database(run, addon, data)
         formation = _read(run, "GET formation", platform.formation)
-    except HerokuError as error:
-        raise _refusal(error, settings.app) or error from error
     target = Target(
         app=app,
         addon=addon,
@@ -96,11 +113,20 @@ def find(run: Run) -> Target:
         data=data,
         formation={each.type: each.quantity for each in formation},
         transfers=quiet_transfers(run, data, addon, source),
-        session=session,
+        session=found.session,
     )
     _refuse_large(run, target)
     _warn_of_rotation(run, target)
     return target
+
+
+@contextmanager
+def _explained(app: str) -> Iterator[None]:
+    """Answers that no waiting changes become refusals."""
+    try:
+        yield
+    except HerokuError as error:
+        raise _refusal(error, app) or error from error
 
 
 def _read(run: Run, name: str, call: Callable[[], T]) -> T:

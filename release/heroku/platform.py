@@ -115,6 +115,10 @@ class Platform:
         """The app itself."""
         return self._get(App, "apps", self._app)
 
+    def config_var(self, name: str) -> str | None:
+        """The value of a config var. Often a secret."""
+        return self._get(dict[str, str | None], "apps", self._app, "config-vars").get(name)
+
     def attachments(self) -> tuple[Attachment, ...]:
         """Everything attached to the app, with plans and config vars."""
         return self._get(tuple[Attachment, ...], "apps", self._app, "addon-attachments")

@@ -126,6 +126,16 @@ class Transfer(msgspec.Struct, frozen=True):
         return (finished - started).total_seconds() if started and finished else None
 
 
+class Link(msgspec.Struct, frozen=True):
+    """A signed address of a backup, good for about an hour for whoever has it: never log it."""
+
+    url: str
+    expires_at: str | None = None
+
+    def __repr__(self) -> str:
+        return "<Link>"
+
+
 class _Line(msgspec.Struct, frozen=True):
     message: str = ""
 
@@ -194,6 +204,11 @@ class DataAPI:
         return tuple(
             line.message for line in self._get(_Verbose, "apps", addon.app.name, "transfers", uuid, verbose=True).logs
         )
+
+    def link(self, addon: AddOn, backup: Transfer) -> Link:
+        """An address to download a backup from; asking again makes another."""
+        parts = ("client", "v11", "apps", addon.app.name, "transfers", str(backup.num), "actions", "public-url")
+        return decode("POST public-url", self._call("POST", parts), Link)
 
     def capture(self, addon: AddOn) -> Transfer:
         """Asks for a backup. Not to be repeated when it fails: see start.py."""
