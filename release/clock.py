@@ -46,7 +46,7 @@ class Signals:
 
     Only the first signal counts. It is `pending` until it is acknowledged; while it is, `check`, `Clock.sleep` and
     `process.run_command` react to it. After `acknowledge` all signals are ignored, so that the recovery that the
-    first one caused can wait in peace.
+    first one caused can wait in peace; they stay so when it is closed, up to the end of the process.
     """
 
     def __init__(self) -> None:
@@ -75,6 +75,10 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
+            if self._acknowledged and number in STOPPING:
+                # The run has said how it ended; a signal while the process winds up must not change its exit code.
+                signal.signal(number, signal.SIG_IGN)
+                continue
             # None stands for a handler that was not installed from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
         self._previous.clear()

@@ -74,7 +74,9 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
     if entry is not None and entry.state is State.BACKING_UP:
         return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
     if entry is not None and entry.state is State.FINISHED:
-        run.log.info(Event.RESTORE_SKIPPED, why="another run has settled this one in the meantime")
+        run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
+        # Settled by itself, and stopped before the fence was down; or by another run, which has lowered it.
+        fence.lower(run, backup.target if isinstance(backup, BackedUp) else None)
         return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name)
     comparison = compare(run, backup)
     skipped = decide(run, backup, comparison, failure)

@@ -65,6 +65,8 @@ def start(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Tr
             Event.RETRY_SCHEDULED, call=request.name, attempt=attempt, wait=round(pause, 3), caused_by=str(failure)
         )
         clock.sleep(pause)
+        if deadline.expired:  # a transfer that nobody has time to wait for must not begin
+            raise failure
     raise AssertionError  # pragma: no cover -- the loop returns or raises
 
 

@@ -172,6 +172,18 @@ def test_handlers_are_as_before_when_it_is_closed() -> None:
     assert signals.fileno() is None
 
 
+def test_after_an_acknowledgement_a_late_signal_does_not_change_the_exit_code() -> None:
+    script = """
+        import os, signal
+        from release.clock import Signals
+        with Signals() as signals:
+            signals.acknowledge()
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(script)]
+    assert subprocess.run(argv, check=False).returncode == 0
+
+
 def test_nohup_is_respected() -> None:
     script = """
         import os, signal
