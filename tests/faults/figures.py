@@ -15,15 +15,19 @@ CLASSES = ("model", "http", "transfer", "kill", "database", "child", "output", "
 class Cell:
     """One cell: a fault at one place of one release, and how that ended.
 
-    `fired`: whether the fault happened; `broken`: the invariants that did not hold; `backups` and `restores`: accepted
-    POSTs in the run; `stopping`: real seconds from SIGTERM to exit; `looked_at`: bytes searched for secrets.
+    `runs`: how many runs it stands for (the model's are counted together); `fired`: whether the fault happened;
+    `last`: at the last place there was in that run;
+    `broken`: the invariants that did not hold; `backups` and `restores`: accepted POSTs in the run; `stopping`: real
+    seconds from SIGTERM to exit; `looked_at`: bytes searched for secrets.
     """
 
     group: str
     fault: str
     scenario: str
     n: int = 0
+    runs: int = 1
     fired: bool = True
+    last: bool = False
     outcomes: list[str | None] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     backups: int = 0
@@ -68,9 +72,9 @@ def table(cells: list[Cell]) -> str:
 
 
 def _row(name: str, cells: list[Cell]) -> str:
-    fired = [cell for cell in cells if cell.fired]
-    held = sum(not cell.broken for cell in fired)
-    return f"{name:<14}{len(fired):>12}{held:>8}{len(fired) - held:>8}{len(cells) - len(fired):>11}"
+    fired = sum(cell.runs for cell in cells if cell.fired)
+    held = sum(cell.runs for cell in cells if cell.fired and not cell.broken)
+    return f"{name:<14}{fired:>12}{held:>8}{fired - held:>8}{sum(not cell.fired for cell in cells):>11}"
 
 
 def _summary(cells: list[Cell]) -> list[str]:
@@ -82,5 +86,5 @@ def _summary(cells: list[Cell]) -> list[str]:
         f" (backup and salvage), {max((cell.restores for cell in real), default=0)} restores",
         f"SIGTERM to exit, worst: {max(stopping, default=0):.1f} s in {len(stopping)} runs",
         f"secrets found: {sum(cell.leaks for cell in real)} in {megabytes:.1f} MB of output",
-        "not fired: the last round of each loop, which ends it; nothing is skipped",
+        "not fired: the run was over before that place; such a round ends its loop",
     ]

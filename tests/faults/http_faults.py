@@ -115,8 +115,8 @@ TRANSFER = "^/client/v11/(apps/[^/]+/transfers/[^/]+|databases/[^/]+/(backups|re
 """Answers that are one transfer."""
 TRANSFERS = "^/client/v11/apps/[^/]+/transfers$"
 APP = "^/apps/[^/]+$"
-ATTACHMENTS = "/addon-attachments$"
-FORMATION = "/formation$"
+ATTACHMENTS = "^.*/addon-attachments$"
+FORMATION = "^.*/formation$"
 DATABASE = "^/client/v11/databases/[^/]+$"
 
 

@@ -69,10 +69,11 @@ def at_line(stop: Stop, n: int) -> Play:
     def during(_: Place, run: Started) -> Result:
         result = run.finish(on_line=lambda number: on_line(number, run))
         play.stopping += [time.monotonic() - at for at in stopped]
+        play.killed = play.killed and result.exit_code < 0
         return result
 
     play.during = during
-    play.fired = lambda _: bool(stopped)
+    play.fired = lambda _: (bool(stopped), False)
     return play
 
 
@@ -89,6 +90,7 @@ def at_request(stop: Stop, n: int, *, effect: bool, method: str) -> Play:
         stopped = time.monotonic()
         stop(run)
         result = run.finish()
+        play.killed = play.killed and result.exit_code < 0
         play.stopping.append(time.monotonic() - stopped)
         return result
 
@@ -103,18 +105,24 @@ def in_time(cells: list[Cell], stop: Stop) -> None:
         assert all((cell.stopping or 0) < EXIT_WITHIN for cell in cells)
 
 
-EVERY_LINE = [(scenario, stop, part) for scenario in (LANDING, FAILING) for stop in (term, kill) for part in (1, 2)] + [
-    (FENCED, kill, 1),
-    (FENCED, kill, 2),
-]
+PARTS = 4
+"""A loop over all lines is split among so many tests: the first one tries the lines 1, 5, 9, …"""
 
 
-@pytest.mark.parametrize(
-    ("scenario", "stop", "part"), EVERY_LINE, ids=[f"{s.name}-{k.__name__}-{p}" for s, k, p in EVERY_LINE]
-)
-def test_a_run_may_be_stopped_at_any_line(harness: Harness, scenario: Scenario, stop: Stop, part: int) -> None:
-    cells = harness.loop("kill", f"{stop.__name__} at a line", scenario, lambda n: at_line(stop, n), first=part, step=2)
-    in_time(list(cells), stop)
+@pytest.mark.parametrize("first", range(1, PARTS + 1))
+@pytest.mark.parametrize("stop", [term, kill], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
+def test_a_run_may_be_stopped_at_any_line(harness: Harness, scenario: Scenario, stop: Stop, first: int) -> None:
+    label = f"{stop.__name__} at a line"
+    in_time(list(harness.loop("kill", label, scenario, lambda n: at_line(stop, n), first=first, step=PARTS)), stop)
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_run_that_is_fenced_all_along_may_be_killed_at_any_line(harness: Harness, first: int, *, sweep: bool) -> None:
+    step = 1 if sweep else PARTS
+    in_time(
+        list(harness.loop("kill", "kill at a line", FENCED, lambda n: at_line(kill, n), first=first, step=step)), kill
+    )
 
 
 @pytest.mark.parametrize("effect", [False, True], ids=["before", "after"])

@@ -1,0 +1,116 @@
+"""Deliberate mistakes, one at a time: hooks that the harness has to see through.
+
+Each is a change to one thing in a run that is otherwise the real hook. `TWISTS` names them; `fast.py` applies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+
+def blind_retry() -> None:
+    """A POST whose answer is lost is simply sent again."""
+    from release.heroku import start  # noqa: PLC0415
+
+    start._settle = lambda *_, **__: None
+
+
+def truthy() -> None:
+    """`if succeeded:`, so that the text "false" will do."""
+    from release.heroku import http, transfers  # noqa: PLC0415
+
+    strict = http.decode
+
+    def lenient(what: str, response: Any, kind: Any) -> Any:
+        document = msgspec.json.decode(response.content)
+        if isinstance(document, dict) and "succeeded" in document:
+            document["succeeded"] = bool(document["succeeded"]) if document["finished_at"] else None
+            response._content = msgspec.json.encode(document)
+        return strict(what, response, kind)
+
+    transfers.decode = lenient
+
+
+def latest_backup() -> None:
+    """The app's latest backup is restored, whoever took it."""
+    from release import restore  # noqa: PLC0415
+
+    def latest(target: Any, _uuid: str) -> Any:
+        backups = [each for each in target.data.transfers(target.addon) if each.is_backup and each.succeeded]
+        return max(backups, key=lambda each: int(each.num))
+
+    restore.find_backup = latest
+
+
+def ghosts_ignored() -> None:
+    """Nobody looks whether a session of the migration is still at work."""
+    from release.database.session import Database  # noqa: PLC0415
+
+    Database.terminate = lambda *_, **__: []  # type: ignore[method-assign]
+    sessions = Database.sessions
+    Database.sessions = lambda self, name=None: [] if name else sessions(self)  # type: ignore[method-assign]
+
+
+def success_on_a_log_error() -> None:
+    """Whatever the run came to: when its last line cannot be written, it ends with 0."""
+    from release import cli  # noqa: PLC0415
+
+    execute = cli.execute
+
+    def careless(*arguments: Any) -> int:
+        code = execute(*arguments)
+        try:
+            import os  # noqa: PLC0415
+
+            os.write(1, b"")
+            os.fstat(1)
+            print(end="", flush=True)
+            os.write(1, b"\n")
+        except OSError:
+            return 0
+        return code
+
+    cli.execute = careless
+
+
+def redirects_followed() -> None:
+    """Redirects are followed, as requests does by itself."""
+    import requests  # noqa: PLC0415
+
+    request = requests.Session.request
+
+    def followed(self: Any, method: Any, url: Any, **kwargs: Any) -> Any:
+        return request(self, method, url, **(kwargs | {"allow_redirects": True}))
+
+    requests.Session.request = followed  # type: ignore[method-assign]
+
+
+def polling_ends_well() -> None:
+    """A wait that runs out ends as if what was waited for had come, as in Heroku's own CLI."""
+    from release import backup, retry  # noqa: PLC0415
+
+    polling = retry.polling
+
+    def patient(call: Callable[[], Any], **rest: Any) -> Any:
+        try:
+            return polling(call, **rest)
+        except retry.TimedOut:
+            return msgspec.structs.replace(
+                call(), succeeded=True, finished_at="2026-01-01 00:00:00 +0000", processed_bytes=1
+            )
+
+    backup.polling = patient
+
+
+TWISTS = {
+    "blind retry": blind_retry,
+    "truthy": truthy,
+    "latest backup": latest_backup,
+    "ghosts ignored": ghosts_ignored,
+    "success on a log error": success_on_a_log_error,
+    "redirects followed": redirects_followed,
+    "polling ends well": polling_ends_well,
+}
