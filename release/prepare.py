@@ -90,6 +90,13 @@ def _check_runnable(run: Run, found: Commands) -> None:
 
 def connect(run: Run) -> Identity:
     """Opens the session on the database and takes the lock. Raises Refused."""
+    identity = examine(run)
+    take_lock(run)
+    return identity
+
+
+def examine(run: Run) -> Identity:
+    """Opens the session on the database; it has to be direct and writable. Raises Refused."""
     if run.settings.database.endswith(POOLED):
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
     identity = retried(run.database.identity, name="connect", clock=run.clock, log=run.log, deadline=run.deadline)
@@ -97,7 +104,6 @@ def connect(run: Run) -> Identity:
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
     if identity.read_only:
         raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
-    take_lock(run)
     return identity
 
 
