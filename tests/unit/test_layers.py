@@ -1,0 +1,123 @@
+"""Imports point downward, adapters do not know each other, and every library is used in one place."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "release"
+
+LAYERS = (
+    {"clock", "errors", "fit", "log", "redact", "retry", "sink", "words"},
+    {"heroku", "database", "process", "settings", "frameworks", "procfile", "people"},
+    {"steps"},
+    {"phase"},
+    {"edge", "plan", "commands", "cli", "__main__"},
+)
+"""From the ground up. What is not named here is a step."""
+
+PARTS = {
+    "process": {"process", "output", "spawn", "descendants"},
+    "plan": {"plan", "plan_text"},
+    "people": {"console", "show", "lines", "timeline", "report", "page"},
+}
+"""Of several modules, but no packages: a child process, what people are shown, what would be done."""
+
+ADAPTERS = LAYERS[1]
+
+PLACES = {
+    "click": {"cli", "commands"},
+    "heroku3": {"heroku"},
+    "msgspec": None,  # the types of facts, everywhere
+    "psycopg": {"database"},
+    "requests": {"heroku"},
+    "rich": {"people"},
+    "structlog": {"log"},
+    "tenacity": {"retry"},
+    "urllib3": {"heroku"},
+}
+
+
+PATHS = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path != PACKAGE / "__init__.py"
+}
+MODULES = {module: ast.parse(path.read_text()) for module, path in PATHS.items()}
+HOOK = [name for name in MODULES if name.split(".")[0] != "sandbox"]
+SANDBOX = [name for name in MODULES if name.split(".")[0] == "sandbox"]
+
+
+def _imported(module: str, *, also_types: bool = True) -> Iterator[str]:
+    """Absolute names of what a module imports, wherever in it; those for type checkers can be left out."""
+    folder = ["release", *PATHS[module].parent.relative_to(PACKAGE).parts]
+    nodes: list[ast.AST] = [MODULES[module]]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not also_types:
+            continue
+        nodes += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = folder[: len(folder) - node.level + 1] if node.level else []
+            found = ".".join([*start, *filter(None, [node.module])])
+            # `from release import fence` names modules, `from release.clock import Clock` does not.
+            yield from (f"{found}.{alias.name}" for alias in node.names) if found == "release" else (found,)
+
+
+def _own(module: str, *, also_types: bool = True) -> list[str]:
+    """The package's modules among them, less `release.`."""
+    imported = _imported(module, also_types=also_types)
+    return sorted({name.removeprefix("release.") for name in imported if name.startswith("release.")} - {"__version__"})
+
+
+def _place(module: str) -> str:
+    """The layer's member a module belongs to."""
+    first = module.split(".", maxsplit=1)[0]
+    part = next((name for name, modules in PARTS.items() if first in modules), first)
+    return part if any(part in layer for layer in LAYERS) else "steps"
+
+
+def _height(place: str) -> int:
+    return next(height for height, layer in enumerate(LAYERS) if place in layer)
+
+
+@pytest.mark.parametrize("module", HOOK)
+def test_a_module_imports_only_what_is_below_or_beside_it_and_an_adapter_no_other(module: str) -> None:
+    here = _place(module)
+    for other in _own(module):
+        there = _place(other)
+        assert _height(there) <= _height(here), f"{module} imports {other}, which is above it"
+        assert here not in ADAPTERS or there in {here, *LAYERS[0]}, f"the adapters {module} and {other} know each other"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert list(TopologicalSorter({module: _own(module, also_types=False) for module in HOOK}).static_order())
+
+
+@pytest.mark.parametrize("module", HOOK)
+def test_a_library_is_used_in_its_place_only(module: str) -> None:
+    for library in {name.split(".")[0] for name in _imported(module)} - {"release", *sys.stdlib_module_names}:
+        places = PLACES[library]
+        assert places is None or _place(module) in places, f"{module} imports {library}"
+
+
+@pytest.mark.parametrize("module", HOOK)
+def test_the_hook_imports_nothing_from_the_sandbox(module: str) -> None:
+    assert [name for name in _own(module) if name.split(".")[0] == "sandbox"] == []
+
+
+@pytest.mark.parametrize("module", SANDBOX)
+def test_the_sandbox_imports_nothing_from_the_hook(module: str) -> None:
+    assert [name for name in _own(module) if name.split(".")[0] != "sandbox"] == []
+
+
+def test_the_layers_name_only_what_there_is() -> None:
+    named = set().union(*LAYERS, *PARTS.values()) - {"steps", *PARTS}
+    assert named <= {name.split(".")[0] for name in MODULES}
