@@ -72,6 +72,21 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
     context.exit(context.obj(lambda run: _recover(run, choice, run_id)))
 
 
+@cli.command()
+@click.pass_context
+def plan(context: click.Context) -> None:
+    """Say what a release would do and why, changing nothing.
+
+    The same checks as a release, the settings in effect, what is pending, the time it will take, and which guard would
+    refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be reached).
+
+    Example: heroku run bin/release plan
+    """
+    from release.plan import plan as make  # noqa: PLC0415
+
+    context.exit(make(context.obj))
+
+
 # Imported inside the guarded part: a help text needs none of it, and a broken installation has an outcome, too.
 
 
