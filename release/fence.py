@@ -5,7 +5,6 @@ Both ways are idempotent, and the state before is in the journal and so in the d
 
 from __future__ import annotations
 
-from release.clock import Deadline
 from release.database.journal import Entry
 from release.database.session import Failed
 from release.errors import StepFailed
@@ -44,7 +43,7 @@ def up(run: Run, target: Target, mode: FenceMode) -> None:
 def end_sessions(run: Run) -> list[str]:
     """Ends all other sessions; one that keeps coming back is only reported, since not every client can be kept away."""
     try:
-        return run.database.terminate(clock=run.clock, deadline=Deadline(run.clock, GONE_WITHIN), keep=HOOKS)
+        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=HOOKS)
     except Failed as error:
         run.warn("sessions_left", str(error))
         return []

@@ -15,7 +15,7 @@ from pathlib import Path
 from release import fence, procfile, restore
 from release.backup import BackedUp, Unprotected, find_backup
 from release.clock import Deadline, Interrupted
-from release.errors import Outcome, ReleaseError
+from release.errors import Outcome, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.log import Event
@@ -69,13 +69,18 @@ def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) ->
 
 
 def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
-    """A restore that this run has already asked for, if the signal came in its middle."""
+    """A restore that this run has already asked for, if the signal came in its middle, or before its proof."""
     target = backup.target
-    for each in target.data.transfers(target.addon):
-        if each.is_restore and not each.finished and each.uuid not in target.known and each.writes(target.source):
-            run.log.info(Event.TRANSFER_PROGRESSED, kind="restore", transfer=each.name, bytes=each.size)
-            return each
-    return None
+    asked = [
+        each
+        for each in target.data.transfers(target.addon)
+        if each.is_restore and each.uuid not in target.known and each.writes(target.source)
+    ]
+    if not asked:
+        return None
+    newest = max(asked, key=lambda each: int(each.num or 0))
+    run.log.info(Event.TRANSFER_PROGRESSED, kind="restore", transfer=newest.name, bytes=newest.size)
+    return newest
 
 
 def _start_dyno(run: Run, backup: BackedUp) -> str | None:
@@ -114,7 +119,7 @@ def _post_restore(run: Run, backup: BackedUp) -> Transfer:
     if run.settings.fence is not FenceMode.OFF and not backup.sealed:
         try:
             fence.up(run, backup.target, FenceMode.RESTORE)
-        except HerokuError as error:
+        except (HerokuError, StepFailed) as error:
             run.warn("fence_not_raised", str(error))
     source = find_backup(backup.target, backup.uuid)
     return restore.ask(run, backup.target, source)

@@ -39,7 +39,7 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
         prepare.connect(within)
     ending = finish_earlier(run, choice, decided=run_id)
     if ending is None and (half := half_restored(run, found := find(run))):
-        ending = _load_again(run, found, half, choice)
+        ending = _load_again(run, found, half, Choice.RESTORE if run_id else choice)
     if ending is None:
         return Ending(outcome=None, exit_code=0, reason=Reason.NOTHING_TO_RECOVER)
     return replace(ending, exit_code=0) if ending.outcome in RECOVERED else ending

@@ -60,6 +60,7 @@ class Kept:
 
 def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:
     """Brings the database back to what it was before the migration, after `failure`; skips what is proved needless."""
+    run = replace(run, deadline=Deadline(run.clock, max(run.deadline.left(), RESTORE_WITHIN)))
     found = assess(run, backup, failure)
     if isinstance(found, Ending):
         return found
@@ -95,14 +96,14 @@ def no_ghosts(run: Run, run_id: str) -> None:
     """
     reconnect(run)
     name = migration_name(run_id)
-    gone = run.database.terminate(name, clock=run.clock, deadline=Deadline(run.clock, GHOSTS_GONE_WITHIN))
+    gone = run.database.terminate(name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
     if gone:
         run.warn("sessions_ended", f"sessions of the migration ({name}) were ended")
 
 
 def reconnect(run: Run) -> None:
     """Makes sure of a session that holds the lock. Raises Lost, or StepFailed (lock_lost)."""
-    deadline = Deadline(run.clock, RECONNECT_WITHIN)
+    deadline = run.deadline.within(RECONNECT_WITHIN)
     while True:
         try:
             if run.database.holds_lock() or run.database.try_lock():
@@ -174,7 +175,6 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     """
     target = backup.target
     kept = Kept(salvage=None)
-    run = replace(run, deadline=Deadline(run.clock, max(run.deadline.left(), RESTORE_WITHIN)))
     if run.settings.fence is not FenceMode.OFF and not backup.sealed:
         try:
             fence.up(run, target, FenceMode.RESTORE)
@@ -303,7 +303,7 @@ def load(run: Run, backup: BackedUp) -> Transfer:
     source = find_backup(target, backup.uuid)
     quiet_transfers(run, target.data, target.addon, target.source)
     migrate.still_ours(run, backup.identity)
-    run.database.terminate(run.migration_name, clock=run.clock, deadline=Deadline(run.clock, GHOSTS_GONE_WITHIN))
+    run.database.terminate(run.migration_name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
     return await_restore(run, target, ask(run, target, source))
