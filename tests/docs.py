@@ -15,6 +15,8 @@ README = Path(__file__).parents[1] / "README.md"
 FACTS = frozenset({"HEROKU_RELEASE_VERSION", "HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION", "DYNO"})
 """Read, but set by Heroku and never by hand."""
 
+NONE = "–"  # noqa: RUF001 -- a dash is meant
+
 DATABASE = {
     Outcome.RELEASED: "migrated and probed, or nothing was pending",
     Outcome.UNTOUCHED: "as before: it failed before anything changed, or is proved unchanged",
@@ -32,12 +34,16 @@ def tables() -> dict[str, str]:
     return {
         "settings": _table(
             ("variable", "default", "meaning"),
-            [(f"`{name}`", _default(name), description(field)) for name, field in VARIABLES.items() if name not in FACTS],
+            [
+                (f"`{name}`", _default(name), description(field))
+                for name, field in VARIABLES.items()
+                if name not in FACTS
+            ],
         ),
         "outcomes": _table(
             ("outcome", "exit code", "the database"),
             [(f"`{outcome}`", str(EXIT_CODES[outcome]), DATABASE[outcome]) for outcome in Outcome]
-            + [("–", "2", "as before: usage or settings are wrong, nothing was started")],
+            + [(NONE, "2", "as before: usage or settings are wrong, nothing was started")],
         ),
         "reasons": _table(
             ("reason", "what happened", "what to do"),
@@ -49,7 +55,7 @@ def tables() -> dict[str, str]:
 def _default(name: str) -> str:
     default = VARIABLES[name].default
     if default is None or default == frozenset():
-        return "–"
+        return NONE
     return f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
 
 
@@ -61,8 +67,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def written(text: str) -> str:
     """The text with all tables as they should be."""
     for name, table in tables().items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda found, table=table: found.group(1) + table + found.group(2), text)
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = pattern.sub(lambda found, table=table: f"{found.group(1)}{table}\n{found.group(2)}", text)
     return text
 
 
