@@ -107,4 +107,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--serve":
         serve(socket.socket(fileno=int(sys.argv[2])))
     else:
-        raise SystemExit(run(sys.argv[2:], dict(os.environ), float(sys.argv[1])))
+        raise SystemExit(run(sys.argv[2:], dict(os.environ), float(sys.argv[1]), os.environ.get("FAULTS_TWIST")))

@@ -56,6 +56,10 @@ class Started:
         self._selector.close()
         return Result(exit_code=self.exit_code, stdout=bytes(self._streams[0]), stderr=bytes(self._streams[1]))
 
+    def said(self) -> bytes:
+        """What has come on stdout so far."""
+        return bytes(self._streams[0])
+
     def read(self, seconds: float, on_line: OnLine | None = None) -> None:
         """Takes what comes within so many seconds, but not more than one round of it."""
         for key, _ in self._selector.select(seconds):

@@ -28,13 +28,16 @@ SETTLED_WITHIN = 30.0
 class Play:
     """One run in a cell: how it is started, what is done to it, and how it is gone on with.
 
-    `arm` puts faults in place; `during` drives the run instead of merely waiting for it, and returns its result;
-    `killed`: it ends the run with SIGKILL; `mute`: the run has no stdout; `twins`: somebody else starts transfers too;
-    `between`: what a person does before the next run.
+    `arm` puts faults in place; `during` drives the run instead of merely waiting for it, and returns its result; `run`
+    starts it in a way of its own; `killed`: it ends with SIGKILL; `mute`: it has no stdout; `twins`: somebody else
+    starts transfers too; `lost`: nothing can bring the data back, and all it can do is say so; `between`: what a
+    person does before the next run; `fired`: whether the fault has happened, and whether it was at the last place,
+    where the sandbox does not know.
     """
 
     arm: Callable[[Place], object] = lambda _: None
     during: Callable[[Place, Started], Result] | None = None
+    run: Callable[[Place], Result] | None = None
     then: tuple[str, ...] = RECOVERY
     factor: float = 10
     twist: str | None = None
@@ -42,6 +45,7 @@ class Play:
     killed: bool = False
     mute: bool = False
     twins: bool = False
+    lost: bool = False
     between: Callable[[Place], object] = lambda _: None
     fired: Callable[[Place], tuple[bool, bool]] | None = None
     stopping: list[float] = field(default_factory=list)
@@ -62,16 +66,15 @@ class Harness:
         sandbox = place.sandbox
         sandbox.clear_faults()
         sandbox.forget_requests()
-        known, migrations = {each["uuid"] for each in place.app.transfers()}, place.migrations_started()
+        older, migrations = place.app.transfers(), place.migrations_started()
         how.arm(place)
-        started = place.start(factor=how.factor, twist=how.twist, **how.changes)
-        result = how.during(place, started) if how.during else started.finish()
+        result = run(place, how)
         cell.fired, cell.last = how.fired(place) if how.fired else fired(place)
         sandbox.clear_faults()
         seen = verdict.look(
             place,
             result,
-            known=known,
+            older=older,
             migrations=migrations,
             killed=how.killed and cell.fired,
             mute=how.mute,
@@ -82,10 +85,18 @@ class Harness:
         cell.backups, cell.restores = seen.accepted("backups"), seen.accepted("restores")
         cell.stopping = max(how.stopping, default=None)
         self._weigh(cell, seen)
+        if how.lost:
+            cell.broken += (
+                [] if seen.outcome == "restore_failed" else [f"the backup is gone, and it says {seen.outcome}"]
+            )
+            return self._recorded(cell, began)
         if not cell.broken and needs_more(seen):
             cell.broken += self.go_on(cell, place, how)
         if not cell.broken:
             self.stage.give_back(place, place.picture())
+        return self._recorded(cell, began)
+
+    def _recorded(self, cell: Cell, began: float) -> Cell:
         cell.seconds = round(time.monotonic() - began, 2)
         self._recorder.add(cell)
         return cell
@@ -117,9 +128,9 @@ class Harness:
         return broken
 
     def _follow(self, cell: Cell, place: Place, command: tuple[str, ...]) -> verdict.Seen:
-        known, migrations = {each["uuid"] for each in place.app.transfers()}, place.migrations_started()
+        older, migrations = place.app.transfers(), place.migrations_started()
         result = place.start(*command).finish()
-        seen = verdict.look(place, result, known=known, migrations=migrations)
+        seen = verdict.look(place, result, older=older, migrations=migrations)
         cell.outcomes.append(seen.outcome or str(seen.last.get("reason")))
         self._weigh(cell, seen)
         return seen
@@ -142,6 +153,14 @@ class Harness:
                 return
 
 
+def run(place: Place, how: Play) -> Result:
+    """The run that is judged."""
+    if how.run:
+        return how.run(place)
+    started = place.start(factor=how.factor, twist=how.twist, **how.changes)
+    return how.during(place, started) if how.during else started.finish()
+
+
 def fired(place: Place) -> tuple[bool, bool]:
     """Whether the fault in place has fired, and whether that was at the last place there was."""
     armed = place.sandbox.connection.ask("GET", "/sandbox/faults")["armed"]
@@ -160,7 +179,7 @@ def follow_up(seen: verdict.Seen) -> list[str]:
     code, outcome, reason = seen.result.exit_code, seen.outcome, seen.last.get("reason")
     if outcome == "crashed" or code == 70:
         broken.append(f"crashed: {seen.last.get('error')}")
-    if code == 3 and (reason not in {"unfinished_run", "unfinished_restore"} or "recover" not in str(seen.last)):
+    if code == 3 and (reason not in {"unfinished_run", "unfinished_restore"} or "bin/release" not in str(seen.last)):
         broken.append(f"L4: refused without a way out: {seen.last}")
     if code == 4:
         broken.append(f"L4: {outcome}: {seen.last.get('error')}")

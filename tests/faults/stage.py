@@ -26,10 +26,11 @@ SELECT 1 / 0;
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A release: its migration, and the settings that matter."""
+    """A release: its migration in SQL, or the whole program that migrates, and the settings that matter."""
 
     name: str
     migration: str
+    script: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -160,6 +161,6 @@ def write(folder: Path, scenario: Scenario) -> Path:
     """The app's folder: its migration notes each start in a file, and another dyno starts the same fast hook."""
     small_app(folder, {"001": scenario.migration})
     script = MIGRATE.replace("set -eu\n", f"set -eu\necho $$ >> {folder}/started\n")
-    (folder / "migrate").write_text(script)
+    (folder / "migrate").write_text(scenario.script or script)
     (folder / "Procfile").write_text(f"release: {sys.executable} -I {FAST} 10\nweb: true\n")
     return folder

@@ -36,7 +36,6 @@ RESTORES = [
     TransferAction.KEEP_OBJECTS,
     TransferAction.HALF,
     TransferAction.WIPE,
-    TransferAction.EVICT,
 ]
 
 
@@ -76,6 +75,13 @@ def test_a_restore_that_goes_wrong_is_seen_and_repeated_or_left_to_a_person(
     cell = Cell(group="transfer", fault=f"restore: {action}", scenario="failing", n=times)
     how = play("restore", action, times=times, seconds=2)
     how.then = then
+    assert not harness.play(cell, FAILING, how).broken, cell
+
+
+def test_a_backup_that_is_evicted_before_it_is_needed_is_missed_aloud(harness: Harness) -> None:
+    cell = Cell(group="transfer", fault="restore: evict", scenario="failing", n=1)
+    how = play("restore", TransferAction.EVICT)
+    how.lost = True
     assert not harness.play(cell, FAILING, how).broken, cell
 
 

@@ -42,7 +42,7 @@ class Seen:
 
     `killed`: the harness has ended it with SIGKILL, so that it could not say its last line; `mute`: the harness has
     taken its stdout away; `twins`: somebody else has started the same transfers; `transfers` and `requests` are those
-    of this run; `migrations`: how often it was started.
+    of this run, `older` the addresses of earlier backups; `migrations`: how often it was started.
     """
 
     result: Result
@@ -56,6 +56,7 @@ class Seen:
     formation: dict[str, int]
     requests: list[dict[str, Any]]
     transfers: list[dict[str, Any]]
+    older: set[str]
     addon: str
     migrations: int
     secrets: set[bytes]
@@ -99,15 +100,16 @@ def look(
     place: Place,
     result: Result,
     *,
-    known: set[str],
+    older: list[dict[str, Any]],
     migrations: int,
     killed: bool = False,
     mute: bool = False,
     twins: bool = False,
 ) -> Seen:
-    """Looks at a place after a run. `known`: transfers, `migrations`: starts, that were there before it."""
+    """Looks at a place after a run. `older`: the transfers, `migrations`: the starts, that were there before it."""
     requests = place.sandbox.requests()
     # After other ends a restore may be under way: then there is nothing to take a picture of, and nothing is claimed.
+    known = {each["uuid"] for each in older}
     claims = not killed and result.exit_code in {0, 1, 2, 3}
     return Seen(
         result=result,
@@ -121,6 +123,7 @@ def look(
         formation=place.app.formation(),
         requests=requests,
         transfers=[each for each in place.app.transfers() if each["uuid"] not in known],
+        older={each["to_url"] for each in older},
         addon=place.app.addon_id,
         migrations=place.migrations_started() - migrations,
         secrets=place.secrets(),
@@ -231,11 +234,14 @@ def once_only(seen: Seen) -> Iterator[str]:
 
 
 def own_restore(seen: Seen) -> Iterator[str]:
-    """S5: a restore's source is the backup that this run took first."""
-    own = min((each for each in seen.made("backup")), key=lambda each: int(each["num"]), default=None)
+    """S5: a restore's source is the backup that this run took first (or one that is no longer listed)."""
+    backups = sorted(seen.made("backup"), key=lambda each: int(each["num"]))
+    others = seen.older | {each["to_url"] for each in backups[1:]}
     for each in seen.made("restore"):
-        if own is None or each["from_url"] != own["to_url"]:
-            yield f"S5: a restore from another backup than {own and own['num']}"
+        source = each["from_url"]
+        evicted = source not in others and all(source != other["to_url"] for other in backups)
+        if source in others or not (evicted or source == backups[0]["to_url"]):
+            yield f"S5: {each['num']} is a restore from another backup than this run's"
 
 
 def hands_off(seen: Seen) -> Iterator[str]:

@@ -1,0 +1,69 @@
+"""Proof that the harness sees: hooks that are broken in one thing each are caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from release.sandbox import Action, TransferAction
+from tests.faults.figures import Cell
+from tests.faults.harness import Harness, Play
+from tests.faults.http_faults import TRANSFER
+from tests.faults.stage import FAILING, LANDING, Place, Scenario
+from tests.faults.test_child import LEFT, scenario
+from tests.faults.test_output import closed_reader, run_with
+
+
+def rule(action: Action, path: str, **fields: object) -> Callable[[Place], object]:
+    return lambda place: place.sandbox.fault(action, path, **fields)
+
+
+def foreign_backup(place: Place) -> None:
+    """Somebody else takes a backup after ours, in the middle of the migration: it is the latest one."""
+    place.sandbox.fault(Action.TWICE, "^.*/backups$", method="POST", nth=2)
+
+
+def failed_backup(place: Place) -> None:
+    """The backup fails, and Heroku says so with the text "false"."""
+    place.sandbox.transfer_fault("backup", TransferAction.FAIL)
+    place.sandbox.fault(Action.PATCH, TRANSFER, method="GET", times=None, set={"succeeded": "false"})
+
+
+BROKEN: dict[str, tuple[Scenario, Play, str]] = {
+    "blind retry": (LANDING, Play(arm=rule(Action.RESET, "^.*/backups$", method="POST")), "S4"),
+    "truthy": (LANDING, Play(arm=failed_backup), "S3"),
+    "latest backup": (FAILING, Play(arm=foreign_backup, twins=True), "S5"),
+    "redirects followed": (
+        LANDING,
+        Play(arm=rule(Action.ANSWER, "^/apps/[^/]+$", status=307, effect=False, headers={"Location": "/elsewhere"})),
+        "X2",
+    ),
+    "polling ends well": (
+        LANDING,
+        Play(
+            arm=lambda place: place.sandbox.transfer_fault("backup", TransferAction.STUCK_PENDING),
+            changes={"RELEASE_TIME_LIMIT": "60"},
+        ),
+        "S3",
+    ),
+    "ghosts ignored": (scenario("ghost", LEFT["a daemon that reconnects"]), Play(fired=lambda _: (True, False)), "S1"),
+    "success on a log error": (
+        FAILING,
+        Play(
+            run=lambda place: run_with(place, closed_reader, errors_too=False, twist="success on a log error"),
+            mute=True,
+            fired=lambda _: (True, False),
+        ),
+        "S2",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_a_hook_with_a_mistake_is_caught(harness: Harness, mistake: str) -> None:
+    scenario, how, invariant = BROKEN[mistake]
+    how.twist = mistake
+    cell = Cell(group="broken hook", fault=mistake, scenario=scenario.name)
+    caught = harness.play(cell, scenario, how, harness.stage.fresh(scenario))
+    assert any(each.startswith(invariant) for each in caught.broken), caught
