@@ -81,7 +81,7 @@ def execute(work: Work, environ: Mapping[str, str], signals: Signals, clock: Clo
 
     try:
         ending = _guarded(work, environ, signals, clock, log, run_id, durations, record)
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # SystemExit: a library's exit code 0 is no success
         log.error(Event.STEP_FAILED, reason=Reason.UNEXPECTED_ERROR.slug, error=repr(error), exc_info=error)
         ending = Ending(
             outcome=Outcome.CRASHED,

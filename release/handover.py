@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def hook_command(folder: Path) -> str:
     """How the app starts this hook: what its Procfile says for `release`, unless only a shell understands it."""
     line = procfile.command(folder, "release")
     if line and not re.search(r"[;&|<>$`\\()]", line):
-        return shlex.join(shlex.split(line))
+        with suppress(ValueError):  # a quotation that is not closed
+            return shlex.join(shlex.split(line))
     return "bin/release" if (folder / "bin" / "release").is_file() else "release-phase"
 
 
