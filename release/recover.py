@@ -210,6 +210,7 @@ def reappeared(run: Run, target: Target) -> bool:
 
 
 def half_restored(run: Run, target: Target) -> Transfer | None:
+    """The newest restore, when it did not succeed and no run has accepted the database since."""
     newest = _newest_restore(target, 0)
     if newest is None or newest.succeeded:
         return None

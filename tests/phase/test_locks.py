@@ -1,0 +1,147 @@
+"""Locks that others hold: named while the migration waits, and waited out only where nothing can have changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+import pytest
+
+from release.locks import SHOWN, says_lock_timeout, shape
+from release.sandbox import App, Sandbox
+from tests.hook import Hook, small_app
+from tests.judge import picture, query
+
+ADD = "ALTER TABLE learners ADD COLUMN nickname text;\n"
+
+
+@contextmanager
+def held(app: App, seconds: float) -> Iterator[None]:
+    """Another session keeps a lock on the table for so long, as a forgotten console does."""
+    ready = threading.Event()
+
+    def hold() -> None:
+        with psycopg.connect(app.database_url, application_name="console of ann") as connection:
+            connection.execute("SELECT name FROM learners WHERE name = 'Ann Oakley' AND points > 4711")
+            ready.set()
+            time.sleep(seconds)
+            with suppress(psycopg.OperationalError):  # the fence has ended it
+                connection.rollback()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    ready.wait(10)
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def test_who_blocks_the_migration_is_named_without_the_values_in_the_query(hook: Hook, app: App) -> None:
+    small_app(hook.folder, {"001": ADD})
+    with held(app, 4):
+        result = hook.run()
+
+    assert result.ended == (0, "released", None)
+    blocked = result.named("migration_blocked")[0]
+    assert (blocked["holder"], blocked["state"]) == ("console of ann", "idle in transaction")
+    assert blocked["query"] == "SELECT name FROM learners WHERE name = ? AND points > ?"
+    assert blocked["waiting"].startswith("ALTER TABLE learners ADD COLUMN nickname")
+    assert b"Oakley" not in result.stdout
+
+
+def test_a_lock_timeout_is_tried_again_while_the_database_is_unchanged(hook: Hook, app: App) -> None:
+    small_app(hook.folder, {"001": ADD})
+    with held(app, 5):
+        result = hook.run(RELEASE_LOCK_TIMEOUT="700ms", RELEASE_MIGRATE_ATTEMPTS="8")
+
+    assert result.ended == (0, "released", None)
+    again = [each for each in result.named("retry_scheduled") if each["call"] == "migration"]
+    assert again
+    assert again[0]["wait"] >= 1
+    assert "waiting too long for a lock" in again[0]["caused_by"]
+    assert len(app.transfers()) == 1
+
+
+def test_without_further_attempts_a_lock_timeout_fails_and_nothing_is_restored(
+    hook: Hook, app: App, sandbox: Sandbox
+) -> None:
+    small_app(hook.folder, {"001": ADD})
+    before = picture(sandbox.superuser_url(app))
+    with held(app, 8):
+        result = hook.run(RELEASE_LOCK_TIMEOUT="500ms")
+
+    assert result.ended == (1, "untouched", "migration_failed")
+    assert result.named("retry_scheduled") == []
+    assert picture(sandbox.superuser_url(app)) == before
+
+
+def test_after_a_change_a_lock_timeout_is_not_tried_again_but_undone(hook: Hook, app: App, sandbox: Sandbox) -> None:
+    small_app(hook.folder, {"001": "CREATE TABLE courses (n integer);\n" + ADD})
+    before = picture(sandbox.superuser_url(app))
+    with held(app, 8):
+        result = hook.run(RELEASE_LOCK_TIMEOUT="500ms", RELEASE_MIGRATE_ATTEMPTS="8")
+
+    assert result.ended == (1, "restored", "migration_failed")
+    assert [each for each in result.named("retry_scheduled") if each["call"] == "migration"] == []
+    assert picture(sandbox.superuser_url(app)) == before
+
+
+def test_another_failure_is_not_tried_again(hook: Hook) -> None:
+    small_app(hook.folder, {"001": "SELECT 1 / 0;\n"})
+
+    result = hook.run(RELEASE_LOCK_TIMEOUT="500ms", RELEASE_MIGRATE_ATTEMPTS="8")
+
+    assert result.last["reason"] == "migration_failed"
+    assert result.named("retry_scheduled") == []
+
+
+def test_a_statement_timeout_reaches_the_migration(hook: Hook, app: App) -> None:
+    small_app(hook.folder, {"001": "SELECT pg_sleep(60);\n"})
+
+    result = hook.run(RELEASE_STATEMENT_TIMEOUT="300 ms")
+
+    assert result.last["reason"] == "migration_failed"
+    assert any("statement timeout" in each["line"] for each in result.named("command_output"))
+    assert query(app.database_url, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "psql:001.sql:1: ERROR:  canceling statement due to lock timeout",
+        "django.db.utils.OperationalError: canceling statement due to lock timeout",
+        "psycopg.errors.LockNotAvailable: Zeitüberschreitung beim Warten auf eine Sperre",
+        "PG::LockNotAvailable: ERROR: could not obtain lock on relation",
+        "ActiveRecord::LockWaitTimeout",
+        "Error: P3018 … Database error code: 55P03",
+    ],
+)
+def test_a_lock_timeout_is_told_from_what_drivers_and_frameworks_print(line: str) -> None:
+    assert says_lock_timeout(["before", line, "after"])
+
+
+@pytest.mark.parametrize("line", ["lock timeout = 5s", "order 155P03", "canceling statement due to statement timeout"])
+def test_other_lines_are_no_lock_timeout(line: str) -> None:
+    assert not says_lock_timeout([line])
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("SELECT 'it''s' ,  12.5,\n  t1.c2 FROM t1", "SELECT ? , ?, t1.c2 FROM t1"),
+        ("UPDATE people SET name = 'cut off in the midd", "UPDATE people SET name = ?"),
+        ("DO $body$ secret $body$", "DO ?"),
+        ("SELECT $1", "SELECT $?"),
+        (None, ""),
+    ],
+)
+def test_a_query_is_shown_without_values(query: str | None, shown: str) -> None:
+    assert shape(query) == shown
+
+
+def test_a_long_query_is_shortened() -> None:
+    assert len(shape("SELECT " + "column_name, " * 100)) == SHOWN + 1
