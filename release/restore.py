@@ -71,6 +71,7 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
 def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
     """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
     no_ghosts(run, run.id)
+    end_prepared(run, backup.before)
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.BACKING_UP:
         return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
@@ -99,6 +100,17 @@ def no_ghosts(run: Run, run_id: str) -> None:
     gone = run.database.terminate(name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
     if gone:
         run.warn("sessions_ended", f"sessions of the migration ({name}) were ended")
+
+
+def end_prepared(run: Run, before: fingerprint.Fingerprint) -> None:
+    """Rolls back what was prepared since: it holds locks against the restore, and could still be committed."""
+    for gid in sorted(set(run.database.prepared_transactions()) - set(before.prepared)):
+        try:
+            run.database.roll_back_prepared(gid)
+        except Failed as error:
+            run.warn("transaction_left", f"the prepared transaction {gid}: {error}")
+        else:
+            run.warn("transaction_rolled_back", f"the prepared transaction {gid} was left behind")
 
 
 def reconnect(run: Run) -> None:
@@ -300,6 +312,7 @@ def load(run: Run, backup: BackedUp) -> Transfer:
     """Restores the run's own backup, by uuid, onto its add-on, and waits. Raises StepFailed or HerokuError."""
     target = backup.target
     reconnect(run)
+    end_prepared(run, backup.before)
     source = find_backup(target, backup.uuid)
     quiet_transfers(run, target.data, target.addon, target.source)
     migrate.still_ours(run, backup.identity)

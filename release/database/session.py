@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import msgspec
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 
 from release.clock import Clock, Deadline
 from release.errors import Reason, Refused, StepFailed
@@ -241,6 +241,11 @@ class Database:
             gid
             for (gid,) in self.rows("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()")
         ]
+
+    def roll_back_prepared(self, gid: str) -> None:
+        """Rolls a prepared transaction back. Raises Failed where it belongs to another role."""
+        with translated():
+            self.connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
 
 
 @contextmanager
