@@ -111,7 +111,9 @@ def _say(run: Run, plan: Plan) -> None:
     written, notes = _loss(run, plan)
     began = taken.isoformat().replace("+00:00", "Z") if taken else ""
     since = [
-        each.release or each.run_id for each, _ in runs if each.outcome == "released" and each.started_at > began > ""
+        each.release or each.run_id
+        for each, _ in runs
+        if each.outcome == "released" and (each.finished_at or "") > began > ""
     ]
     if since:
         notes.append(

@@ -18,7 +18,6 @@ from threading import Lock, Thread
 from typing import Any
 
 from rich.console import Console as Rich
-from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from release.lines import parse, printable
@@ -167,19 +166,17 @@ class Console:
 
     def _put_transfer(self, text: Text, room: int, transfer: Fields) -> None:
         gone = self._now() - transfer["began"]
-        done, of, left = _estimate(transfer, gone)
+        done, of, words = _estimate(transfer, gone)
         text.append(f"{transfer['kind']} {transfer['transfer']} ", style="default")
-        words = Text(f" {size(transfer['bytes'])} {seconds(gone)}{left}", style="default")
-        bar = room - text.cell_len - words.cell_len
+        said = Text(f" {words}", style="default")
+        bar = room - text.cell_len - said.cell_len
         if bar >= 8:  # noqa: PLR2004 -- below that a bar says nothing
-            self._rich.print(text, end="")
             bar = min(bar, 30)
-            self._rich.print(
-                ProgressBar(total=of, completed=done, width=bar, pulse=of is None, animation_time=gone), end=""
-            )
-            self._rich.print(words, end="")
+            filled = int(bar * done / of) if of else 0
+            text.append("━" * filled, style="cyan").append("─" * (bar - filled), style="dim")
+            self._rich.print(text + said, end="")
         else:
-            self._put_one_line(text + words, room)
+            self._put_one_line(text + said, room)
 
     def _put_one_line(self, text: Text, room: int) -> None:
         text.truncate(room, overflow="ellipsis")
@@ -214,12 +211,9 @@ class Console:
 
 
 def _estimate(transfer: Fields, gone: float) -> tuple[float, float | None, str]:
-    """Done, whole and what is left in words: by bytes where they move, else by the time that it took earlier."""
-    expected, whole = transfer["expected"], transfer["expected_bytes"]
-    if whole and transfer["bytes"]:
-        left = f", {seconds(max(0.0, expected - gone))} left" if expected and expected > gone else ""
-        return min(transfer["bytes"], whole * 0.99), whole, f" of about {size(whole)}{left}"
-    if expected:
-        left = f", about {seconds(expected - gone)} left" if expected > gone else ""
-        return min(gone, expected * 0.99), expected, left
-    return 0, None, ""
+    """Done, whole, and both in words: by bytes where they move, else by the time that it took earlier."""
+    expected, whole, moved = transfer["expected"], transfer["expected_bytes"], transfer["bytes"]
+    left = f", about {seconds(expected - gone)} left" if expected and expected > gone else ""
+    if whole and moved:
+        return min(moved, whole * 0.99), whole, f"{size(moved)} of about {size(whole)}, {seconds(gone)}{left}"
+    return (min(gone, expected * 0.99) if expected else 0), expected, f"{size(moved)}, {seconds(gone)}{left}"

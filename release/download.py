@@ -163,20 +163,23 @@ def _end_of_part(work: _Download) -> None:
     if there > work.whole:
         os.truncate(work.part, 0)
         raise StoreError(f"{there} bytes came of {work.whole}")
+    if work.whole < work.backup.size:  # Heroku's figure may lag behind, but it never runs ahead
+        work.whole = None
+        raise StoreError(f"{there} bytes came, and Heroku's list says {work.backup.size}")
 
 
 def _all_there(work: _Download, there: int) -> None:
-    """There is nothing beyond what is here: it is whole, or it is not what it should be and goes."""
-    if work.backup.size in {0, there}:
-        work.whole = there
-    else:
-        os.truncate(work.part, 0)
+    """There is nothing beyond what is here: it is whole, or the store has lost some. Raises StepFailed."""
+    if there < work.backup.size:
+        work.part.unlink()
+        raise StepFailed(
+            Reason.DOWNLOAD_FAILED, f"the store holds {there} bytes, Heroku's list says {work.backup.size}"
+        )
+    work.whole = there
 
 
 def _check(work: _Download) -> str:
-    """Size and table of contents. A file that fails is removed: it would only be gone on with."""
-    if work.backup.size and work.backup.size != work.whole:
-        work.run.log.last_words(f"Heroku's list says {work.backup.size} bytes, the store {work.whole}.")
+    """The table of contents; the size is right by now. A file that fails is removed: it would only be gone on with."""
     program = shutil.which("pg_restore", path=work.run.environ.get("PATH", ""))
     if program is None:
         return "its table of contents was not looked at: there is no pg_restore here"
