@@ -71,7 +71,6 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
 def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
     """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
     no_ghosts(run, run.id)
-    end_prepared(run, backup.before)
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.BACKING_UP:
         return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
@@ -103,7 +102,10 @@ def no_ghosts(run: Run, run_id: str) -> None:
 
 
 def end_prepared(run: Run, before: fingerprint.Fingerprint) -> None:
-    """Rolls back what was prepared since: it holds locks against the restore, and could still be committed."""
+    """Rolls back what was prepared since: it holds locks against salvage and restore, and could still be committed.
+
+    Only once a restore is decided, which would undo it anyway: it may be another writer's.
+    """
     for gid in sorted(set(run.database.prepared_transactions()) - set(before.prepared)):
         try:
             run.database.roll_back_prepared(gid)
@@ -290,6 +292,7 @@ def salvage(run: Run, backup: BackedUp, comparison: Comparison) -> Kept:
     left = run.deadline.left() - backup.restore_seconds
     if left < backup.seconds:
         return _unsalvaged(run, backup, comparison, f"no time: {left:.0f} s are left beside the restore")
+    end_prepared(run, backup.before)
     taken = capture(run, target, kind="salvage", deadline=run.deadline.within(left))
     run.journal.announce(run.id, State.RESTORING, salvage=taken.uuid)
     return Kept(salvage=taken)
