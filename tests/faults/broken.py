@@ -5,7 +5,7 @@ Each is a change to one thing in a run that is otherwise the real hook. `TWISTS`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from typing import Any
 
 import msgspec
@@ -58,22 +58,16 @@ def success_on_a_log_error() -> None:
     """Whatever the run came to: when its last line cannot be written, it ends with 0."""
     from release import cli  # noqa: PLC0415
 
-    execute = cli.execute
+    settle = cli.settle_standard_streams
 
-    def careless(*arguments: Any) -> int:
-        code = execute(*arguments)
+    def careless() -> None:
         try:
-            import os  # noqa: PLC0415
-
-            os.write(1, b"")
-            os.fstat(1)
-            print(end="", flush=True)
             os.write(1, b"\n")
         except OSError:
-            return 0
-        return code
+            os._exit(0)
+        settle()
 
-    cli.execute = careless
+    cli.settle_standard_streams = careless
 
 
 def redirects_followed() -> None:
@@ -89,20 +83,21 @@ def redirects_followed() -> None:
 
 
 def polling_ends_well() -> None:
-    """A wait that runs out ends as if what was waited for had come, as in Heroku's own CLI."""
-    from release import backup, retry  # noqa: PLC0415
+    """A wait that comes to nothing ends as if what was waited for had come, as in Heroku's own CLI."""
+    from release import backup  # noqa: PLC0415
+    from release.errors import ReleaseError  # noqa: PLC0415
+    from release.retry import TimedOut  # noqa: PLC0415
 
-    polling = retry.polling
+    follow = backup.follow
 
-    def patient(call: Callable[[], Any], **rest: Any) -> Any:
+    def patient(run: Any, target: Any, transfer: Any, **rest: Any) -> Any:
         try:
-            return polling(call, **rest)
-        except retry.TimedOut:
-            return msgspec.structs.replace(
-                call(), succeeded=True, finished_at="2026-01-01 00:00:00 +0000", processed_bytes=1
-            )
+            return follow(run, target, transfer, **rest)
+        except (TimedOut, ReleaseError):
+            finished = {"succeeded": True, "finished_at": "2026-01-01 00:00:00 +0000", "processed_bytes": 1}
+            return msgspec.structs.replace(transfer, **finished)
 
-    backup.polling = patient
+    backup.follow = patient
 
 
 TWISTS = {

@@ -120,7 +120,7 @@ class Stage:
         if picture != place.before:
             execute(place.environment["DATABASE_URL"], "DROP TABLE learners, alembic_version", SCHEMA)
             picture = place.picture()
-        if picture == place.before:
+        if picture == place.before and all(each["finished_at"] for each in place.app.transfers()):
             self._used.setdefault(place.scenario.name, []).append(place)
 
     def fresh(self, scenario: Scenario, **fields: object) -> Place:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -24,22 +26,26 @@ SCENARIOS = pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda e
 @pytest.mark.parametrize("delay", [0.0, 0.4])
 def test_a_second_release_waits_for_the_first(harness: Harness, scenario: Scenario, delay: float) -> None:
     seen: list[Result] = []
+    pictures: list[str] = []
 
     def during(place: Place, run: Started) -> Result:
         time.sleep(delay)
         second = place.start()
         first = run.finish()
         seen.append(second.finish())
-        # Both are undone, one after the other; or the second finds nothing pending.
+        pictures.append(place.picture())
         return first
 
     cell = Cell(group="concurrency", fault=f"a second release {delay} s later", scenario=scenario.name)
     place = harness.stage.fresh(scenario)
-    cell = harness.play(cell, scenario, Play(during=during, twins=True, **ALWAYS), place)
-    assert not [each for each in cell.broken if not each.startswith(("S4", "S5", "the migration"))], cell
-    assert cell.outcomes == ["released" if scenario is LANDING else "restored"]
-    assert seen[0].ended[1] == cell.outcomes[0], seen[0].last
-    assert place.picture() == (harness.stage.landed if scenario is LANDING else place.before)
+    how = Play(during=during, twins=True, excused=("S4", "S5", "the migration"), **ALWAYS)
+    cell = harness.play(cell, scenario, how, place)
+    assert not cell.broken, cell
+    # The second finds nothing pending. Or both are undone, one after the other; unless the first one's restore, which
+    # ends all sessions, ended that of the second while it waited for the lock.
+    wanted = {"released"} if scenario is LANDING else {"restored", "untouched"}
+    assert seen[0].last["outcome"] in wanted, json.dumps(seen[0].last)
+    assert pictures == [harness.stage.landed if scenario is LANDING else place.before]
 
 
 @pytest.mark.parametrize("event", ["transfer_started", "command_output", "database_compared", "fence_raised"])
@@ -81,8 +87,8 @@ def test_a_run_that_wakes_after_another_has_finished_its_work_lets_it_be(harness
         kill_sessions("release-hook-%")(place)
 
     cell = Cell(group="concurrency", fault=f"asleep at {event}, and another one recovered", scenario="failing")
-    cell = harness.play(cell, FAILING, Play(during=during, twins=True, **ALWAYS))
-    assert not [each for each in cell.broken if not each.startswith("S4")], cell
+    cell = harness.play(cell, FAILING, Play(during=during, twins=True, excused=("S4",), **ALWAYS))
+    assert not cell.broken, cell
 
 
 @SCENARIOS
@@ -106,16 +112,17 @@ def test_a_backup_of_somebody_else_is_waited_for_and_never_cancelled(
 
     cell = Cell(group="concurrency", fault=f"a foreign backup{', stuck' if stays else ''}", scenario=scenario.name)
     place = harness.stage.fresh(scenario)
-    how = Play(arm=arm, changes={"RELEASE_LOCK_WAIT": "30"}, twins=True, **ALWAYS)
+    how = Play(arm=arm, changes={"RELEASE_LOCK_WAIT": "30"}, twins=True, excused=("S5",), **ALWAYS)
     cell = harness.play(cell, scenario, how, place)
     foreign = next(each for each in place.app.transfers() if int(each["num"]) == 1)
     assert foreign["canceled_at"] is None
-    assert not [each for each in cell.broken if not each.startswith("S5")], cell
+    assert not cell.broken, cell
     assert (cell.outcomes == ["refused"]) == stays, cell
 
 
 @SCENARIOS
 def test_another_app_that_uses_the_database_is_a_reason_to_refuse(harness: Harness, scenario: Scenario) -> None:
+    scenario = replace(scenario, name=f"{scenario.name}, shared")  # nobody else is to get this app afterwards
     place = harness.stage.fresh(scenario)
     other = place.sandbox.create_app(f"{place.app.name}-other", plan="none", config={})
     body = {"addon": place.app.addon_name, "app": other.name, "name": "SHARED", "confirm": place.app.name}

@@ -8,7 +8,7 @@ import pytest
 
 from release.sandbox import Action, TransferAction
 from tests.faults.figures import Cell
-from tests.faults.harness import Harness, Play
+from tests.faults.harness import Harness, Play, watched
 from tests.faults.http_faults import TRANSFER
 from tests.faults.stage import FAILING, LANDING, Place, Scenario
 from tests.faults.test_child import LEFT, scenario
@@ -27,7 +27,10 @@ def foreign_backup(place: Place) -> None:
 def failed_backup(place: Place) -> None:
     """The backup fails, and Heroku says so with the text "false"."""
     place.sandbox.transfer_fault("backup", TransferAction.FAIL)
-    place.sandbox.fault(Action.PATCH, TRANSFER, method="GET", times=None, set={"succeeded": "false"})
+    place.sandbox.fault(Action.PATCH, TRANSFER, method="GET", times=None, set=LIE)
+
+
+LIE = {"succeeded": "false", "processed_bytes": 4711}
 
 
 BROKEN: dict[str, tuple[Scenario, Play, str]] = {
@@ -41,13 +44,14 @@ BROKEN: dict[str, tuple[Scenario, Play, str]] = {
     ),
     "polling ends well": (
         LANDING,
-        Play(
-            arm=lambda place: place.sandbox.transfer_fault("backup", TransferAction.STUCK_PENDING),
-            changes={"RELEASE_TIME_LIMIT": "60"},
-        ),
+        Play(arm=lambda place: place.sandbox.transfer_fault("backup", TransferAction.VANISH)),
         "S3",
     ),
-    "ghosts ignored": (scenario("ghost", LEFT["a daemon that reconnects"]), Play(fired=lambda _: (True, False)), "S1"),
+    "ghosts ignored": (
+        scenario("ghost", LEFT["a statement that goes on when its client is killed"]),
+        Play(**watched()),
+        "S8",
+    ),
     "success on a log error": (
         FAILING,
         Play(
