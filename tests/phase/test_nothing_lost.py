@@ -270,7 +270,9 @@ def test_a_fence_that_could_not_be_lowered_after_a_restore_is_lowered_by_the_nex
     hook.run()
     small_app(hook.folder, {"002": BROKEN})
     # Maintenance mode goes on with the first PATCH of the app; switching it off again is refused.
-    sandbox.fault(Action.ANSWER, "^/apps/[^/]+$", method="PATCH", nth=2, times=None, status=422, effect=False, body="{}")
+    sandbox.fault(
+        Action.ANSWER, "^/apps/[^/]+$", method="PATCH", nth=2, times=None, status=422, effect=False, body="{}"
+    )
 
     result = hook.run()
 
