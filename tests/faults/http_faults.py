@@ -61,7 +61,7 @@ CONNECTION = (
     Fault(name="late answer", action=Action.DELAY, fields={"seconds": 0.5}),
     Fault(name="answer after the timeout", action=Action.DELAY, fields={"seconds": 1.6}),
     Fault(name="drip", action=Action.DRIP, fields={"seconds": 0.01}),
-    Fault(name="truncated", action=Action.TRUNCATE, everywhere=True),
+    Fault(name="truncated", action=Action.TRUNCATE),
     Fault(name="cut off", action=Action.CUT),
     Fault(name="huge", action=Action.HUGE, fields={"size": 100_000_000}),
 )

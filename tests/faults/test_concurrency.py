@@ -202,7 +202,7 @@ def test_the_restore_fails_and_the_key_is_revoked(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
-@pytest.mark.parametrize("line", range(2, 24, 3))
+@pytest.mark.parametrize("line", range(2, 24, 6))
 def test_the_recovery_itself_is_stopped(harness: Harness, number: signal.Signals, line: int) -> None:
     def during(place: Place, run: Started) -> Result:
         def at_restore(_: int) -> None:

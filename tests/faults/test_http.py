@@ -1,11 +1,14 @@
 """Every request of a release meets every fault of HTTP: the first request, the second, and so on until none is left.
 
-A release that fails and is undone makes all the requests there are. In each test run three faults are tried at every
-one of them, the others at the requests that start a transfer, and one by one at the reads; `--sweep` tries all
-everywhere.
+A release that fails and is undone makes all the requests there are, and begins as one that lands. In each test run two
+faults are tried at every one of them, the others at the requests that start a transfer, and one by one at the reads;
+`--sweep` tries all everywhere.
 """
 
 from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -39,15 +42,27 @@ def name(value: object) -> str:
 @pytest.mark.parametrize("first", range(1, PARTS + 1))
 @pytest.mark.parametrize("fault", EVERY, ids=name)
 def test_any_request_of_a_release_that_is_undone_may_fail(harness: Harness, fault: Fault, first: int) -> None:
-    cells = harness.loop("http", fault.name, FAILING, lambda n: once(fault, n), first=first, step=PARTS)
+    cells = harness.loop("http", fault.name, FAILING, lambda n: once(fault, n), first=READS + first, step=PARTS)
     assert_held(list(cells))
 
 
+@pytest.mark.parametrize("fault", EVERY, ids=name)
+def test_any_request_before_the_migration_may_fail(harness: Harness, fault: Fault) -> None:
+    assert_held(list(harness.loop("http", fault.name, LANDING, lambda n: once(fault, n))))
+
+
 @pytest.mark.parametrize("fault", OTHERS, ids=name)
-def test_any_request_that_starts_a_transfer_may_fail(harness: Harness, fault: Fault, *, sweep: bool) -> None:
+def test_the_request_for_the_backup_may_fail(harness: Harness, fault: Fault) -> None:
+    label = f"{fault.name}, of POSTs"
+    assert_held(list(harness.loop("http", label, LANDING, lambda n: once(fault, n, method="POST"))))
+
+
+@pytest.mark.parametrize("fault", OTHERS, ids=name)
+def test_the_requests_for_salvage_and_restore_may_fail(harness: Harness, fault: Fault, *, sweep: bool) -> None:
     where = {} if sweep else {"method": "POST"}
     label = fault.name if sweep else f"{fault.name}, of POSTs"
-    assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, **where))))
+    first = 1 if sweep else 2
+    assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, **where), first=first)))
 
 
 @pytest.mark.parametrize("fault", [fault for fault in OTHERS if fault.name in AT_SWITCHES], ids=name)
@@ -85,4 +100,40 @@ def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: boo
 def test_somebody_else_may_start_the_same_in_the_same_second(harness: Harness, scenario: Scenario, n: int) -> None:
     play = Play(arm=lambda place: place.sandbox.fault(Action.TWICE, API, method="POST", nth=n), twins=True)
     cell = harness.play(Cell(group="http", fault="a twin", scenario=scenario.name, n=n), scenario, play)
+    assert not cell.broken, cell
+
+
+@pytest.mark.parametrize("variable", ["HEROKU_HOST", "HEROKU_DATA_HOST"])
+@pytest.mark.parametrize(
+    ("what", "host"),
+    [
+        ("refuses", "http://127.0.0.1:9"),
+        ("has no such name", "https://nowhere.heroku.com"),
+        ("shows a bad certificate", "https://127.0.0.1:{downloads}"),
+        ("speaks no HTTP", "http://127.0.0.1:{postgres}"),
+    ],
+)
+def test_heroku_may_not_be_there_at_all(harness: Harness, variable: str, what: str, host: str) -> None:
+    place = harness.stage.place(LANDING)
+    status = place.sandbox.connection.ask("GET", "/sandbox")
+    ports = {"downloads": urlsplit(status["downloads"]).port, "postgres": urlsplit(status["superuser_url"]).port}
+    play = Play(changes={variable: host.format(**ports)}, fired=lambda _: (True, False))
+    cell = Cell(group="http", fault=f"{variable} {what}", scenario="landing")
+    cell = harness.play(cell, LANDING, play, place)
+    assert not cell.broken, cell
+    assert cell.outcomes == ["untouched"], cell
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nobody_else_is_asked_because_an_answer_says_so(harness: Harness, status: int, method: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0.05)
+        headers = {"Location": f"http://127.0.0.1:{other.getsockname()[1]}/elsewhere"}
+        rule = {"status": status, "effect": False, "headers": headers, "method": method}
+        play = Play(arm=lambda place: place.sandbox.fault(Action.ANSWER, API, **rule))
+        cell = Cell(group="http", fault=f"{status} of a {method} to another host", scenario="landing")
+        cell = harness.play(cell, LANDING, play)
+        with pytest.raises(TimeoutError):
+            other.accept()
     assert not cell.broken, cell
