@@ -65,7 +65,7 @@ class Process(msgspec.Struct, frozen=True):
     """One process type of the formation and how many dynos it has."""
 
     type: str
-    quantity: int
+    quantity: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Dyno(msgspec.Struct, frozen=True):
