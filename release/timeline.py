@@ -165,7 +165,9 @@ class _Teller:
 
     def _step(self, event: Fields, at: float) -> Step:
         """The step an event belongs to; opened here when the log has lost its beginning."""
-        name = str(event.get("step"))
+        if not event.get("step") and self._story.steps:  # the hook itself failed, within whatever step it was
+            return self._story.steps[-1]
+        name = str(event.get("step") or "run")
         for step in reversed(self._story.steps):
             if step.name == name and step.ended is None:
                 return step
