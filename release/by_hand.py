@@ -232,8 +232,8 @@ def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Kept)
     stood = plan.stood
     if made:
         run.journal.announce(made.run_id, State.RESTORING, backup=plan.source.uuid)
-        run.journal.close(made.run_id, outcome=Outcome.RESTORED, reason=None, restore=transfer.name)
-        run.journal.fenced(made.run_id, None)
+    while left := run.journal.unfinished():
+        _close_what_came_back(run, left, transfer, known=made)
     formation = made.formation if made and plan.half and plan.earlier is None else stood.formation
     maintenance = made.maintenance if made and plan.half and plan.earlier is None else stood.app.maintenance
     run.journal.open(
@@ -249,6 +249,17 @@ def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Kept)
     run.journal.announce(run.id, State.RESTORING, backup=plan.source.uuid, salvage=salvage)
     restore.close(run, plan.target, ending)
     return replace(ending, facts={"proof": "fingerprint" if made else "none"})
+
+
+def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: Entry | None) -> None:
+    """A run that was under way when the dump was made: whoever chose the dump has chosen the state it was in.
+
+    Left open, the next release would ask what to do about it, or undo what was just restored.
+    """
+    if left.state is not State.FINISHED:
+        outcome = Outcome.RESTORED if known and known.run_id == left.run_id else Outcome.KEPT
+        run.journal.close(left.run_id, outcome=outcome, reason=None, restore=transfer.name)
+    run.journal.fenced(left.run_id, None)
 
 
 def _broken_off(run: Run, plan: Plan, backup: BackedUp, kept: Kept, failure: ReleaseError | Interrupted) -> Ending:

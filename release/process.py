@@ -201,6 +201,7 @@ class Running:
         counts = {"leftovers": ended.leftovers, "survivors": ended.survivors}
         self._log.info(
             Event.COMMAND_FINISHED,
+            pid=self.pid,
             exit_code=ended.exit_code,
             signal=ended.signal,
             duration=ended.duration,

@@ -42,7 +42,7 @@ class Tally:
         self.changes: list[str] | None = None
         self.retries = 0
         self.retry_wait = 0.0
-        self._command = ""
+        self._commands: dict[object, str] = {}
 
     def observe(self, event: Mapping[str, Any]) -> None:
         """Takes note of one event."""
@@ -51,11 +51,10 @@ class Tally:
             case Event.TRANSFER_FINISHED:
                 self._note(self.transfers, event, "kind", "transfer", "succeeded", "bytes", "duration")
             case Event.COMMAND_STARTED:
-                self._command = str(event.get("command", ""))[:200]
+                self._commands[event.get("pid")] = str(event.get("command", ""))[:200]
             case Event.COMMAND_FINISHED:
-                self._note(
-                    self.commands, {**event, "command": self._command}, "step", "command", "exit_code", "duration"
-                )
+                command = self._commands.pop(event.get("pid"), "")
+                self._note(self.commands, {**event, "command": command}, "step", "command", "exit_code", "duration")
             case Event.PROBE_PASSED | Event.PROBE_FAILED as name:
                 passed = {"passed": name == Event.PROBE_PASSED}
                 self._note(self.probes, {**event, **passed}, "probe", "passed", "duration")
@@ -64,7 +63,7 @@ class Tally:
                 self.retry_wait += float(event.get("wait") or 0)
             case Event.WARNING_RAISED:
                 self.warnings.append(str(event.get("warning")))
-            case Event.DATABASE_COMPARED if self.changes is None:
+            case Event.DATABASE_COMPARED if self.changes is None and not event.get("rehearsal"):
                 self.changes = [str(each) for each in list(event.get("differences") or ())[:MOST]]
             case Event.LOCK_WAITED | Event.TRANSFER_AWAITED as name:
                 whom = event.get("holder") or event.get("transfers")
@@ -78,7 +77,7 @@ class Tally:
 
     def _note(self, into: list[dict[str, Any]], event: Mapping[str, Any], *names: str) -> None:
         if len(into) < MOST:
-            into.append({name: event[name] for name in names if event.get(name) is not None})
+            into.append({name: event[name] for name in (*names, "rehearsal") if event.get(name) is not None})
 
     def fields(self) -> dict[str, Any]:
         """What the final record says beside the ending."""

@@ -218,6 +218,22 @@ def test_killed_between_the_salvage_and_the_restore_nothing_is_changed(
     assert (app.maintenance(), app.formation()["worker"]) == (False, 2)
 
 
+def test_the_failed_state_can_be_looked_at_by_restoring_the_salvage(released: Hook, app: App) -> None:
+    """The salvage was made in the middle of a run: its row comes back unfinished, and that is not to be undone."""
+    small_app(released.folder, {"002": BROKEN})
+    assert released.run().last["salvage"] == "b003"
+
+    result = released.run("restore", "b003", "--yes")
+
+    assert result.ended == (0, "restored", None)
+    assert query(app.database_url, "SELECT count(*) FROM learners") == [(301,)]
+    assert query(app.database_url, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'points'") == [
+        (0,)
+    ]
+    assert released.run("recover").ended == (0, None, "nothing_to_recover")
+    assert (app.maintenance(), app.formation()["worker"]) == (False, 2)
+
+
 def test_the_journal_tells_of_a_restore_by_hand(released: Hook) -> None:
     released.run("restore", "1", "--yes", HEROKU_RELEASE_VERSION=None)
 

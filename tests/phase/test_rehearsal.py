@@ -212,3 +212,18 @@ def test_a_migration_that_finds_production_all_the_same_is_undone(rehearsing: Ho
 def test_a_rehearsal_without_a_backup_is_a_mistake_in_the_settings(rehearsing: Hook) -> None:
     assert rehearsing.run(RELEASE_BACKUP="off").ended == (2, None, "settings_invalid")
     assert rehearsing.run(REHEARSAL_URL=None).ended == (2, None, "settings_invalid")
+
+
+def test_the_last_line_tells_the_rehearsals_work_from_productions(rehearsing: Hook) -> None:
+    small_app(rehearsing.folder, {"001": "ALTER TABLE learners ADD COLUMN nickname text;\n"})
+
+    last = rehearsing.run(RELEASE_PROBE_SQL="SELECT count(nickname) = 0 FROM learners").last
+
+    assert [(each["kind"], each.get("rehearsal")) for each in last["transfers"]] == [
+        ("backup", None),
+        ("restore", True),
+    ]
+    assert [each.get("rehearsal") for each in last["probes"] if each["probe"] == "sql"] == [True, None]
+    commands = [(each["command"], each["step"]) for each in last["commands"]]
+    assert commands.count(("./migrate", "rehearse")) == commands.count(("./migrate", "migrate")) == 1
+    assert last["restore"] is None
