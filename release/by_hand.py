@@ -109,11 +109,10 @@ def _say(run: Run, plan: Plan) -> None:
     age = f"taken {seconds((run.clock.now() - taken).total_seconds())} ago, " if taken else ""
     runs = run.journal.history(1000)
     written, notes = _loss(run, plan)
-    began = taken.isoformat().replace("+00:00", "Z") if taken else ""
     since = [
         each.release or each.run_id
         for each, _ in runs
-        if each.outcome == "released" and (each.finished_at or "") > began > ""
+        if each.outcome == "released" and ((each.baseline or 0) >= number(source) or each.backup == source.uuid)
     ]
     if since:
         notes.append(
@@ -125,7 +124,7 @@ def _say(run: Run, plan: Plan) -> None:
         Event.RESTORE_PLANNED,
         backup=source.name,
         detail=f"{age}{size(source.size)}, made by {backups.made_by(source, backups.makers(runs))}",
-        taken_at=began or None,
+        taken_at=taken.isoformat().replace("+00:00", "Z") if taken else None,
         bytes=source.size,
         written=written,
         notes=notes,
