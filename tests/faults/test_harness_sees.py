@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from release.sandbox import Action, TransferAction
-from tests.faults.figures import Cell
+from tests.faults.figures import BROKEN_HOOK, Cell
 from tests.faults.harness import Harness, Play, watched
 from tests.faults.http_faults import TRANSFER
 from tests.faults.stage import FAILING, LANDING, Place, Scenario
@@ -68,6 +68,6 @@ BROKEN: dict[str, tuple[Scenario, Play, str]] = {
 def test_a_hook_with_a_mistake_is_caught(harness: Harness, mistake: str) -> None:
     scenario, how, invariant = BROKEN[mistake]
     how.twist = mistake
-    cell = Cell(group="broken hook", fault=mistake, scenario=scenario.name)
+    cell = Cell(group=BROKEN_HOOK, fault=mistake, scenario=scenario.name)
     caught = harness.play(cell, scenario, how, harness.stage.fresh(scenario))
     assert any(each.startswith(invariant) for each in caught.broken), caught
