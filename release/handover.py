@@ -37,6 +37,7 @@ TIME_TO_LIVE = 6 * 3600
 def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
     """Ends an interrupted run in time, with the recovery in other hands or proved needless."""
     run.signals.acknowledge()
+    run.log.warning(Event.SIGNAL_RECEIVED, signal=interruption.signal_name)
     run = replace(run, deadline=Deadline(run.clock, EXIT_WITHIN))
     try:
         if isinstance(backup, Unprotected):
