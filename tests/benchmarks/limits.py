@@ -49,7 +49,7 @@ class Bench:
         check = self.median(lambda: self.command("./pending"))
         whole = self.median(self.hook.run)
         self.figures["nothing pending, beyond the app's own check"] = f"{whole - check:.2f} s (limit 0.5)"
-        self.figures["… requests to Heroku"] = str(self.requests())
+        self.figures["nothing pending, requests to Heroku"] = str(self.requests())
 
     def landing(self) -> None:
         """Time beyond the capture on the server and the app's own commands."""
@@ -66,10 +66,10 @@ class Bench:
         self.figures["landing, beyond capture and the app's own commands"] = (
             f"{statistics.median(own):.2f} s (limit 0.6)"
         )
-        self.figures["… the whole run"] = f"{statistics.median(whole):.2f} s"
-        self.figures["… requests to Heroku"] = str(self.requests())
+        self.figures["landing, the whole run"] = f"{statistics.median(whole):.2f} s"
+        self.figures["landing, requests to Heroku"] = str(self.requests())
         if self.heroku:
-            self.figures["… the same with Heroku's CLI, whole"] = f"{seconds(self.by_hand_landing):.2f} s"
+            self.figures["landing, the same with Heroku's CLI"] = f"{seconds(self.by_hand_landing):.2f} s"
 
     def failing(self) -> None:
         """Time beyond capture and restore on the server and the app's own commands."""
@@ -86,10 +86,10 @@ class Bench:
         self.figures["failing, beyond capture, salvage, restore and the app's own commands"] = (
             f"{statistics.median(own):.2f} s (limit 1)"
         )
-        self.figures["… the whole run"] = f"{statistics.median(whole):.2f} s"
-        self.figures["… requests to Heroku"] = str(self.requests())
+        self.figures["failing, the whole run"] = f"{statistics.median(whole):.2f} s"
+        self.figures["failing, requests to Heroku"] = str(self.requests())
         if self.heroku:
-            self.figures["… the same with Heroku's CLI, whole"] = f"{seconds(self.by_hand_failing):.2f} s"
+            self.figures["failing, the same with Heroku's CLI"] = f"{seconds(self.by_hand_failing):.2f} s"
 
     def memory(self) -> None:
         """Peak memory of the hook's own process, in a run that restores."""
