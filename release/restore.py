@@ -52,10 +52,9 @@ NOT_AGAIN = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What became of the failed state before it was overwritten: the salvage, or why there is none."""
+    """What became of the failed state before it was overwritten: the salvage, or None."""
 
     salvage: Transfer | None
-    why_not: str = ""
 
 
 def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:
@@ -245,7 +244,7 @@ def not_restored(
     transfer: Transfer | None = None,
 ) -> Ending:
     """The ending that needs a person, with what to paste. The fence stays up, where it is up."""
-    by_hand = commands_by_hand(backup.target, backup.name)["commands"] if isinstance(backup, BackedUp) else []
+    by_hand = commands_by_hand(backup.target, backup.name) if isinstance(backup, BackedUp) else []
     return ended(
         Outcome.RESTORE_FAILED,
         problem,
@@ -256,18 +255,16 @@ def not_restored(
     )
 
 
-def commands_by_hand(target: Target, backup: str | None = None) -> dict[str, list[str]]:
+def commands_by_hand(target: Target, backup: str | None = None) -> list[str]:
     """What a person pastes to end what the hook could not."""
     app = target.app.name
     restore = [f"heroku pg:backups:restore {backup} {target.addon.name} --app {app}"] if backup else []
     scale = " ".join(f"{kind}={count}" for kind, count in target.formation.items() if count and kind != "release")
-    return {
-        "commands": [
-            *restore,
-            *([f"heroku ps:scale {scale} --app {app}"] if scale else []),
-            *([] if target.app.maintenance else [f"heroku maintenance:off --app {app}"]),
-        ]
-    }
+    return [
+        *restore,
+        *([f"heroku ps:scale {scale} --app {app}"] if scale else []),
+        *([] if target.app.maintenance else [f"heroku maintenance:off --app {app}"]),
+    ]
 
 
 def salvage(run: Run, backup: BackedUp, comparison: Comparison) -> Kept:
@@ -308,7 +305,7 @@ def _unsalvaged(run: Run, backup: BackedUp, comparison: Comparison | None, why: 
         )
     else:
         run.warn("not_salvaged", f"{why}; nobody else has written since the backup")
-    return Kept(salvage=None, why_not=why)
+    return Kept(salvage=None)
 
 
 def load(run: Run, backup: BackedUp) -> Transfer:
