@@ -12,7 +12,7 @@ from release.clock import Clock, Signals
 from release.edge import Edge
 from release.errors import MISCONFIGURED_EXIT_CODE
 from release.run import Ending, Run
-from release.sink import settle_standard_streams
+from release.stream.sink import settle_standard_streams
 
 
 class Commands(click.Group):
@@ -35,7 +35,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def _for_people(self) -> dict[str, click.Command]:
-        from release.commands import COMMANDS  # noqa: PLC0415
+        from release.people.commands import COMMANDS  # noqa: PLC0415
 
         return COMMANDS
 
@@ -82,7 +82,7 @@ def plan(context: click.Context) -> None:
 
     Example: heroku run bin/release plan
     """
-    from release.plan import plan as make  # noqa: PLC0415
+    from release.people.plan import plan as make  # noqa: PLC0415
 
     context.exit(make(context.obj))
 
@@ -97,7 +97,7 @@ def _release(run: Run) -> Ending:
 
 
 def _recover(run: Run, choice: str | None, run_id: str | None) -> Ending:
-    from release.recover import Choice, recover  # noqa: PLC0415
+    from release.steps.recover import Choice, recover  # noqa: PLC0415
 
     return recover(run, Choice(choice) if choice else None, run_id)
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from release import __version__, show
+from release import __version__
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.database.session import Database
 from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
 from release.log import Event, Log, Render, open_log
+from release.reading import show
 from release.record import Tally, final_record, keep
-from release.redact import secrets_in
 from release.run import Ending, Run, ended, explain, hook_name
 from release.settings import LogFormat, Settings, is_webhook, read
+from release.stream.redact import secrets_in
 
 if TYPE_CHECKING:
     from release.webhook import Webhook
@@ -105,7 +106,7 @@ def renderer(environ: Mapping[str, str]) -> Render | None:
     in_release_phase = environ.get("DYNO", "").startswith("release.")
     if wanted != LogFormat.CONSOLE and (wanted != LogFormat.AUTO or in_release_phase or not os.isatty(1)):
         return None
-    from release.console import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
+    from release.reading.console import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
 
     return open_console(1, environ)
 

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from release.clock import Clock
-from release.fit import fit, plain
-from release.redact import Redactor
-from release.sink import Sink, hold_standard_streams, last_words
+from release.stream.fit import fit, plain
+from release.stream.redact import Redactor
+from release.stream.sink import Sink, hold_standard_streams, last_words
 
 # structlog imports rich and pygments for its development console whenever they are installed. This hook renders with
 # neither through structlog, and they cost 105 of structlog's 220 ms and 5 MB. So they are hidden while it is imported.

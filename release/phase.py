@@ -7,17 +7,16 @@ What a failure means for the database depends on where it happened, and here is 
 
 from __future__ import annotations
 
-from release import drift, fence, handover, prepare, recover, restore
-from release.backup import back_up
 from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
-from release.migrate import migrate, still_ours
-from release.probe import probe
-from release.rehearse import find_stage, rehearse
-from release.restore import Before
 from release.retry import retried
 from release.run import Ending, Run, ended
-from release.target import Target
+from release.steps import drift, fence, handover, prepare, recover, restore
+from release.steps.backup import Before, back_up
+from release.steps.migrate import migrate, still_ours
+from release.steps.probe import probe
+from release.steps.rehearse import find_stage, rehearse
+from release.steps.target import Target
 
 
 def release_phase(run: Run) -> Ending:

@@ -17,9 +17,9 @@ import msgspec
 
 from release import __version__
 from release.clock import Clock, Deadline
-from release.fit import plain
 from release.log import Event, Log
-from release.words import Record, title, what_happened, what_the_database_is
+from release.reading.words import Record, title, what_happened, what_the_database_is
+from release.stream.fit import plain
 
 WITHIN = 5.0
 """Seconds for a message with both attempts."""

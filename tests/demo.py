@@ -21,8 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from release.console import follow
-from release.lines import parse
+from release.reading.console import follow
+from release.reading.lines import parse
 from release.sandbox import App, Release, Sandbox
 from tests.apps.ship import VERSIONS, assemble
 from tests.hook import PATH, ROOT, Hook

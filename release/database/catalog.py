@@ -686,6 +686,14 @@ POSITIONS: Final[LiteralString] = (
     "SELECT oid, pg_sequence_last_value(oid::regclass) FROM unnest(%s::oid[]) AS given (oid)"
 )
 
+ANALYZABLE: Final[LiteralString] = r"""
+SELECT format('%I.%I', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+"""Tables whose statistics can be renewed; partitions go with what they are part of."""
+
 COUNTABLE: Final[LiteralString] = (
     _SCOPE
     + r"""

@@ -500,11 +500,5 @@ def _stamp(counters: Counters) -> tuple[int, int, int, int]:
 def _unproved(before: Fingerprint, after: Fingerprint) -> str | None:
     if prepared := sorted(set(after.prepared) - set(before.prepared)):
         return f"a prepared transaction was left behind: {', '.join(prepared)}"
-    if back := [name for name in before.positions if _went_back(name, before.positions, after.positions)]:
-        return f"sequences were set back: {', '.join(back)}"
-    return None
-
-
-def _went_back(name: str, before: dict[str, int | None], after: dict[str, int | None]) -> bool:
-    was, now = before[name], after.get(name)
-    return was is not None and name in after and (now is None or now < was)
+    moved = [name for name, was in before.positions.items() if name in after.positions and after.positions[name] != was]
+    return f"sequences were moved: {', '.join(moved)}" if moved else None

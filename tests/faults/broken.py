@@ -36,13 +36,13 @@ def truthy() -> None:
 
 def latest_backup() -> None:
     """The app's latest backup is restored, whoever took it."""
-    from release import restore  # noqa: PLC0415
+    from release.steps import load  # noqa: PLC0415
 
     def latest(target: Any, _uuid: str) -> Any:
         backups = [each for each in target.data.transfers(target.addon) if each.is_backup and each.succeeded]
         return max(backups, key=lambda each: int(each.num))
 
-    restore.find_backup = latest
+    load.find_backup = latest
 
 
 def ghosts_ignored() -> None:
@@ -84,9 +84,9 @@ def redirects_followed() -> None:
 
 def polling_ends_well() -> None:
     """A wait that comes to nothing ends as if what was waited for had come, as in Heroku's own CLI."""
-    from release import backup  # noqa: PLC0415
     from release.errors import ReleaseError  # noqa: PLC0415
     from release.retry import TimedOut  # noqa: PLC0415
+    from release.steps import backup  # noqa: PLC0415
 
     follow = backup.follow
 

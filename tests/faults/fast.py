@@ -50,7 +50,7 @@ def serve(control: socket.socket) -> None:
 
     import release.cli  # noqa: PLC0415
     import release.phase  # noqa: PLC0415
-    import release.target  # noqa: F401, PLC0415
+    import release.steps.target  # noqa: F401, PLC0415
 
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)

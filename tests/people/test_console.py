@@ -14,7 +14,7 @@ import termios
 
 import pytest
 
-from release.console import Console, follow
+from release.reading.console import Console, follow
 from tests.hook import ROOT, Hook, small_app
 
 BROKEN = "ALTER TABLE learners DROP COLUMN points;\nSELECT 1 / 0;\n"
@@ -156,7 +156,8 @@ def test_a_stream_of_lines_is_shown_with_what_is_foreign_in_it() -> None:
 def test_a_release_phase_imports_neither_rich_nor_a_http_client_when_nothing_is_pending(hook: Hook) -> None:
     program = (
         "import sys; sys.path.append(sys.argv.pop(1)); from release.cli import main; main();"
-        "print(*{'rich', 'requests', 'release.commands', 'release.console'} & set(sys.modules), file=sys.stderr)"
+        "unwanted = {'rich', 'requests', 'release.people.commands', 'release.reading.console'};"
+        "print(*unwanted & set(sys.modules), file=sys.stderr)"
     )
     hook.run()
     hook.program = (sys.executable, "-I", "-c", program, str(ROOT))

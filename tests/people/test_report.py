@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from release import page, timeline
-from release.report import as_text
+from release.reading import page, timeline
+from release.reading.report import as_text
 from tests.hook import Hook, small_app
 
 RENAMED = "ALTER TABLE learners RENAME COLUMN name TO full_name;\n"

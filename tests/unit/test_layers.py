@@ -13,30 +13,24 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "release"
 
 LAYERS = (
-    {"clock", "errors", "fit", "log", "redact", "retry", "sink", "words"},
-    {"heroku", "database", "process", "settings", "frameworks", "procfile", "people"},
+    {"clock", "errors", "log", "retry", "stream"},
+    {"heroku", "database", "child", "settings", "frameworks", "procfile", "reading"},
+    {"run", "record", "webhook"},
     {"steps"},
     {"phase"},
-    {"edge", "plan", "commands", "cli", "__main__"},
+    {"edge", "people", "cli", "__main__"},
 )
-"""From the ground up. What is not named here is a step."""
-
-PARTS = {
-    "process": {"process", "output", "spawn", "descendants"},
-    "plan": {"plan", "plan_text"},
-    "people": {"console", "show", "lines", "timeline", "report", "page"},
-}
-"""Of several modules, but no packages: a child process, what people are shown, what would be done."""
+"""From the ground up: modules and packages."""
 
 ADAPTERS = LAYERS[1]
 
 PLACES = {
-    "click": {"cli", "commands"},
+    "click": {"cli", "people"},
     "heroku3": {"heroku"},
     "msgspec": None,  # the types of facts, everywhere
     "psycopg": {"database"},
     "requests": {"heroku"},
-    "rich": {"people"},
+    "rich": {"reading"},
     "structlog": {"log"},
     "tenacity": {"retry"},
     "urllib3": {"heroku"},
@@ -79,9 +73,7 @@ def _own(module: str, *, also_types: bool = True) -> list[str]:
 
 def _place(module: str) -> str:
     """The layer's member a module belongs to."""
-    first = module.split(".", maxsplit=1)[0]
-    part = next((name for name, modules in PARTS.items() if first in modules), first)
-    return part if any(part in layer for layer in LAYERS) else "steps"
+    return module.split(".", maxsplit=1)[0]
 
 
 def _height(place: str) -> int:
@@ -118,6 +110,5 @@ def test_the_sandbox_imports_nothing_from_the_hook(module: str) -> None:
     assert [name for name in _own(module) if name.split(".")[0] != "sandbox"] == []
 
 
-def test_the_layers_name_only_what_there_is() -> None:
-    named = set().union(*LAYERS, *PARTS.values()) - {"steps", *PARTS}
-    assert named <= {name.split(".")[0] for name in MODULES}
+def test_the_layers_name_all_there_is_and_nothing_else() -> None:
+    assert set().union(*LAYERS) == {_place(name) for name in HOOK}

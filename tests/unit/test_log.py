@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from release.child.output import LONGEST, Output
 from release.clock import Clock
-from release.fit import fit, plain
 from release.log import MAX_LINE, ROOM_FOR_OUTPUT, Event, Log, Render, open_log
-from release.output import LONGEST, Output
+from release.stream.fit import fit, plain
 
 KEY = "HRKU-AAbbCCddEE-ff_00112233445566778899"
 URL = "postgres://u7f:p0c4a5d0e1@ec2-1-2-3-4.compute-1.amazonaws.com:5432/d9"

@@ -1,0 +1,1 @@
+"""The commands for people: plan, report, history, backups, download, restore by hand."""

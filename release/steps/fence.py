@@ -1,0 +1,91 @@
+"""The fence keeps other writers out: maintenance mode on, workers to 0, other sessions ended; and its way back.
+
+Both ways are idempotent, and the state before is in the journal and so in the dump: whoever comes later can lower it.
+"""
+
+from __future__ import annotations
+
+from release.database.journal import Entry
+from release.database.session import Failed
+from release.errors import StepFailed
+from release.heroku.http import HerokuError
+from release.log import Event
+from release.retry import retried
+from release.run import HOOKS, Run
+from release.settings import FenceMode
+from release.steps.target import Target
+
+KEPT_RUNNING = frozenset({"web", "release"})
+"""Process types that are not scaled: web answers with the maintenance page, release is this very process."""
+
+GONE_WITHIN = 10.0
+"""Seconds that other sessions get to end."""
+
+
+def up(run: Run, target: Target, mode: FenceMode) -> None:
+    """Raises the fence, announced in the journal first. Raises HerokuError, Failed or Lost."""
+    run.journal.fenced(run.id, mode)
+    maintenance = target.platform.set_maintenance
+    retried(lambda: maintenance(on=True), name="PATCH maintenance", clock=run.clock, log=run.log, deadline=run.deadline)
+    stopped = {kind: 0 for kind, quantity in target.formation.items() if quantity and kind not in KEPT_RUNNING}
+    if stopped:
+        retried(
+            lambda: target.platform.scale(stopped),
+            name="PATCH formation",
+            clock=run.clock,
+            log=run.log,
+            deadline=run.deadline,
+        )
+    ended = end_sessions(run)
+    run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
+
+
+def end_sessions(run: Run) -> list[str]:
+    """Ends all other sessions; one that keeps coming back is only reported, since not every client can be kept away."""
+    try:
+        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=HOOKS)
+    except Failed as error:
+        run.warn("sessions_left", str(error))
+        return []
+
+
+def lower(run: Run, target: Target | None) -> None:
+    """Lowers the fence if one may be up; a failure is a warning, and the next run tries again.
+
+    Only called over a database that is proved old, or new, or as somebody decided.
+    """
+    try:
+        entry = run.journal.entry(run.id)
+        if target is not None and entry is not None and entry.fence is not None:
+            down(run, target, entry)
+    except (HerokuError, StepFailed) as error:
+        run.warn("fence_not_lowered", f"{error}; `bin/release recover` or the next release lowers it")
+
+
+def down(run: Run, target: Target, entry: Entry) -> None:
+    """Puts back what the journal says was there before, and nothing else: an operator's own maintenance mode stays on.
+
+    Only process types that stand at 0 now are scaled; another figure is somebody's newer wish. Raises HerokuError.
+    """
+    now = retried(target.platform.formation, name="GET formation", clock=run.clock, log=run.log, deadline=run.deadline)
+    stopped = {each.type for each in now if each.quantity == 0}
+    back = {
+        kind: quantity
+        for kind, quantity in (entry.formation or {}).items()
+        if quantity and kind in stopped and kind not in KEPT_RUNNING
+    }
+    if back:
+        retried(
+            lambda: target.platform.scale(back),
+            name="PATCH formation",
+            clock=run.clock,
+            log=run.log,
+            deadline=run.deadline,
+        )
+    if entry.maintenance is False:
+        maintenance = target.platform.set_maintenance
+        retried(
+            lambda: maintenance(on=False), name="PATCH maintenance", clock=run.clock, log=run.log, deadline=run.deadline
+        )
+    run.journal.fenced(entry.run_id, None)
+    run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=entry.maintenance)

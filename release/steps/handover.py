@@ -1,0 +1,124 @@
+"""Hand over: Heroku gives 30 s between SIGTERM and SIGKILL, and a restore takes longer than that.
+
+A one-off dyno (`recover`) takes over once it has given a sign of life in the journal; where it is refused or stays
+silent (the running release may not know this hook yet), the restore is asked for here: it goes on at Heroku, and the
+next run proves it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from release import procfile
+from release.clock import Deadline, Interrupted
+from release.errors import Outcome, ReleaseError, StepFailed
+from release.heroku.http import HerokuError
+from release.heroku.transfers import Transfer
+from release.log import Event
+from release.run import Ending, Run, ended
+from release.settings import FenceMode
+from release.steps import fence, restore
+from release.steps.backup import BackedUp, Before, Unprotected, find_backup
+from release.steps.load import ask, asked_for
+
+EXIT_WITHIN = 20.0
+"""Seconds from the signal to the decision; Heroku kills after 30."""
+
+SIGN_OF_LIFE_WITHIN = 11.0
+"""Seconds from the signal within which the dyno has to show up in the journal."""
+
+TIME_TO_LIVE = 6 * 3600
+"""Seconds the dyno may live: a large restore may take hours, and it only waits."""
+
+
+def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
+    """Ends an interrupted run in time, with the recovery in other hands or proved needless."""
+    run.signals.acknowledge()
+    run.log.warning(Event.SIGNAL_RECEIVED, signal=interruption.signal_name)
+    run = replace(run, deadline=Deadline(run.clock, EXIT_WITHIN))
+    try:
+        if isinstance(backup, Unprotected):
+            return restore.undo(run, backup, interruption)
+        backup.target.session.deadline = run.deadline
+        return _recover_elsewhere(run, backup, interruption)
+    except ReleaseError as error:
+        return restore.not_restored(backup, error, interruption)
+
+
+def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) -> Ending:
+    running = restore_under_way(run, backup)
+    if running is None:
+        found = restore.assess(run, backup, interruption)
+        if isinstance(found, Ending):
+            return found
+    dyno = _start_dyno(run, backup)
+    if running is None and not _seen(run, dyno):
+        running = _post_restore(run, backup)
+    return ended(
+        Outcome.HANDED_OVER,
+        interruption,
+        backup=backup.name,
+        restore=running.name if running else None,
+        hint=(
+            f"The restore {running.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
+            if running
+            else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno {dyno}`."
+        ),
+    )
+
+
+def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
+    """A restore that this run has already asked for, if the signal came in its middle, or before its proof."""
+    asked = asked_for(backup.target)
+    if not asked:
+        return None
+    newest = asked[-1]
+    run.log.info(Event.TRANSFER_PROGRESSED, kind="restore", transfer=newest.name, bytes=newest.size)
+    return newest
+
+
+def _start_dyno(run: Run, backup: BackedUp) -> str | None:
+    command = f"{hook_command(run.folder)} recover --run {run.id}"
+    try:
+        dyno = backup.target.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
+    except HerokuError as error:
+        run.warn("handover_refused", str(error))
+        return None
+    run.log.info(Event.HANDOVER_STARTED, dyno=dyno.name, command=command)
+    return dyno.name
+
+
+def hook_command(folder: Path) -> str:
+    """How the app starts this hook: what its Procfile says for `release`, unless only a shell understands it."""
+    line = procfile.command(folder, "release")
+    if line and not re.search(r"[;&|<>$`\\()]", line):
+        with suppress(ValueError):  # a quotation that is not closed
+            return shlex.join(shlex.split(line))
+    return "bin/release" if (folder / "bin" / "release").is_file() else "release-phase"
+
+
+def _seen(run: Run, dyno: str | None) -> bool:
+    """Whether the dyno gives its sign of life in the journal in time."""
+    waiting = run.deadline.within(run.deadline.left() - (EXIT_WITHIN - SIGN_OF_LIFE_WITHIN))
+    while dyno and not waiting.expired:
+        if run.journal.recovery_seen(run.id):
+            return True
+        run.clock.sleep(waiting.clamp(0.25))
+    if dyno:
+        run.warn("handover_silent", f"{dyno} gave no sign of life; asking for the restore here")
+    return False
+
+
+def _post_restore(run: Run, backup: BackedUp) -> Transfer:
+    """Fence as far as it goes, then the restore; not waited for."""
+    if run.settings.fence is not FenceMode.OFF and not backup.sealed:
+        try:
+            fence.up(run, backup.target, FenceMode.RESTORE)
+        except (HerokuError, StepFailed) as error:
+            run.warn("fence_not_raised", str(error))
+    source = find_backup(backup.target, backup.uuid)
+    return ask(run, backup.target, source)

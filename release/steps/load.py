@@ -1,0 +1,96 @@
+"""Load: the restore itself, asked of Heroku once and waited for."""
+
+from __future__ import annotations
+
+from release.errors import Reason, StepFailed
+from release.heroku.start import Request, start
+from release.heroku.transfers import Transfer, harmless_warnings
+from release.log import Event
+from release.retry import TimedOut, retried
+from release.run import Run
+from release.settings import FenceMode
+from release.steps import fence, migrate
+from release.steps.backup import BackedUp, find_backup, follow
+from release.steps.sessions import GHOSTS_GONE_WITHIN, end_prepared, reconnect
+from release.steps.target import Target, quiet_transfers
+
+
+def load(run: Run, backup: BackedUp) -> Transfer:
+    """Restores the run's own backup, by uuid, onto its add-on, and waits. Raises StepFailed or HerokuError."""
+    target = backup.target
+    reconnect(run)
+    end_prepared(run, backup.before)
+    source = find_backup(target, backup.uuid)
+    entry = run.journal.entry(run.id)
+    # A salvage of our own that hangs keeps nobody away: what comes now ends it.
+    quiet_transfers(run, target.data, target.addon, target.source, ours=entry.salvage if entry else None)
+    migrate.still_ours(run, backup.identity)
+    run.database.terminate(run.migration_name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
+    if run.settings.fence is not FenceMode.OFF:
+        fence.end_sessions(run)
+    return await_restore(run, target, ask(run, target, source))
+
+
+def asked_for(target: Target) -> list[Transfer]:
+    """Restores onto the database that were not there when the run began, the newest last."""
+    found = [
+        each
+        for each in target.data.transfers(target.addon)
+        if each.is_restore and each.uuid not in target.known and each.writes(target.source)
+    ]
+    return sorted(found, key=lambda each: int(each.num or 0))
+
+
+def ask(run: Run, target: Target, source: Transfer) -> Transfer:
+    """Asks Heroku to restore a backup onto the add-on, exactly once. Raises StepFailed or HerokuError."""
+    listed = retried(
+        lambda: target.data.transfers(target.addon),
+        name="GET transfers",
+        clock=run.clock,
+        log=run.log,
+        deadline=run.deadline,
+    )
+    request = Request(
+        name="POST restores",
+        post=lambda: target.data.restore(target.addon, source),
+        listed=lambda: target.data.transfers(target.addon),
+        known=frozenset(each.uuid for each in listed),
+        ours=lambda each: each.is_restore and each.writes(target.source) is not False and loads(each, source),
+    )
+    started = start(request, clock=run.clock, log=run.log, deadline=run.deadline)
+    run.log.info(
+        Event.TRANSFER_STARTED,
+        kind="restore",
+        transfer=started.name,
+        source=source.name,
+        expected=target.expected(restores=True),
+        expected_bytes=source.size,
+    )
+    return started
+
+
+def loads(restore: Transfer, backup: Transfer) -> bool:
+    """Whether a restore's source is this backup, as far as the list tells."""
+    return restore.from_url is None or restore.from_url == backup.to_url
+
+
+def await_restore(run: Run, target: Target, started: Transfer) -> Transfer:
+    """Waits for a restore and accepts it, or not. Raises StepFailed (restore_failed) or HerokuError."""
+    try:
+        finished = follow(run, target, started, kind="restore", deadline=run.deadline)
+    except TimedOut as error:
+        raise StepFailed(Reason.RESTORE_UNFINISHED, f"{started.name}: {error}") from error
+    if finished.succeeded is not True or finished.canceled_at:
+        how = "was cancelled" if finished.canceled_at else "failed"
+        raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}", transfer=finished.name)
+    if finished.warnings:
+        logs = retried(
+            lambda: target.data.logs(target.addon, finished.uuid),
+            name="GET transfer logs",
+            clock=run.clock,
+            log=run.log,
+            deadline=run.deadline,
+        )
+        if not harmless_warnings(logs, finished.warnings):
+            raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} finished with {finished.warnings} warnings")
+    return finished

@@ -1,0 +1,121 @@
+"""Migrate: the app's own command, in its own process group, its sessions named, its time limited."""
+
+from __future__ import annotations
+
+from release.child.process import CommandNotStarted, Ended, start_command
+from release.clock import Deadline
+from release.database import fingerprint
+from release.database.fingerprint import Verdict
+from release.database.journal import State
+from release.database.session import Identity
+from release.errors import Reason, StepFailed
+from release.retry import attempts
+from release.run import Run
+from release.steps import prepare
+from release.steps.backup import Before, take_fingerprint
+from release.steps.locks import Watch
+from release.steps.prepare import Commands
+
+SESSIONS_END_WITHIN = 5.0
+"""Seconds after the command's end within which the server has to have noticed that its sessions are gone."""
+
+
+class LockedOut(StepFailed):
+    """The migration gave up for a lock, and the database is proved unchanged: it may be tried again."""
+
+
+def migrate(run: Run, commands: Commands, backup: Before) -> None:
+    """Runs the migration. Raises StepFailed; only after the journal says `migrating` can anything have changed."""
+    deadline = prepare.migration_deadline(run, backup.reserve)
+    still_ours(run, backup.identity)
+    run.journal.announce(run.id, State.MIGRATING, backup=backup.uuid)
+    attempts(
+        lambda: _attempt(run, commands, backup, deadline),
+        most=run.settings.migrate_attempts,
+        again=LockedOut,
+        name="migration",
+        clock=run.clock,
+        log=run.log,
+        deadline=deadline,
+    )
+    run.journal.announce(run.id, State.PROBING)
+
+
+def still_ours(run: Run, identity: Identity) -> None:
+    """Makes sure of the lock and of the database once more before something happens to it.
+
+    A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now.
+    Raises StepFailed.
+    """
+    if not run.database.holds_lock() and not run.database.try_lock():
+        raise StepFailed(Reason.LOCK_LOST, str(run.database.lock_holder()))
+    now = run.database.identity()
+    if (now.system, now.database) != (identity.system, identity.database):
+        raise StepFailed(Reason.DATABASE_MISMATCH, f"{now.database} is not the database that the run began with")
+
+
+def migration_environ(run: Run) -> dict[str, str]:
+    """The app's environment, less the key, plus the name of its sessions and the timeouts asked for."""
+    environ = prepare.child_environ(run)
+    environ["PGAPPNAME"] = run.migration_name
+    timeouts = (("lock_timeout", run.settings.lock_timeout), ("statement_timeout", run.settings.statement_timeout))
+    options = [f"-c {name}={value.replace(' ', '')}" for name, value in timeouts if value]
+    if options:
+        environ["PGOPTIONS"] = " ".join(filter(None, [environ.get("PGOPTIONS"), *options]))
+    return environ
+
+
+def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -> None:
+    """Runs the command once and looks at what it left behind. Raises LockedOut when it may be tried again."""
+    watch = Watch(run)
+    ended = _command(run, commands, watch, deadline)
+    run.signals.check()
+    if ended.timed_out:
+        raise StepFailed(
+            Reason.MIGRATION_TIMED_OUT, f"stopped after {ended.duration:.0f} s to leave time for a restore"
+        )
+    if not ended.ok:
+        detail = f"it ended with {ended.how}" + (", after waiting too long for a lock" if watch.lock_timeout else "")
+        again = watch.lock_timeout and run.settings.migrate_attempts > 1 and _unchanged(run, backup)
+        failure = LockedOut if again else StepFailed
+        raise failure(Reason.MIGRATION_FAILED, detail, exit_code=ended.exit_code)
+    if not sessions_gone(run):
+        raise StepFailed(Reason.SESSIONS_LEFT, f"application name {run.migration_name}")
+    if left := sorted(set(run.database.prepared_transactions()) - set(backup.before.prepared)):
+        raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(left)}")
+
+
+def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
+    try:
+        with start_command(
+            commands.migrate,
+            env=migration_environ(run),
+            cwd=run.folder,
+            log=run.log,
+            clock=run.clock,
+            signals=run.signals,
+            on_lines=watch.hear,
+        ) as running:
+            while running.alive and not run.signals.pending and not deadline.expired:
+                running.pump(deadline.clamp(watch.every))
+                watch.look()
+            return running.wait(deadline)
+    except CommandNotStarted as error:
+        raise StepFailed(Reason.MIGRATION_FAILED, str(error)) from error
+
+
+def _unchanged(run: Run, backup: Before) -> bool:
+    """Whether it is proved that nothing was written since the backup, by anybody."""
+    if not sessions_gone(run):
+        return False
+    return fingerprint.compare(backup.before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
+
+
+def sessions_gone(run: Run, within: float = SESSIONS_END_WITHIN) -> bool:
+    """Waits until no session of the app's commands is left; whether that came true in time."""
+    deadline = Deadline(run.clock, within)
+    while run.database.sessions(run.migration_name):
+        if deadline.expired:
+            return False
+        run.clock.sleep(0.02)
+    return True

@@ -1,0 +1,198 @@
+"""Prepare: everything that can be known is checked here, and nothing is changed. A refusal costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from threading import Thread
+
+from release import frameworks, procfile
+from release.child.process import CommandNotStarted, run_command
+from release.clock import Deadline
+from release.database import grants
+from release.database.session import Identity, translated
+from release.errors import Misconfigured, Reason, Refused, StepFailed
+from release.frameworks import Framework
+from release.log import Event
+from release.retry import retried
+from release.run import Run
+from release.settings import Backup, Guard
+from release.steps.target import Target, find
+
+PENDING_LIMIT = 300.0
+"""Seconds that the app may take to say whether migrations are pending."""
+
+POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """What will be run: the migration, and the question whether one is pending (None: it cannot be asked).
+
+    `framework` tells what the pending command's exit codes mean, None for a configured one; `asked` is the framework,
+    detected or recognised, that can be asked about its migrations.
+    """
+
+    migrate: tuple[str, ...]
+    pending: tuple[str, ...] | None
+    framework: Framework | None
+    asked: Framework | None
+
+    def is_pending(self, exit_code: int) -> bool | None:
+        """What the pending command's exit code means; None: it does not tell."""
+        if self.framework is None:
+            return {0: False, 1: True}.get(exit_code)
+        if exit_code == self.framework.nothing_pending:
+            return False
+        return True if exit_code in self.framework.something_pending else None
+
+
+def commands(run: Run) -> Commands:
+    """The commands to run, configured or detected. Raises Misconfigured."""
+    settings = run.settings
+    framework = None
+    if settings.migrate_command is None:
+        framework = frameworks.detect(run.folder, run.environ.get("PATH", ""))
+        if framework is None:
+            markers = ", ".join(each.marker for each in frameworks.FRAMEWORKS)
+            raise Misconfigured(Reason.NO_FRAMEWORK, f"looked for {markers}")
+        run.log.info(
+            Event.FRAMEWORK_DETECTED,
+            framework=framework.name,
+            migrate=" ".join(framework.migrate_command),
+            pending=" ".join(framework.pending_command or ()) or None,
+        )
+    found = Commands(
+        migrate=settings.migrate_command or (framework.migrate_command if framework else ()),
+        pending=settings.pending_command or (framework.pending_command if framework else None),
+        framework=framework if settings.pending_command is None else None,
+        asked=framework or frameworks.recognise(settings.migrate_command or ()),
+    )
+    _check_runnable(run, found)
+    return found
+
+
+def _check_runnable(run: Run, found: Commands) -> None:
+    missing = [
+        f"{name}: {argv[0]!r} is not a command that can be started here"
+        for name, argv in (
+            ("RELEASE_MIGRATE_COMMAND", found.migrate),
+            ("RELEASE_PENDING_COMMAND", found.pending),
+            ("RELEASE_PROBE_COMMAND", run.settings.probe_command),
+        )
+        if argv and not frameworks.runnable(argv, folder=run.folder, environ=run.environ)
+    ]
+    if run.settings.probe_path and procfile.command(run.folder, "web") is None:
+        missing.append("RELEASE_PROBE_PATH: the Procfile has no web process that could be booted")
+    if missing:
+        raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(missing), errors=missing)
+
+
+def connect(run: Run) -> Identity:
+    """Opens the session on the database and takes the lock. Raises Refused."""
+    identity = examine(run)
+    take_lock(run)
+    return identity
+
+
+def examine(run: Run) -> Identity:
+    """Opens the session on the database; it has to be direct and writable. Raises Refused."""
+    if run.settings.database.endswith(POOLED):
+        raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
+    identity = retried(run.database.identity, name="connect", clock=run.clock, log=run.log, deadline=run.deadline)
+    if not identity.direct:
+        raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
+    if identity.read_only:
+        raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
+    return identity
+
+
+def take_lock(run: Run) -> None:
+    """Waits for the lock, and for a restore that somebody has under way. Raises Refused (locked, foreign_transfer)."""
+    deadline = run.deadline.within(run.settings.lock_wait)
+    if not run.database.try_lock():
+        holder = run.database.lock_holder()
+        run.log.info(
+            Event.LOCK_WAITED, holder=holder.application_name if holder else None, limit=run.settings.lock_wait
+        )
+        run.database.lock(clock=run.clock, deadline=deadline)
+    while run.database.being_restored():
+        if deadline.expired:
+            raise Refused(Reason.FOREIGN_TRANSFER, "pg_restore is loading a dump into the database")
+        run.clock.sleep(deadline.clamp(1.0))
+
+
+def pending(run: Run, found: Commands) -> bool:
+    """Asks the app whether migrations are pending; assumes so where it cannot tell.
+
+    Meanwhile Heroku's client libraries are imported in the background: they cost as much as the question.
+    """
+    if run.settings.backup is Backup.CAPTURE:
+        Thread(target=importlib.import_module, args=("heroku3",), daemon=True).start()
+    answer = ask_pending(run, found)
+    if answer is None:
+        run.warn("pending_unknown", "the app cannot say whether migrations are pending; assuming that some are")
+    return answer is not False
+
+
+def ask_pending(run: Run, found: Commands) -> bool | None:
+    """Runs the pending command. Raises StepFailed when a configured one answers with neither 0 nor 1."""
+    if found.pending is None:
+        return None
+    deadline = run.deadline.within(PENDING_LIMIT)
+    try:
+        ended = run_command(
+            found.pending,
+            env=child_environ(run),
+            cwd=run.folder,
+            log=run.log,
+            clock=run.clock,
+            deadline=deadline,
+            signals=run.signals,
+        )
+    except CommandNotStarted as error:
+        raise StepFailed(Reason.PENDING_CHECK_FAILED, str(error)) from error
+    run.signals.check()
+    if ended.timed_out:
+        raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{found.pending[0]} took over {PENDING_LIMIT:g} s")
+    answer = None if ended.exit_code is None else found.is_pending(ended.exit_code)
+    if answer is None and found.framework is None:
+        raise StepFailed(
+            Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"
+        )
+    return answer
+
+
+def child_environ(run: Run) -> dict[str, str]:
+    """The environment of the app's own commands: the app's, less the key to Heroku."""
+    return {name: value for name, value in run.environ.items() if name != "HEROKU_API_KEY"}
+
+
+def target(run: Run) -> Target | None:
+    """Finds the add-on behind the database through Heroku's APIs and refuses what could not be undone.
+
+    None with RELEASE_BACKUP=off, which is said every time.
+    """
+    if run.settings.backup is Backup.OFF:
+        run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
+        return None
+    found = find(run)
+    with translated():
+        foreign = grants.foreign_objects(run.database.connection)
+    if foreign:
+        run.guard(
+            Guard.OTHER_CREDENTIALS,
+            Refused(Reason.OTHER_CREDENTIALS, "; ".join(str(each) for each in foreign[:20]), count=len(foreign)),
+        )
+    return found
+
+
+def migration_deadline(run: Run, reserve: float) -> Deadline:
+    """When the migration has to end so that a restore still fits. Raises StepFailed (no_time_left)."""
+    left = run.deadline.left() - reserve
+    if left <= 0:
+        raise StepFailed(
+            Reason.NO_TIME_LEFT,
+            f"{run.deadline.left():.0f} s are left and {reserve:.0f} s are kept for a restore",
+        )
+    return run.deadline.within(left)

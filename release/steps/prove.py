@@ -1,0 +1,59 @@
+"""Prove: what the database is now, against the fingerprint of what it was."""
+
+from __future__ import annotations
+
+from release.database import fingerprint, grants, repair
+from release.database.fingerprint import Comparison
+from release.database.journal import State
+from release.database.session import Database, Failed, translated
+from release.errors import Reason, StepFailed
+from release.log import Event
+from release.run import Run
+from release.steps.backup import BackedUp, Before, take_fingerprint
+from release.steps.sessions import reconnect
+
+
+def compare(run: Run, backup: Before) -> Comparison:
+    """The database now against the fingerprint from before the migration."""
+    comparison = fingerprint.compare(backup.before, take_fingerprint(run))
+    run.log.info(
+        Event.DATABASE_COMPARED,
+        verdict=comparison.verdict,
+        differences=[str(each) for each in comparison.differences],
+        written=figures(comparison),
+    )
+    return comparison
+
+
+def figures(comparison: Comparison) -> dict[str, str]:
+    """What was written to each table, in words."""
+    return {table: str(written) for table, written in comparison.written.items()}
+
+
+def prove(run: Run, backup: BackedUp) -> None:
+    """Proves that the database is what it was before the migration, tidying up first. Raises StepFailed or Lost."""
+    reconnect(run)
+    entry = run.journal.entry(run.id)
+    if entry is None or entry.state is not State.BACKING_UP:
+        state = entry.state if entry else "missing"
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's ({state}): it did not reset")
+    tidy_and_compare(run, run.database, backup.before, rows_must_match=backup.sealed)
+
+
+def tidy_and_compare(run: Run, database: Database, before: fingerprint.Fingerprint, *, rows_must_match: bool) -> None:
+    """Removes what the dump does not know, puts back what it cannot carry, compares, and refreshes the statistics."""
+    with translated():
+        for removed in repair.remove_unknown(database.connection, before):
+            run.warn("unknown_object_removed", removed)
+        for problem in grants.put_back_grants(database.connection, before):
+            run.warn("grant_not_put_back", problem)
+    comparison = fingerprint.same_structure(before, take_fingerprint(run), rows_must_match=rows_must_match)
+    differences = [str(each) for each in comparison.differences]
+    run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not differences else "changed", differences=differences)
+    if differences:
+        raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(differences[:20]), differences=len(differences))
+    try:
+        with translated():
+            repair.analyze(database.connection)
+    except Failed as error:
+        run.warn("analyze_failed", str(error))

@@ -1,0 +1,187 @@
+"""Restore: decide, fence, salvage, restore, prove, tidy, lower the fence. It only ever undoes what its own run did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from release.clock import Deadline, Interrupted
+from release.database.fingerprint import Comparison, Verdict
+from release.database.journal import State
+from release.errors import Outcome, Reason, ReleaseError, StepFailed
+from release.heroku.http import HerokuError
+from release.heroku.transfers import Transfer
+from release.log import Event
+from release.run import Ending, Run, ended
+from release.settings import FenceMode, Restore
+from release.steps import fence
+from release.steps.backup import BackedUp, Before, Unprotected, record_again
+from release.steps.load import asked_for, load
+from release.steps.prove import compare, prove
+from release.steps.salvage import salvage
+from release.steps.sessions import no_ghosts
+from release.steps.target import Target
+
+RESTORE_WITHIN = 900.0
+"""Seconds a restore gets at least, though the plan be used up: Heroku ends the dyno, not the transfer."""
+
+ATTEMPTS = 2
+
+NOT_AGAIN = frozenset(
+    {
+        Reason.BACKUP_GONE,
+        Reason.BACKUP_UNUSABLE,
+        Reason.OUTCOME_UNKNOWN,
+        Reason.LOCK_LOST,
+        Reason.DATABASE_MISMATCH,
+        Reason.RESTORE_UNFINISHED,
+        Reason.FOREIGN_TRANSFER,
+    }
+)
+"""Problems that a second restore would not mend, or that make it dangerous: the first may be under way."""
+
+
+def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:
+    """Brings the database back to what it was before the migration, after `failure`; skips what is proved needless."""
+    run = replace(run, deadline=Deadline(run.clock, max(run.deadline.left(), RESTORE_WITHIN)))
+    found = assess(run, backup, failure)
+    if isinstance(found, Ending):
+        return found
+    assert isinstance(backup, BackedUp)  # noqa: S101 -- without a backup, assess ends the run
+    return carry_out(run, backup, found, failure)
+
+
+def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
+    """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
+    no_ghosts(run, run.id)
+    entry = run.journal.entry(run.id)
+    if entry is not None and entry.state is State.BACKING_UP:
+        return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
+    if entry is not None and entry.state is State.FINISHED:
+        run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
+        # Settled by itself, and stopped before the fence was down; or by another run, which has lowered it.
+        fence.lower(run, backup.target if isinstance(backup, BackedUp) else None)
+        return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name)
+    if entry is None and isinstance(backup, BackedUp) and not asked_for(backup.target):
+        run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
+        record_again(run, backup)
+    comparison = compare(run, backup)
+    skipped = decide(run, backup, comparison, failure)
+    if skipped is not None:
+        return skipped
+    if isinstance(backup, Unprotected):
+        return _skip(run, backup, Outcome.KEPT, Reason.NO_BACKUP.text, failure)
+    run.journal.announce(run.id, State.RESTORING)
+    return comparison
+
+
+def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
+    """An ending without a restore, where the verdict or the policy asks for one."""
+    policy = run.settings.restore
+    if comparison.verdict is Verdict.UNCHANGED:
+        return _skip(run, backup, Outcome.UNTOUCHED, "the database is proved unchanged", failure)
+    if policy is Restore.NEVER:
+        return _skip(run, backup, Outcome.KEPT, "RELEASE_RESTORE=never", failure)
+    if policy is Restore.IF_CHANGED and comparison.verdict is Verdict.SCHEMA_UNCHANGED:
+        return _skip(
+            run, backup, Outcome.KEPT, "schema and history are unchanged, as RELEASE_RESTORE=if-changed asks", failure
+        )
+    return None
+
+
+def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: ReleaseError | Interrupted) -> Ending:
+    run.log.info(Event.RESTORE_SKIPPED, why=why)
+    hint = None
+    if outcome is Outcome.KEPT:
+        hint = Reason.RESTORE_OFF.hint.replace("BACKUP", backup.name) if backup.name else Reason.NO_BACKUP.hint
+    ending = ended(outcome, failure, backup=backup.name, hint=hint)
+    close(run, backup.target if isinstance(backup, BackedUp) else None, ending)
+    return ending
+
+
+def close(run: Run, target: Target | None, ending: Ending) -> None:
+    """Closes the journal's row and lowers the fence, over a database that is old, or as somebody decided."""
+    reason = ending.reason.slug if ending.reason else None
+    raised = FenceMode.RESTORE if ending.restore and run.settings.fence is not FenceMode.OFF else None
+    try:
+        run.journal.close(run.id, outcome=str(ending.outcome), reason=reason, restore=ending.restore, fence=raised)
+        fence.lower(run, target)
+    except StepFailed as error:
+        run.warn("journal_not_closed", f"{error}; the next run closes it")
+
+
+def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure: ReleaseError | Interrupted) -> Ending:
+    """Fence, salvage, restore, prove, with one more try; `restore_failed` when neither ends well.
+
+    Without `comparison` a restore has already overwritten the failed state, and there is nothing to salvage.
+    """
+    target = backup.target
+    if run.settings.fence is not FenceMode.OFF and not backup.sealed:
+        try:
+            fence.up(run, target, FenceMode.RESTORE)
+        except (HerokuError, StepFailed) as error:
+            run.warn("fence_not_raised", str(error))
+    salvaged = salvage(run, backup, comparison) if comparison else None
+    transfer, problem = load_and_prove(run, backup)
+    if problem is not None or transfer is None:
+        return not_restored(backup, problem or StepFailed(Reason.RESTORE_FAILED), failure, salvaged, transfer)
+    ending = ended(
+        Outcome.RESTORED,
+        failure,
+        backup=backup.name,
+        salvage=salvaged.name if salvaged else None,
+        restore=transfer.name,
+    )
+    close(run, target, ending)
+    return ending
+
+
+def load_and_prove(
+    run: Run, backup: BackedUp, proof: Callable[[Run, BackedUp], None] | None = None
+) -> tuple[Transfer | None, ReleaseError | None]:
+    """Restores and proves, with one more try where that may help: the last restore, and what is wrong with it if so."""
+    problem: ReleaseError | None = None
+    transfer: Transfer | None = None
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            transfer = load(run, backup)
+            (proof or prove)(run, backup)
+        except ReleaseError as error:
+            problem = error
+            run.warn("restore_attempt_failed", str(error), attempt=attempt)
+            if error.reason in NOT_AGAIN:
+                break
+            continue
+        return transfer, None
+    return transfer, problem
+
+
+def not_restored(
+    backup: Before,
+    problem: ReleaseError,
+    failure: ReleaseError | Interrupted,
+    salvaged: Transfer | None = None,
+    transfer: Transfer | None = None,
+) -> Ending:
+    """The ending that needs a person, with what to paste. The fence stays up, where it is up."""
+    by_hand = commands_by_hand(backup.target, backup.name) if isinstance(backup, BackedUp) else []
+    return ended(
+        Outcome.RESTORE_FAILED,
+        problem,
+        backup=backup.name,
+        salvage=salvaged.name if salvaged else None,
+        restore=transfer.name if transfer else None,
+        hint=f"{problem.reason.hint} Or paste: {'; '.join(by_hand)} (it began with: {failure})",
+    )
+
+
+def commands_by_hand(target: Target, backup: str | None = None) -> list[str]:
+    """What a person pastes to end what the hook could not."""
+    app = target.app.name
+    restore = [f"heroku pg:backups:restore {backup} {target.addon.name} --app {app}"] if backup else []
+    scale = " ".join(f"{kind}={count}" for kind, count in target.formation.items() if count and kind != "release")
+    return [
+        *restore,
+        *([f"heroku ps:scale {scale} --app {app}"] if scale else []),
+        *([] if target.app.maintenance else [f"heroku maintenance:off --app {app}"]),
+    ]

@@ -1,0 +1,62 @@
+"""Salvage: a backup of the failed state, taken before it is overwritten."""
+
+from __future__ import annotations
+
+from release.database.fingerprint import Comparison
+from release.database.journal import State
+from release.errors import StepFailed
+from release.heroku.http import HerokuError
+from release.heroku.transfers import Transfer
+from release.retry import retried
+from release.run import Run
+from release.settings import Switch
+from release.steps.backup import BackedUp, capture
+from release.steps.prove import figures
+from release.steps.sessions import end_prepared
+
+
+def salvage(run: Run, backup: BackedUp, comparison: Comparison) -> Transfer | None:
+    """Captures the failed state, if it can: its failure keeps no restore away, and is said as loudly as it matters."""
+    try:
+        return _capture(run, backup)
+    except (HerokuError, StepFailed, Unsalvaged) as why:
+        if not backup.sealed and comparison.written:
+            run.warn(
+                "not_salvaged",
+                f"{why}; rows written since the backup will be lost where they were not the migration's own",
+                written=figures(comparison),
+            )
+        else:
+            run.warn("not_salvaged", f"{why}; nobody else has written since the backup")
+        return None
+
+
+class Unsalvaged(Exception):
+    """Why the failed state is not captured."""
+
+
+def _capture(run: Run, backup: BackedUp) -> Transfer:
+    """Never at the price of the backup that is to be restored, nor of its time."""
+    if run.settings.salvage is Switch.OFF:
+        raise Unsalvaged("RELEASE_SALVAGE=off")
+    target = backup.target
+    newest = retried(
+        lambda: target.data.transfer(target.addon, backup.uuid),
+        name="GET backup",
+        clock=run.clock,
+        log=run.log,
+        deadline=run.deadline,
+    )
+    if newest.num_keep is not None and newest.num_keep < 2:  # noqa: PLR2004 -- the backup and its salvage
+        raise Unsalvaged(f"Heroku keeps {newest.num_keep} backup of this plan; the salvage would rotate it out")
+    left = run.deadline.left() - backup.restore_seconds
+    if left < backup.seconds:
+        raise Unsalvaged(f"no time: {left:.0f} s are left beside the restore")
+    end_prepared(run, backup.before)
+    return capture(
+        run,
+        target,
+        kind="salvage",
+        deadline=run.deadline.within(left),
+        begun=lambda started: run.journal.announce(run.id, State.RESTORING, salvage=started.uuid),
+    )
