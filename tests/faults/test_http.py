@@ -1,8 +1,8 @@
 """Every request of a release meets every fault of HTTP: the first request, the second, and so on until none is left.
 
 A release that fails and is undone makes all the requests there are, and begins as one that lands. In each test run two
-faults are tried at every one of them, the others at the requests that start a transfer, and one by one at the reads;
-`--sweep` tries all everywhere.
+faults are tried at every one of them; each of the others at the request for the backup, at that for the salvage or for
+the restore in turn, and at one of the reads; `--sweep` tries all everywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ PARTS = 4
 """A loop over all requests is split among so many tests: the first one tries the requests 1, 5, 9, …"""
 READS = 9
 """Requests of a release before its first poll."""
-AT_SWITCHES = {"no answer, done at once", "503, done", "500", "an empty answer, done", "cut off"}
+SALVAGE, RESTORE = 2, 3
+"""Which POST of a release that is undone it is; the first one is for the backup."""
+LANDED = 2
+"""So many answers of each kind a release gets that lands; later ones belong to the undoing."""
+AT_SWITCHES = {"no answer, done at once", "500"}
 """Faults that are tried at maintenance mode and formation, too."""
 
 
@@ -53,16 +57,21 @@ def test_any_request_before_the_migration_may_fail(harness: Harness, fault: Faul
 
 @pytest.mark.parametrize("fault", OTHERS, ids=name)
 def test_the_request_for_the_backup_may_fail(harness: Harness, fault: Fault) -> None:
-    label = f"{fault.name}, of POSTs"
-    assert_held(list(harness.loop("http", label, LANDING, lambda n: once(fault, n, method="POST"))))
+    cell = Cell(group="http", fault=f"{fault.name}, of a POST", scenario="landing", n=1)
+    assert_held([harness.play(cell, LANDING, once(fault, 1, method="POST"))])
 
 
-@pytest.mark.parametrize("fault", OTHERS, ids=name)
-def test_the_requests_for_salvage_and_restore_may_fail(harness: Harness, fault: Fault, *, sweep: bool) -> None:
-    where = {} if sweep else {"method": "POST"}
-    label = fault.name if sweep else f"{fault.name}, of POSTs"
-    first = 1 if sweep else 2
-    assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, **where), first=first)))
+@pytest.mark.parametrize(("number", "fault"), list(enumerate(OTHERS)), ids=name)
+def test_the_requests_for_salvage_and_restore_may_fail(
+    harness: Harness, number: int, fault: Fault, *, sweep: bool
+) -> None:
+    if sweep:
+        cells = list(harness.loop("http", fault.name, FAILING, lambda n: once(fault, n)))
+    else:
+        n = SALVAGE if number % 3 == 0 else RESTORE
+        cell = Cell(group="http", fault=f"{fault.name}, of a POST", scenario="failing", n=n)
+        cells = [harness.play(cell, FAILING, once(fault, n, method="POST"))]
+    assert_held(cells)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in OTHERS if fault.name in AT_SWITCHES], ids=name)
@@ -91,8 +100,9 @@ def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: boo
     if sweep:
         assert_held(list(harness.loop("http", label, FAILING, told)))
     else:
-        cells = [Cell(group="http", fault=label, scenario="failing", n=n) for n in lie.nth]
-        assert_held([harness.play(cell, FAILING, told(cell.n)) for cell in cells])
+        scenarios = {n: FAILING if n > LANDED else LANDING for n in lie.nth}
+        cells = {n: Cell(group="http", fault=label, scenario=scenario.name, n=n) for n, scenario in scenarios.items()}
+        assert_held([harness.play(cell, scenarios[n], told(n)) for n, cell in cells.items()])
 
 
 @pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=name)

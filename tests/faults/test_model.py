@@ -212,7 +212,7 @@ def counted(runs: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return decorate
 
 
-@counted(1000)
+@counted(600)
 @given(plan=st.lists(answers(), min_size=1, max_size=5), listing=st.lists(st.booleans(), max_size=6), limit=limits)
 def test_a_transfer_is_accepted_once_at_most_whatever_becomes_of_the_answers(
     log: Log, plan: list[Answered], listing: list[bool], limit: float
@@ -242,7 +242,7 @@ def test_a_transfer_is_accepted_once_at_most_whatever_becomes_of_the_answers(
     assert all(sent < 1000 + limit for sent in model.sent[1:]), "asked again when the time was up"
 
 
-@counted(400)
+@counted(150)
 @given(results=st.lists(outcomes, min_size=1, max_size=40), limit=limits, takes=st.floats(0, 12))
 def test_a_wait_ends_with_what_was_waited_for_or_with_an_error(
     log: Log, results: list[object], limit: float, takes: float
@@ -267,7 +267,7 @@ def test_a_wait_ends_with_what_was_waited_for_or_with_an_error(
     assert clock.at <= 1000 + limit + takes + 0.01
 
 
-@counted(400)
+@counted(250)
 @given(results=st.lists(outcomes, min_size=1, max_size=12), limit=limits, takes=st.floats(0, 12))
 def test_a_read_is_tried_six_times_at_most_and_never_past_its_deadline(
     log: Log, results: list[object], limit: float, takes: float
@@ -292,14 +292,14 @@ def test_a_read_is_tried_six_times_at_most_and_never_past_its_deadline(
     assert clock.at <= 1000 + limit + takes + 0.01
 
 
-@counted(1000)
+@counted(600)
 @given(value=st.text(max_size=40) | st.floats().map(str) | st.datetimes().map(format_datetime))
 def test_a_retry_after_is_a_sane_number_of_seconds_or_nothing(value: str) -> None:
     found = retry_after(value)
     assert found is None or 0 <= found <= 3600
 
 
-@counted(1000)
+@counted(600)
 @given(body=st.binary(max_size=200) | json_bodies, status=st.integers(100, 599))
 def test_an_answer_is_a_transfer_or_an_error_of_ours(body: bytes, status: int) -> None:
     session = session_of(lambda: answer_of(status, body))
