@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors, sql
 
 from release.clock import Clock, Deadline
-from release.errors import Reason, Refused, StepFailed
+from release.errors import Reason, StepFailed
 from release.retry import Unavailable
 
 LOCK_KEY = 0x52454C45415345
@@ -155,29 +155,6 @@ class Database:
             )
         except Lost:
             return False
-
-    def lock(self, *, clock: Clock, deadline: Deadline) -> float:
-        """Waits for the lock and returns the seconds waited. Raises Refused (locked), naming the holder."""
-        began = clock.monotonic()
-        pause = 0.1
-        while not self.try_lock():
-            if deadline.expired:
-                raise self._locked()
-            clock.sleep(deadline.clamp(pause))
-            pause = min(2.0, pause * 1.5)
-        return clock.monotonic() - began
-
-    def _locked(self) -> Refused:
-        holder = self.lock_holder()
-        if holder is None:
-            return Refused(Reason.LOCKED, "it was released this moment; release again")
-        return Refused(
-            Reason.LOCKED,
-            f"{holder.application_name or 'a session without a name'} (pid {holder.pid}, connected since"
-            f" {holder.since}); to end it: SELECT pg_terminate_backend({holder.pid})",
-            holder=holder.application_name,
-            holder_pid=holder.pid,
-        )
 
     def lock_holder(self) -> Holder | None:
         """Who holds the lock now."""

@@ -18,6 +18,7 @@ from release.retry import retried
 from release.run import Run
 from release.settings import Backup, Guard
 from release.steps.target import Target, find
+from release.steps.turn import take_turn
 
 PENDING_LIMIT = 300.0
 """Seconds that the app may take to say whether migrations are pending."""
@@ -91,7 +92,7 @@ def _check_runnable(run: Run, found: Commands) -> None:
 def connect(run: Run) -> Identity:
     """Opens the session on the database and takes the lock. Raises Refused."""
     identity = examine(run)
-    take_lock(run)
+    take_turn(run)
     return identity
 
 
@@ -105,21 +106,6 @@ def examine(run: Run) -> Identity:
     if identity.read_only:
         raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
     return identity
-
-
-def take_lock(run: Run) -> None:
-    """Waits for the lock, and for a restore that somebody has under way. Raises Refused (locked, foreign_transfer)."""
-    deadline = run.deadline.within(run.settings.lock_wait)
-    if not run.database.try_lock():
-        holder = run.database.lock_holder()
-        run.log.info(
-            Event.LOCK_WAITED, holder=holder.application_name if holder else None, limit=run.settings.lock_wait
-        )
-        run.database.lock(clock=run.clock, deadline=deadline)
-    while run.database.being_restored():
-        if deadline.expired:
-            raise Refused(Reason.FOREIGN_TRANSFER, "pg_restore is loading a dump into the database")
-        run.clock.sleep(deadline.clamp(1.0))
 
 
 def pending(run: Run, found: Commands) -> bool:

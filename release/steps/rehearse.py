@@ -30,6 +30,7 @@ from release.steps.migrate import migrate
 from release.steps.prepare import Commands
 from release.steps.probe import probe
 from release.steps.target import Target, find, quiet_transfers
+from release.steps.turn import take_turn
 
 TELLING: Final = 8
 """Characters of a name or password below which finding it inside another value proves nothing."""
@@ -178,7 +179,7 @@ def _restore(run: Run, backup: BackedUp, target: Target) -> None:
 
 def _proved_copy(run: Run, before: Fingerprint) -> Fingerprint:
     """Proves that the copy is what was dumped; its own fingerprint, with its own counters."""
-    prepare.take_lock(run)
+    take_turn(run)
     with translated():
         for removed in repair.remove_unknown(run.database.connection, before):
             run.warn("unknown_object_removed", removed)

@@ -181,6 +181,8 @@ def test_whatever_the_database_holds_comes_back(harness: Harness, what: str) -> 
         ("statement that times out", "DELETE FROM learners;\nSET statement_timeout = 50;\nSELECT pg_sleep(9);\n"),
         ("large object", "SELECT lo_from_bytea(0, 'new');\nSELECT 1 / 0;\n"),
         ("dropped schema", "DROP SCHEMA public CASCADE;\nSELECT 1 / 0;\n"),
+        ("dropped journal", "DROP SCHEMA release_phase CASCADE;\nDROP TABLE learners;\nSELECT 1 / 0;\n"),
+        ("moved sequence", "SELECT setval('learners_id_seq', 4711);\nSELECT 1 / 0;\n"),
     ],
 )
 def test_whatever_the_migration_leaves_behind_is_gone(harness: Harness, what: str, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -50,10 +51,16 @@ def test_a_lock_that_is_not_released_names_its_holder(hook: Hook, app: App) -> N
     with psycopg.connect(app.database_url, autocommit=True, application_name="release-hook-other") as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [0x52454C45415345])
         result = hook.run(RELEASE_LOCK_WAIT="0.5")
+        (pid,) = holder.execute("SELECT pg_backend_pid()").fetchall()[0]
 
     assert result.ended == (3, "refused", "locked")
-    assert "release-hook-other" in result.last["error"]
-    assert "pg_terminate_backend" in result.last["error"]
+    found = re.fullmatch(
+        r".*: release-hook-other \(pid (\d+), connected since \d{4}-\d\d-\d\d [\d:]{8} UTC\);"
+        r" to end it: SELECT pg_terminate_backend\((\d+)\)",
+        result.last["error"],
+    )
+    assert found is not None, result.last
+    assert found.groups() == (str(pid), str(pid))
 
 
 def test_the_salvage_holds_what_others_wrote_after_the_backup(hook: Hook, app: App) -> None:
