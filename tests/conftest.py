@@ -28,10 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sweep", action="store_true", help="try every fault at every place")
 
 
-def pytest_configure() -> None:
-    """Temporary files go to memory where there is enough of it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary files go to memory where there is enough of it; the workers inherit where that is."""
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY:
-        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+        folder = tempfile.mkdtemp(prefix="release-tests-", dir=MEMORY)
+        Path(folder).chmod(0o711)  # the server may have another user than the tests
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(autouse=True)

@@ -175,12 +175,23 @@ def play(demo: Demo) -> None:
         lambda: app.set_config({"GREETING": "hello"}, wait=False),
         expected="same",
     )
+    rehearse(demo)
     pull_the_plug(demo)
 
 
 def push(demo: Demo, version: str) -> Release:
     """A `git push` of a version of the sample app."""
     return demo.app.release(demo.ship(version), description=f"Deploy {version}", path=PATH, wait=False)
+
+
+def rehearse(demo: Demo) -> None:
+    """A release that is tried on a copy first, where its web process turns out not to work."""
+    about = VERSIONS["learning_timeline"]["failing_health"].about
+    demo.app.add_database(plan="standard-0", attachment="REHEARSAL")
+    probe = {"RELEASE_PROBE_PATH": "/healthz", "RELEASE_PROBE_TIMEOUT": "8"}
+    demo.app.set_config({"RELEASE_REHEARSAL_DATABASE": "REHEARSAL_URL", **probe})
+    demo.act("A rehearsal, on a copy of the data", about, lambda: push(demo, "failing_health"), expected="same")
+    demo.app.set_config(dict.fromkeys(("RELEASE_REHEARSAL_DATABASE", *probe)))
 
 
 def seed(demo: Demo) -> None:

@@ -58,7 +58,7 @@ def sequences_behind(connection: Connection[Any]) -> dict[str, str]:
     with translated():
         with connection.transaction():
             connection.execute(catalog.LIMITS)
-            found = connection.execute(SEQUENCES, [list(catalog.EXCLUDED_SCHEMAS)]).fetchall()
+            found = connection.execute(SEQUENCES, [list(catalog.EXCLUDED_SCHEMAS)], prepare=True).fetchall()
         return {
             sequence: table
             for start in range(0, len(found), BATCH)

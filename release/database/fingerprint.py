@@ -217,6 +217,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def take(connection: Connection[Any]) -> Fingerprint:
     """The fingerprint of the database behind a connection in autocommit mode, outside any transaction.
 
+    The queries are prepared: planning is most of their cost, and a session takes a second one after the migration.
+
     The catalogs are read in one snapshot. The functions that print definitions look at the newest state nevertheless,
     so that DDL of somebody else at the same moment can be an error; the caller tries again. Waits at most 2 s for
     a lock. Raises psycopg.Error.
@@ -228,8 +230,8 @@ def take(connection: Connection[Any]) -> Fingerprint:
         schema = read_schema(connection)
         history = read_history(connection)
         surroundings = read(connection, catalog.SURROUNDINGS)
-        server_version, taken_at, epoch, prepared = connection.execute(catalog.STATISTICS).fetchall()[0]
-        writes = {name: Counters(*counters) for name, *counters in connection.execute(catalog.WRITES)}
+        server_version, taken_at, epoch, prepared = connection.execute(catalog.STATISTICS, prepare=True).fetchall()[0]
+        writes = {name: Counters(*counters) for name, *counters in connection.execute(catalog.WRITES, prepare=True)}
         row_counts = _row_counts(connection)
     return Fingerprint(
         taken_at=taken_at,
@@ -266,7 +268,7 @@ def read(connection: Connection[Any], queries: Sequence[catalog.Query]) -> Defin
     """What some queries of catalog.py say, inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
     found: Definitions = {}
     for query in _worth_asking(connection, queries):
-        for kind, name, definition in connection.execute(query.text):
+        for kind, name, definition in connection.execute(query.text, prepare=True):
             found.setdefault(kind, {})[name] = _kept(kind, definition or "")
     return found
 
@@ -274,7 +276,7 @@ def read(connection: Connection[Any], queries: Sequence[catalog.Query]) -> Defin
 def _worth_asking(connection: Connection[Any], queries: Sequence[catalog.Query]) -> list[catalog.Query]:
     """Leaves out what this database has none of: planning a query takes longer than running it over nothing."""
     exists = sql.SQL(", ").join(sql.SQL("EXISTS (SELECT FROM {})").format(sql.SQL(query.only_if)) for query in queries)
-    (answers,) = connection.execute(sql.SQL("SELECT {}").format(exists)).fetchall()
+    (answers,) = connection.execute(sql.SQL("SELECT {}").format(exists), prepare=True).fetchall()
     return [query for query, some in zip(queries, answers, strict=True) if some]
 
 
@@ -295,7 +297,7 @@ def read_history(connection: Connection[Any]) -> History:
     """What the frameworks say was migrated. Inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
     known = [table for table, _, _ in catalog.HISTORY]
     history: History = {}
-    for name, table, columns in connection.execute(catalog.HISTORIES, [known]).fetchall():
+    for name, table, columns in connection.execute(catalog.HISTORIES, [known], prepare=True).fetchall():
         for expected, needed, entry in catalog.HISTORY:
             if table == expected and needed <= set(columns):
                 query = sql.SQL('SELECT entry FROM (SELECT {} FROM {}) AS t (entry) ORDER BY entry COLLATE "C"')
@@ -307,7 +309,7 @@ def read_history(connection: Connection[Any]) -> History:
 
 def _row_counts(connection: Connection[Any]) -> dict[str, int]:
     """Exact counts of small tables. Locks are given back after each batch; a table that is locked loses its batch."""
-    names = [name for (name,) in connection.execute(catalog.COUNTABLE, COUNT_PAGES)]
+    names = [name for (name,) in connection.execute(catalog.COUNTABLE, COUNT_PAGES, prepare=True)]
     counts: dict[str, int] = {}
     for batch in _batches(names, COUNT_BATCH):
         query = sql.SQL(" UNION ALL ").join(
@@ -315,7 +317,7 @@ def _row_counts(connection: Connection[Any]) -> dict[str, int]:
         )
         with (
             suppress(errors.LockNotAvailable, errors.QueryCanceled, errors.UndefinedTable),
-            connection.transaction(force_rollback=True),
+            connection.transaction(),
         ):
             counts.update(connection.execute(query).fetchall())
     return counts
@@ -323,7 +325,7 @@ def _row_counts(connection: Connection[Any]) -> dict[str, int]:
 
 def _positions(connection: Connection[Any]) -> dict[str, int | None]:
     """Positions are not part of any snapshot, so they need not be read in one."""
-    sequences = connection.execute(catalog.SEQUENCES).fetchall()
+    sequences = connection.execute(catalog.SEQUENCES, prepare=True).fetchall()
     positions: dict[str, int | None] = {}
     for batch in _batches(sequences, POSITION_BATCH):
         values = dict(connection.execute(catalog.POSITIONS, [[oid for _, oid, _ in batch]]).fetchall())

@@ -6,6 +6,7 @@ translated here: by SQLSTATE class, never by text, and never with more of the te
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
@@ -96,7 +97,7 @@ class Database:
             connection = psycopg.connect(
                 self._url,
                 autocommit=True,
-                prepare_threshold=None,
+                prepare_threshold=sys.maxsize,  # only where a statement asks for it
                 application_name=self._application_name,
                 connect_timeout=10,
                 keepalives_idle=30,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from threading import Thread
 
 from release import frameworks, procfile
 from release.child.process import CommandNotStarted, run_command
@@ -13,6 +11,7 @@ from release.database import grants
 from release.database.session import Identity, translated
 from release.errors import Misconfigured, Reason, Refused, StepFailed
 from release.frameworks import Framework
+from release.heroku import platform
 from release.log import Event
 from release.retry import retried
 from release.run import Run
@@ -109,12 +108,9 @@ def examine(run: Run) -> Identity:
 
 
 def pending(run: Run, found: Commands) -> bool:
-    """Asks the app whether migrations are pending; assumes so where it cannot tell.
-
-    Meanwhile Heroku's client libraries are imported in the background: they cost as much as the question.
-    """
+    """Asks the app whether migrations are pending; assumes so where it cannot tell."""
     if run.settings.backup is Backup.CAPTURE:
-        Thread(target=importlib.import_module, args=("heroku3",), daemon=True).start()
+        platform.preload()
     answer = ask_pending(run, found)
     if answer is None:
         run.warn("pending_unknown", "the app cannot say whether migrations are pending; assuming that some are")

@@ -63,7 +63,7 @@ def build(url: str, tables: int, check: str) -> None:
 
 def measure(url: str) -> None:
     """One run: take, keep, read back, compare."""
-    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+    with psycopg.connect(url, autocommit=True, prepare_threshold=10**9) as connection:
         idle = peak()
         start, cpu = time.perf_counter(), time.process_time()
         found = fingerprint.take(connection)

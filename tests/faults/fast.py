@@ -11,6 +11,7 @@ answer takes 3.5 s, and 5 s of grace for a migration's sessions are still half a
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import selectors
@@ -52,6 +53,7 @@ def serve(control: socket.socket) -> None:
     import release.phase  # noqa: PLC0415
     import release.steps.target  # noqa: F401, PLC0415
 
+    gc.freeze()
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         while True:

@@ -33,7 +33,7 @@ class Database:
     def connect(self, role: str | None = None) -> psycopg.Connection[Any]:
         """A session in autocommit mode as the owner, or as another role; it ends with the test."""
         url = self.server.url(self.name, role or self.owner, "secret")
-        connection = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+        connection = psycopg.connect(url, autocommit=True, prepare_threshold=10**9)
         connection.add_notice_handler(lambda _: None)
         return self.sessions.enter_context(connection)
 
