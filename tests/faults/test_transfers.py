@@ -72,6 +72,8 @@ def test_a_restore_that_goes_wrong_is_seen_and_repeated_or_left_to_a_person(
         cell = Cell(group="transfer", fault=f"restore: {action}", scenario="failing", n=times)
         how = play("restore", action, times=times, seconds=2)
         how.then = then
+        # Two restores that emptied the database and left no trace, not even in the list: only the last line can tell.
+        how.lost = action is TransferAction.VANISH and times > 1
         assert not harness.play(cell, FAILING, how).broken, cell
 
 
