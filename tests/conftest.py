@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,27 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--sweep`: the faults of tests/faults at every single place, not only at a choice; takes an hour."""
-    parser.addoption("--sweep", action="store_true", help="try every fault at every place")
+    """More than fits into ten minutes on two cores: `--whole` takes about twenty, `--sweep` hours."""
+    parser.addoption(
+        "--whole", action="store_true", help="also the cases that are left out of a thin test (mark: thin)"
+    )
+    parser.addoption("--sweep", action="store_true", help="all that, and every fault at every place")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a test marked `thin(n)` every n-th case is run, unless all are asked for."""
+    if config.getoption("--whole") or config.getoption("--sweep"):
+        return
+    cases: Counter[str] = Counter()
+    left: list[pytest.Item] = []
+    for item in items:
+        if thin := item.get_closest_marker("thin"):
+            test = item.nodeid.partition("[")[0]
+            if cases[test] % thin.args[0]:
+                left.append(item)
+            cases[test] += 1
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .names import Action, TransferAction
@@ -251,6 +252,27 @@ def _apply(place: Any, path: list[str], change: Callable[[Any, Any], Any]) -> No
             change(place, key)
 
 
+def _reverse(_: Rule, exchange: Exchange, answer: Callable[[], Answer]) -> None:
+    real = answer()
+    real.replace(json.dumps(json.loads(real.content())[::-1]).encode())
+    exchange.send(real)
+
+
+def _page(rule: Rule, exchange: Exchange, answer: Callable[[], Answer]) -> None:
+    real = answer()
+    rows = json.loads(real.content())
+    name = "id" if rows and "id" in rows[0] else "uuid"
+    after = exchange.headers.get("range", "").partition("]")[2].partition("..")[0]
+    places = [row[name] for row in rows]
+    first = places.index(after) + 1 if after in places else 0
+    chosen = rows[first : first + rule.size]
+    if len(rows) > first + rule.size:
+        real.status = HTTPStatus.PARTIAL_CONTENT
+        real.headers.append(("Next-Range", f"{name} ]{chosen[-1][name]}..; max={rule.size}"))
+    real.replace(json.dumps(chosen).encode())
+    exchange.send(real)
+
+
 def _twice(_: Rule, exchange: Exchange, answer: Callable[[], Answer]) -> None:
     real = answer()
     real.content()
@@ -272,5 +294,7 @@ _ACTIONS = {
     Action.CUT: _cut,
     Action.HUGE: _huge,
     Action.PATCH: _patch,
+    Action.REVERSE: _reverse,
+    Action.PAGE: _page,
     Action.TWICE: _twice,
 }

@@ -26,6 +26,8 @@ class Action(StrEnum):
     CUT = "cut"  # half of the real body, then the connection ends
     HUGE = "huge"  # `size` bytes of JSON that never ends well
     PATCH = "patch"  # the real answer with `set` and `delete` applied
+    REVERSE = "reverse"  # the real list, the other way round
+    PAGE = "page"  # `size` items of the real list; with more to come 206, and Next-Range says how to ask for it
     TWICE = "twice"  # the effect twice, as of a foreign request in the same second; the first's answer
 
 

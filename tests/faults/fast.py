@@ -29,14 +29,16 @@ HTTP_FACTOR = 10.0
 
 
 def run(arguments: list[str], environ: dict[str, str], factor: float, twist: str | None = None) -> int:
-    """One run of the hook; `twist` is the name of a deliberate mistake in `broken.py`."""
+    """One run of the hook; `twist` is the name of a deliberate mistake in `broken.py`, or of a jump in `clock.py`."""
     from release import cli  # noqa: PLC0415 -- here, so that a broken installation is the run's failure
     from release.heroku import http  # noqa: PLC0415
-    from tests.faults.clock import FastClock  # noqa: PLC0415
+    from tests.faults.clock import JUMPS, FastClock, JumpingClock  # noqa: PLC0415
 
     scale = min(factor, HTTP_FACTOR)
     http.CONNECT_TIMEOUT /= scale
     http.READ_TIMEOUT /= scale
+    if twist in JUMPS:
+        return cli.main(arguments, environ, lambda signals: JumpingClock(factor, signals, jump=JUMPS[twist]))
     if twist:
         from tests.faults import broken  # noqa: PLC0415
 

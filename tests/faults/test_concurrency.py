@@ -93,6 +93,7 @@ def test_a_run_that_wakes_after_another_has_finished_its_work_lets_it_be(harness
     assert not cell.broken, cell
 
 
+@pytest.mark.thin(2)
 @SCENARIOS
 @pytest.mark.parametrize(("kind", "nth"), [("backup", 1), ("backup", 2), ("restore", 1)])
 def test_a_person_may_cancel_our_transfer(harness: Harness, scenario: Scenario, kind: str, nth: int) -> None:
@@ -203,6 +204,7 @@ def test_the_restore_fails_and_the_key_is_revoked(harness: Harness) -> None:
     pair(harness, "restore failed and key revoked", Play(arm=arm))
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
 @pytest.mark.parametrize("line", range(2, 24, 6))
 def test_the_recovery_itself_is_stopped(harness: Harness, number: signal.Signals, line: int) -> None:

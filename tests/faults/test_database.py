@@ -67,6 +67,7 @@ def rotated(place: Place) -> None:
     execute(place.superuser, f"ALTER ROLE \"{place.owner}\" PASSWORD 'another'")
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
 @pytest.mark.parametrize("event", ["transfer_started", "transfer_finished", "command_finished", "step_finished"])
 def test_the_hooks_session_may_be_killed_in_the_middle(harness: Harness, event: str, scenario: Scenario) -> None:
@@ -75,6 +76,7 @@ def test_the_hooks_session_may_be_killed_in_the_middle(harness: Harness, event: 
     assert not harness.play(cell, scenario, how).broken, cell
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("event", ["transfer_started", "command_output", "database_compared", "fence_raised"])
 @pytest.mark.parametrize("back_after", [0.6, 3.0])
 def test_the_database_may_refuse_connections_for_a_while(harness: Harness, event: str, back_after: float) -> None:
@@ -115,6 +117,7 @@ def holding(place: Place, *statements: str, name: str = "release-hook-other") ->
         yield holder
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
 @pytest.mark.parametrize(
     ("what", "statements", "wait"),
@@ -162,6 +165,7 @@ HOLDS = {
 }
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("what", HOLDS)
 def test_whatever_the_database_holds_comes_back(harness: Harness, what: str) -> None:
     place = harness.stage.fresh(FAILING)

@@ -43,6 +43,7 @@ def name(value: object) -> str:
     return str(getattr(value, "name", value))
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("first", range(1, PARTS + 1))
 @pytest.mark.parametrize("fault", EVERY, ids=name)
 def test_any_request_of_a_release_that_is_undone_may_fail(harness: Harness, fault: Fault, first: int) -> None:
@@ -50,17 +51,20 @@ def test_any_request_of_a_release_that_is_undone_may_fail(harness: Harness, faul
     assert_held(list(cells))
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("fault", EVERY, ids=name)
 def test_any_request_before_the_migration_may_fail(harness: Harness, fault: Fault) -> None:
     assert_held(list(harness.loop("http", fault.name, LANDING, lambda n: once(fault, n))))
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("fault", OTHERS, ids=name)
 def test_the_request_for_the_backup_may_fail(harness: Harness, fault: Fault) -> None:
     cell = Cell(group="http", fault=f"{fault.name}, of a POST", scenario="landing", n=1)
     assert_held([harness.play(cell, LANDING, once(fault, 1, method="POST"))])
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(("number", "fault"), list(enumerate(OTHERS)), ids=name)
 def test_the_requests_for_salvage_and_restore_may_fail(
     harness: Harness, number: int, fault: Fault, *, sweep: bool
@@ -74,12 +78,14 @@ def test_the_requests_for_salvage_and_restore_may_fail(
     assert_held(cells)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("fault", [fault for fault in OTHERS if fault.name in AT_SWITCHES], ids=name)
 def test_any_request_that_raises_or_lowers_the_fence_may_fail(harness: Harness, fault: Fault) -> None:
     label = f"{fault.name}, of PATCHes"
     assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, method="PATCH"))))
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(("number", "fault"), list(enumerate(OTHERS)), ids=name)
 def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int, fault: Fault, *, sweep: bool) -> None:
     if sweep:
@@ -90,6 +96,7 @@ def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int
     assert_held(cells)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("lie", LIES, ids=name)
 def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: bool) -> None:
     def told(n: int) -> Play:
@@ -105,6 +112,7 @@ def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: boo
         assert_held([harness.play(cell, scenarios[n], told(n)) for n, cell in cells.items()])
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=name)
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_somebody_else_may_start_the_same_in_the_same_second(harness: Harness, scenario: Scenario, n: int) -> None:
@@ -134,6 +142,7 @@ def test_heroku_may_not_be_there_at_all(harness: Harness, variable: str, what: s
     assert cell.outcomes == ["untouched"], cell
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_nobody_else_is_asked_because_an_answer_says_so(harness: Harness, status: int, method: str) -> None:

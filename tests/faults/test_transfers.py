@@ -51,18 +51,21 @@ def play(kind: str, action: TransferAction, **fields: object) -> Play:
     )
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("action", BACKUPS, ids=name)
 def test_a_backup_that_goes_wrong_is_not_relied_on(harness: Harness, action: TransferAction) -> None:
     cell = Cell(group="transfer", fault=f"backup: {action}", scenario="landing", n=1)
     assert not harness.play(cell, LANDING, play("backup", action, seconds=2)).broken, cell
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("action", BACKUPS, ids=name)
 def test_a_salvage_that_goes_wrong_does_not_keep_the_restore_away(harness: Harness, action: TransferAction) -> None:
     cell = Cell(group="transfer", fault=f"salvage: {action}", scenario="failing", n=2)
     assert not harness.play(cell, FAILING, play("backup", action, nth=2, seconds=2)).broken, cell
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 @pytest.mark.parametrize(("number", "action"), list(enumerate(RESTORES)), ids=name)
 def test_a_restore_that_goes_wrong_is_seen_and_repeated_or_left_to_a_person(
@@ -90,6 +93,7 @@ def test_a_restore_that_says_it_is_fine_and_is_half_done_is_seen(harness: Harnes
     assert not harness.play(cell, FAILING, how).broken, cell
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("action", [TransferAction.STUCK_PENDING, TransferAction.STUCK_RUNNING], ids=name)
 def test_a_restore_that_never_ends_is_left_to_the_next_run(harness: Harness, action: TransferAction) -> None:
     def cancelled(place: Place) -> None:
@@ -104,6 +108,7 @@ def test_a_restore_that_never_ends_is_left_to_the_next_run(harness: Harness, act
     assert not harness.play(cell, FAILING, how).broken, cell
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("first", [5, 14])
 @pytest.mark.parametrize(
     ("fault", "rule"),
