@@ -57,6 +57,7 @@ def scenario(name: str, script: str) -> Scenario:
     return Scenario(name=name, migration="SELECT 1;", script=f"#!/bin/sh\necho $$ >> started\n{DAMAGE}{script}")
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_migration_may_end_in_any_way_but_well(harness: Harness, way: str) -> None:
     cell = harness.play(Cell(group="child", fault=way, scenario="failing"), scenario(way, WAYS[way]), ALWAYS)
@@ -80,6 +81,7 @@ def test_a_migration_that_does_not_end_is_ended(harness: Harness, way: str) -> N
     assert cell.outcomes == ["restored"], cell
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("way", ["sleep 1000", "trap '' TERM INT HUP; while :; do sleep 0.2; done"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda each: each.name)
 def test_a_signal_in_the_migration_ends_the_run_in_time(harness: Harness, way: str, number: signal.Signals) -> None:

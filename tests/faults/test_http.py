@@ -57,14 +57,14 @@ def test_any_request_before_the_migration_may_fail(harness: Harness, fault: Faul
     assert_held(list(harness.loop("http", fault.name, LANDING, lambda n: once(fault, n))))
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("fault", OTHERS, ids=name)
 def test_the_request_for_the_backup_may_fail(harness: Harness, fault: Fault) -> None:
     cell = Cell(group="http", fault=f"{fault.name}, of a POST", scenario="landing", n=1)
     assert_held([harness.play(cell, LANDING, once(fault, 1, method="POST"))])
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize(("number", "fault"), list(enumerate(OTHERS)), ids=name)
 def test_the_requests_for_salvage_and_restore_may_fail(
     harness: Harness, number: int, fault: Fault, *, sweep: bool
@@ -85,7 +85,7 @@ def test_any_request_that_raises_or_lowers_the_fence_may_fail(harness: Harness, 
     assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, method="PATCH"))))
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(("number", "fault"), list(enumerate(OTHERS)), ids=name)
 def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int, fault: Fault, *, sweep: bool) -> None:
     if sweep:
@@ -96,7 +96,7 @@ def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int
     assert_held(cells)
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("lie", LIES, ids=name)
 def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: bool) -> None:
     def told(n: int) -> Play:

@@ -111,7 +111,7 @@ ALIKE = 12
 """Lines up to the migration's start are the same whether it will land or fail."""
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 @pytest.mark.parametrize("stop", [term, kill], ids=lambda each: each.__name__)
 @pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
@@ -129,7 +129,7 @@ def test_a_run_that_is_fenced_all_along_may_be_killed_at_any_line(harness: Harne
     )
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("effect", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("stop", "method"), [(term, "POST"), (kill, "POST"), (kill, "PATCH")], ids=["term", "kill", "PATCH"]
@@ -142,7 +142,7 @@ def test_a_run_may_be_stopped_in_any_request_that_changes_something(
     in_time(list(cells), stop)
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("stop", [term_group, kill_group, term_twice, term_then_kill], ids=lambda each: each.__name__)
 def test_a_run_may_be_stopped_in_other_ways(harness: Harness, stop: Stop, *, sweep: bool) -> None:
     cells = harness.loop(

@@ -42,6 +42,7 @@ def test_the_latest_backup_is_saved_whole_and_its_contents_are_read(released: Ho
     assert (released.folder / name).read_bytes().startswith(b"PGDMP")
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", ["b001", "B1", "1", "001"])
 def test_names_numbers_and_uuids_are_understood(released: Hook, name: str) -> None:
     assert released.run("download", name, "-o", "x.dump").exit_code == 0
@@ -51,6 +52,7 @@ def test_a_uuid_is_understood(released: Hook) -> None:
     assert released.run("download", released.app.transfers()[0]["uuid"], "-o", "x.dump").exit_code == 0
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", ["b999", "r001", "nonsense", "latest"])
 def test_an_unknown_name_is_a_usage_error_that_says_which_there_are(released: Hook, name: str) -> None:
     result = released.run("download", name)
@@ -84,6 +86,7 @@ def test_an_expired_link_is_fetched_anew(released: Hook, sandbox: Sandbox) -> No
     assert sandbox.count("POST", "/client/v11/apps/:app/transfers/:num/actions/public-url") == 2
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

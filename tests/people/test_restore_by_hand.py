@@ -97,6 +97,7 @@ def test_it_refuses_while_a_release_runs(released: Hook, app: App) -> None:
     assert result.ended == (3, "refused", "locked")
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("name", "ended"), [("b099", (2, None, "backup_unknown")), ("r001", (2, None, "backup_unknown"))]
 )

@@ -95,6 +95,7 @@ def test_no_secret_reaches_the_webhook(hook: Hook, listener: Listener) -> None:
     assert hook.app.database_url.split(":")[2].split("@")[0] not in said
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("status", "posts", "words"),
     [

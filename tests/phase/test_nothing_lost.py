@@ -110,6 +110,7 @@ def test_the_fence_of_a_whole_release_keeps_others_out_and_is_lowered(hook: Hook
     assert app.formation()["worker"] == 2
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_in_the_migration_hands_the_restore_to_another_dyno(
     hook: Hook, app: App, sandbox: Sandbox, number: signal.Signals
@@ -204,6 +205,7 @@ def test_changes_of_a_killed_run_can_be_accepted(hook: Hook, app: App) -> None:
     assert len(app.transfers()) == 1
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     "action", [TransferAction.HALF, TransferAction.WIPE, TransferAction.FAIL, TransferAction.KEEP_OBJECTS]
 )

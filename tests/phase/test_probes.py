@@ -71,6 +71,7 @@ def failure(result: Result) -> dict[str, object]:
     return found
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("line", "files"),
     [
@@ -93,6 +94,7 @@ def test_a_web_process_that_answers_2xx_lets_the_release_land(hook: Hook, line: 
         assert f"asked for / {hook.app.name}.herokuapp.com https" in said
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("line", "reason", "words"),
     [
@@ -225,6 +227,7 @@ def test_the_live_apps_certificate_is_verified(hook: Hook, tmp_path: Path, trust
 # SQL and commands.
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
@@ -301,6 +304,7 @@ def test_probes_run_when_nothing_is_pending_too_and_nothing_is_restored(hook: Ho
 # Built in.
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("migration", "probe", "words"),
     [

@@ -59,6 +59,7 @@ def test_the_second_rehearsal_overwrites_the_first_without_asking(rehearsing: Ho
     assert query(second["url"], "SELECT count(*) FROM courses") == [(0,)]
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("migration", "settings", "failed"),
     [
@@ -86,6 +87,7 @@ def test_what_fails_in_the_rehearsal_never_reaches_production(
     assert query(app.database_url, MIGRATIONS_RUN) == [(0,)]
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("action", [TransferAction.HALF, TransferAction.FAIL, TransferAction.WIPE])
 def test_a_backup_that_does_not_restore_stops_the_release(
     rehearsing: Hook, app: App, sandbox: Sandbox, action: TransferAction
