@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -74,7 +75,7 @@ def _children() -> set[int]:
     """This process's children, zombies too; the sandboxes of other tests are among them."""
     found = set()
     for file in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             _, _, rest = file.read_text().rpartition(") ")
             if int(rest.split()[1]) == os.getpid():
                 found.add(int(file.parent.name))
