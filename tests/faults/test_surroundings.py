@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import pytest
@@ -37,6 +39,10 @@ def rule(action: Action, path: str = API, **fields: object) -> Act:
     return lambda place: place.sandbox.fault(action, path, **fields)
 
 
+def faulty(action: Action, fields: dict[str, object], place: Place) -> None:
+    place.sandbox.fault(action, API, **fields)
+
+
 def held(harness: Harness, cell: Cell, scenario: Scenario, how: Play, place: Place | None = None) -> Cell:
     """Plays a cell, which has to hold."""
     cell = harness.play(cell, scenario, how, place)
@@ -48,7 +54,7 @@ def held(harness: Harness, cell: Cell, scenario: Scenario, how: Play, place: Pla
 
 
 def crowded(harness: Harness, scenario: Scenario) -> Place:
-    """An app with two databases, which another app shares, and a backup: lists of more than one."""
+    """An app with two databases and an older backup: lists of more than one."""
     place = harness.stage.fresh(scenario)
     place.app.add_database(plan="standard-0", attachment="OTHER")
     place.app.scheduled_backup()
@@ -56,7 +62,7 @@ def crowded(harness: Harness, scenario: Scenario) -> Place:
     return place
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("action", [Action.REVERSE, Action.PAGE])
 @SCENARIOS
 @pytest.mark.parametrize("path", [TRANSFERS, ATTACHMENTS], ids=["transfers", "attachments"])
@@ -71,12 +77,13 @@ def test_a_list_may_come_in_any_order_or_in_pages(
 def test_what_is_on_the_second_page_counts(harness: Harness, *, sweep: bool) -> None:
     if not sweep:
         pytest.skip("a 206 is taken for the whole list: not held yet")
-    place = harness.stage.fresh(LANDING)
+    shared = replace(LANDING, name="landing, shared")  # nobody else is to get this app afterwards
+    place = harness.stage.fresh(shared)
     other = place.sandbox.create_app(f"{place.app.name}-other", plan="none", config={})
     body = {"addon": place.app.addon_name, "app": other.name, "name": "SHARED", "confirm": place.app.name}
     place.app.connection.ask("POST", "/addon-attachments", body)
     how = Play(arm=rule(Action.PAGE, "^/addons/", method="GET", times=None, size=1))
-    cell = held(harness, Cell(group="http", fault="shared on page 2", scenario="landing"), LANDING, how, place)
+    cell = held(harness, Cell(group="http", fault="shared on page 2", scenario=shared.name), shared, how, place)
     assert cell.outcomes != ["released"], cell
 
     def arm(place: Place) -> None:
@@ -87,14 +94,15 @@ def test_what_is_on_the_second_page_counts(harness: Harness, *, sweep: bool) -> 
     held(harness, cell, LANDING, Play(arm=arm), crowded(harness, LANDING))
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("n", [14, 1, 8])
 @pytest.mark.parametrize("fault", ["429", "reset"])
 def test_the_api_may_be_gone_for_some_requests(harness: Harness, fault: str, n: int, *, sweep: bool) -> None:
-    quota = {"status": 429, "body": json.dumps(LIMITED), "headers": {"RateLimit-Remaining": "0"}}
-    action, fields = (Action.ANSWER, quota) if fault == "429" else (Action.RESET, {})
+    quota: dict[str, object] = {"status": 429, "body": json.dumps(LIMITED), "headers": {"RateLimit-Remaining": "0"}}
+    action = Action.ANSWER if fault == "429" else Action.RESET
     for nth in range(n, n + 7) if sweep else [n]:
-        how = Play(arm=rule(action, nth=nth, times=4, effect=False, **fields))
+        fields = {"nth": nth, "times": 4, "effect": False} | (quota if fault == "429" else {})
+        how = Play(arm=partial(faulty, action, fields), factor=30)
         held(harness, Cell(group="http", fault=f"{fault} four times", scenario="failing", n=nth), FAILING, how)
 
 
@@ -117,7 +125,7 @@ def test_no_redirect_is_followed_to_https_or_to_another_name(harness: Harness, p
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(0.05)
         headers = {"Location": f"{where}:{other.getsockname()[1]}/elsewhere"}
-        how = Play(arm=rule(Action.ANSWER, path, status=308, effect=False, headers=headers))
+        how = Play(arm=rule(Action.ANSWER, path, status=308, effect=False, headers=headers), factor=30)
         cell = Cell(group="http", fault=f"308 of {path} to {where}", scenario="failing")
         held(harness, cell, FAILING, how)
         with pytest.raises(TimeoutError):
@@ -143,16 +151,16 @@ def test_a_run_may_be_stopped_for_ten_minutes_on_its_clock(harness: Harness, eve
     def during(place: Place, run: Started) -> Result:
         def stop(_: Place) -> None:
             run.signal(signal.SIGSTOP)
-            threading.Timer(5, lambda: run.signal(signal.SIGCONT)).start()
+            threading.Timer(3, lambda: run.signal(signal.SIGCONT)).start()
 
         return on_line(f'"event":"{event}"', stop)(place, run)
 
     cell = Cell(group="output", fault=f"stopped for ten of {int(limit) // 60} min at {event}", scenario="failing")
-    how = Play(during=during, changes={"RELEASE_TIME_LIMIT": limit}, factor=120, fired=always)
+    how = Play(during=during, changes={"RELEASE_TIME_LIMIT": limit}, factor=200, fired=always)
     held(harness, cell, FAILING, how)
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @SCENARIOS
 @pytest.mark.parametrize(
     "changes", [{"TMPDIR": "/proc", "HOME": "/proc"}, {"TMPDIR": None, "HOME": None}], ids=["read-only", "unset"]
