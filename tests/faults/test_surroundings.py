@@ -259,7 +259,7 @@ def at(moment: float, number: signal.Signals) -> Play:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
 def test_a_run_may_be_stopped_at_any_moment(harness: Harness, number: signal.Signals, *, sweep: bool) -> None:
-    step, first = (0.02, 0.0) if sweep else (0.24, 0.0 if number == signal.SIGKILL else 0.12)
+    step, first = (0.02, 0.0) if sweep else (0.12, 0.0 if number == signal.SIGKILL else 0.06)
     cells = harness.loop("kill", f"{number.name}, timed", LANDING, lambda n: at(first + n * step, number), first=0)
     for cell in cells if sweep else islice(cells, 6):
         assert not cell.broken, cell
