@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -31,6 +32,7 @@ READ_TIMEOUT = 10.0
 BODY_TIMEOUT = 15.0
 """Seconds for a whole answer, so that one that drips is given up as well."""
 
+MOST_PAGES = 50
 BODY_LIMIT = 8 * 1024 * 1024
 """Bytes. A list of thousands of transfers stays below it."""
 
@@ -143,6 +145,22 @@ class Session:
             if self._clock.monotonic() > ends:
                 raise HerokuError(f"{what}: the answer took over {patience:.1f} s", status=response.status_code)
         return bytes(body)
+
+
+def pages(what: str, read: Callable[[str | None], Response], kind: type[T]) -> tuple[T, ...]:
+    """A list, whole: an answer of 206 is a part of it, and `Next-Range` is what to ask for next.
+
+    `read` takes the range to ask for; Heroku gives 200 entries a page. Raises HerokuError.
+    """
+    found: list[T] = []
+    following = None
+    for _ in range(MOST_PAGES):
+        response = read(following)
+        found += decode(what, response, list[kind])  # type: ignore[valid-type]
+        following = response.headers.get("Next-Range")
+        if response.status_code != 206 or not following:  # noqa: PLR2004
+            return tuple(found)
+    raise HerokuError(f"{what}: the list has over {MOST_PAGES} pages", status=206)
 
 
 def decode(what: str, response: Response, kind: type[T]) -> T:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from release.heroku.http import Session, decode
+from release.heroku.http import Session, decode, pages
 
 if TYPE_CHECKING:
     from requests import Response
@@ -99,17 +99,18 @@ def client(session: Session, base: str) -> Callable[..., Response]:
         parts: tuple[str, ...],
         data: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
+        span: str | None = None,
     ) -> Response:
         body = None if data is None else json.dumps(data)
         resource = tuple(quote(part, safe="") for part in parts)
-        response: Response = heroku._http_resource(method, resource, params, data=body)  # noqa: SLF001
+        response: Response = heroku._http_resource(method, resource, params, data=body, valrange=span)  # noqa: SLF001
         return response
 
     return call
 
 
 class Platform:
-    """The Platform API for one app. Every method makes one request and raises HerokuError."""
+    """The Platform API for one app. Every method makes one request (one a page) and raises HerokuError."""
 
     def __init__(self, session: Session, base: str, app: str) -> None:
         self._call = client(session, base)
@@ -117,6 +118,9 @@ class Platform:
 
     def _get(self, kind: type[T], *parts: str) -> T:
         return decode(f"GET /{'/'.join(parts)}", self._call("GET", parts), kind)
+
+    def _list(self, kind: type[T], *parts: str) -> tuple[T, ...]:
+        return pages(f"GET /{'/'.join(parts)}", lambda span: self._call("GET", parts, span=span), kind)
 
     def app(self) -> App:
         """The app itself."""
@@ -128,15 +132,15 @@ class Platform:
 
     def attachments(self) -> tuple[Attachment, ...]:
         """Everything attached to the app, with plans and config vars."""
-        return self._get(tuple[Attachment, ...], "apps", self._app, "addon-attachments")
+        return self._list(Attachment, "apps", self._app, "addon-attachments")
 
     def attachments_of(self, addon: AddOn) -> tuple[Attachment, ...]:
         """All attachments of an add-on, to whatever app."""
-        return self._get(tuple[Attachment, ...], "addons", addon.id, "addon-attachments")
+        return self._list(Attachment, "addons", addon.id, "addon-attachments")
 
     def formation(self) -> tuple[Process, ...]:
         """Process types and their quantities."""
-        return self._get(tuple[Process, ...], "apps", self._app, "formation")
+        return self._list(Process, "apps", self._app, "formation")
 
     def set_maintenance(self, *, on: bool) -> None:
         """Switches maintenance mode; the same request twice does no harm."""

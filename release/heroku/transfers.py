@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from release.heroku.http import HerokuError, Session, decode
+from release.heroku.http import HerokuError, Session, decode, pages
 from release.heroku.platform import AddOn, client
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 class DataAPI:
-    """The Data API. Every method makes one request and raises HerokuError."""
+    """The Data API. Every method makes one request (one a page) and raises HerokuError."""
 
     def __init__(self, session: Session, base: str) -> None:
         self._call = client(session, base)
@@ -190,7 +190,8 @@ class DataAPI:
 
     def transfers(self, addon: AddOn) -> tuple[Transfer, ...]:
         """All transfers of the add-on's billing app, unsorted: backups, restores, copies of all its databases."""
-        return self._get(tuple[Transfer, ...], "apps", addon.app.name, "transfers")
+        path = ("client", "v11", "apps", addon.app.name, "transfers")
+        return pages("GET transfers", lambda span: self._call("GET", path, span=span), Transfer)
 
     def transfer(self, addon: AddOn, uuid: str) -> Transfer:
         """One transfer. An answer about another one is an error."""

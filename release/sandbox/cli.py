@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -229,24 +230,44 @@ def psql(app: str, words: tuple[str, ...]) -> None:
 
 
 def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
-    """Show a release's output until it ends; 0 when it has succeeded, else 1."""
+    """Show a release's output until it ends, on a terminal as people read it; 0 when it has succeeded, else 1."""
     found = _app(app)
     click.echo(f"v{fresh.version} {fresh.description}", err=True)
-    shown = False
-    while not shown:
-        for piece in found.connection.stream(f"/streams/{fresh.id}"):
-            shown = True
+    if sys.stdout.isatty() and os.environ.get("RELEASE_LOG") != "json":
+        from release.reading.console import follow  # noqa: PLC0415 - for terminals only
+
+        follow(_lines(_output(found, fresh)), sys.stdout.fileno(), os.environ)
+    else:
+        for piece in _output(found, fresh):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
-        if found.get_release(fresh.version).status != "pending":
-            break
-        time.sleep(0.05)
     ended = found.wait(fresh.version)
     click.echo(f"v{fresh.version} {ended.status}", err=True)
     code = 0 if ended.status == "succeeded" else 1
     if leave:
         sys.exit(code)
     return code
+
+
+def _output(app: App, fresh: Release) -> Iterator[bytes]:
+    """A release's output as it comes; its stream is there once the command has started."""
+    shown = False
+    while not shown:
+        for piece in app.connection.stream(f"/streams/{fresh.id}"):
+            shown = True
+            yield piece
+        if app.get_release(fresh.version).status != "pending":
+            return
+        time.sleep(0.05)
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line.decode(errors="replace") for line in whole)
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 @main.command("serve", hidden=True)

@@ -9,6 +9,7 @@ flight the newest version that succeeded is current, whichever ended last.
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import lookup
@@ -18,7 +19,6 @@ from .state import App, Formation, Release, ReleaseStatus, Slug, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from .options import Options
     from .state import State, Store
@@ -45,14 +45,18 @@ class Releases:
                         release.status = ReleaseStatus.FAILED
 
     def slug(self, folder: Path, *, commit: str, description: str, path: str | None) -> Slug:
-        """Copy a folder, less what git and builds leave behind, into a slug."""
+        """Copy a folder, less what git and builds leave behind and the sandbox itself, into a slug."""
         slug = Slug(commit=commit, description=description, path=path or path_of_caller({}), process_types={})
         target = self.folder(slug)
-        shutil.copytree(folder, target, symlinks=True, ignore=_IGNORED)
+        shutil.copytree(folder, target, symlinks=True, ignore=self._left_out)
         slug.process_types = _procfile(target)
         with self._store.change() as state:
             state.slugs[slug.id] = slug
         return slug
+
+    def _left_out(self, folder: str, names: list[str]) -> set[str]:
+        home = self._store.home.resolve()
+        return _IGNORED(folder, names) | {name for name in names if Path(folder, name).resolve() == home}
 
     def folder(self, slug: Slug) -> Path:
         """Where a slug's files are."""

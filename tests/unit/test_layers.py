@@ -106,8 +106,8 @@ def test_the_hook_imports_nothing_from_the_sandbox(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", SANDBOX)
-def test_the_sandbox_imports_nothing_from_the_hook(module: str) -> None:
-    assert [name for name in _own(module) if name.split(".")[0] != "sandbox"] == []
+def test_the_sandbox_imports_nothing_from_the_hook_but_how_people_read_its_log(module: str) -> None:
+    assert [name for name in _own(module) if name.split(".")[0] not in {"sandbox", "reading"}] == []
 
 
 def test_the_layers_name_all_there_is_and_nothing_else() -> None:
