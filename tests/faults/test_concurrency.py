@@ -22,6 +22,7 @@ ALWAYS: dict[str, Callable[[Place], tuple[bool, bool]]] = {"fired": lambda _: (T
 SCENARIOS = pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
 
 
+@pytest.mark.thin(3)
 @SCENARIOS
 @pytest.mark.parametrize("delay", [0.0, 0.4])
 def test_a_second_release_waits_for_the_first(harness: Harness, scenario: Scenario, delay: float) -> None:
@@ -50,6 +51,7 @@ def test_a_second_release_waits_for_the_first(harness: Harness, scenario: Scenar
     assert pictures == [harness.stage.landed if scenario is LANDING else place.before]
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("event", ["transfer_started", "command_output", "database_compared", "fence_raised"])
 def test_a_run_that_was_asleep_does_no_harm_when_it_wakes(harness: Harness, event: str) -> None:
     def during(_: Place, run: Started) -> Result:
@@ -67,6 +69,7 @@ def test_a_run_that_was_asleep_does_no_harm_when_it_wakes(harness: Harness, even
     assert not harness.play(cell, FAILING, Play(during=during, **ALWAYS)).broken, cell
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("event", ["transfer_started", "database_compared", "fence_raised"])
 def test_a_run_that_wakes_after_another_has_finished_its_work_lets_it_be(harness: Harness, event: str) -> None:
     def during(place: Place, run: Started) -> Result:
@@ -204,7 +207,7 @@ def test_the_restore_fails_and_the_key_is_revoked(harness: Harness) -> None:
     pair(harness, "restore failed and key revoked", Play(arm=arm))
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
 @pytest.mark.parametrize("line", range(2, 24, 6))
 def test_the_recovery_itself_is_stopped(harness: Harness, number: signal.Signals, line: int) -> None:

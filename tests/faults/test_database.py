@@ -165,7 +165,7 @@ HOLDS = {
 }
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("what", HOLDS)
 def test_whatever_the_database_holds_comes_back(harness: Harness, what: str) -> None:
     place = harness.stage.fresh(FAILING)

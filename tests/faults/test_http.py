@@ -20,8 +20,8 @@ from tests.faults.stage import FAILING, LANDING, Scenario
 
 EVERY = [fault for fault in FAULTS if fault.everywhere]
 OTHERS = [fault for fault in FAULTS if not fault.everywhere]
-PARTS = 4
-"""A loop over all requests is split among so many tests: the first one tries the requests 1, 5, 9, …"""
+PARTS = 6
+"""A loop over all requests is split among so many tests: the first one tries the requests 1, 7, 13, …"""
 READS = 9
 """Requests of a release before its first poll."""
 SALVAGE, RESTORE = 2, 3
@@ -43,7 +43,7 @@ def name(value: object) -> str:
     return str(getattr(value, "name", value))
 
 
-@pytest.mark.thin(4)
+@pytest.mark.thin(7)
 @pytest.mark.parametrize("first", range(1, PARTS + 1))
 @pytest.mark.parametrize("fault", EVERY, ids=name)
 def test_any_request_of_a_release_that_is_undone_may_fail(harness: Harness, fault: Fault, first: int) -> None:
@@ -51,13 +51,14 @@ def test_any_request_of_a_release_that_is_undone_may_fail(harness: Harness, faul
     assert_held(list(cells))
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(4)
+@pytest.mark.parametrize("first", range(1, PARTS + 1))
 @pytest.mark.parametrize("fault", EVERY, ids=name)
-def test_any_request_before_the_migration_may_fail(harness: Harness, fault: Fault) -> None:
-    assert_held(list(harness.loop("http", fault.name, LANDING, lambda n: once(fault, n))))
+def test_any_request_of_a_release_that_lands_may_fail(harness: Harness, fault: Fault, first: int) -> None:
+    assert_held(list(harness.loop("http", fault.name, LANDING, lambda n: once(fault, n), first=first, step=PARTS)))
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("fault", OTHERS, ids=name)
 def test_the_request_for_the_backup_may_fail(harness: Harness, fault: Fault) -> None:
     cell = Cell(group="http", fault=f"{fault.name}, of a POST", scenario="landing", n=1)
@@ -85,7 +86,7 @@ def test_any_request_that_raises_or_lowers_the_fence_may_fail(harness: Harness, 
     assert_held(list(harness.loop("http", label, FAILING, lambda n: once(fault, n, method="PATCH"))))
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize(("number", "fault"), list(enumerate(OTHERS)), ids=name)
 def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int, fault: Fault, *, sweep: bool) -> None:
     if sweep:
@@ -96,7 +97,7 @@ def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int
     assert_held(cells)
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("lie", LIES, ids=name)
 def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: bool) -> None:
     def told(n: int) -> Play:

@@ -105,13 +105,13 @@ def in_time(cells: list[Cell], stop: Stop) -> None:
         assert all((cell.stopping or 0) < EXIT_WITHIN for cell in cells)
 
 
-PARTS = 4
-"""A loop over all lines is split among so many tests: the first one tries the lines 1, 5, 9, …"""
+PARTS = 8
+"""A loop over all lines is split among so many tests: the first one tries the lines 1, 9, 17, …"""
 ALIKE = 12
 """Lines up to the migration's start are the same whether it will land or fail."""
 
 
-@pytest.mark.thin(4)
+@pytest.mark.thin(7)
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 @pytest.mark.parametrize("stop", [term, kill], ids=lambda each: each.__name__)
 @pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
@@ -123,7 +123,7 @@ def test_a_run_may_be_stopped_at_any_line(harness: Harness, scenario: Scenario, 
 @pytest.mark.thin(2)
 @pytest.mark.parametrize("first", [7, 17])
 def test_a_run_that_is_fenced_all_along_may_be_killed_at_any_line(harness: Harness, first: int, *, sweep: bool) -> None:
-    step = 2 if sweep else 4 * PARTS
+    step = 2 if sweep else 2 * PARTS
     in_time(
         list(harness.loop("kill", "kill at a line", FENCED, lambda n: at_line(kill, n), first=first, step=step)), kill
     )

@@ -77,7 +77,7 @@ def run_with(place: Place, spoil: Spoil, *, errors_too: bool, twist: str | None 
     return Result(exit_code=process.returncode, stdout=b"", stderr=errors or b"")
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("errors_too", [False, True], ids=["stdout", "stdout and stderr"])
 @pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
 @pytest.mark.parametrize("way", WAYS)

@@ -108,7 +108,7 @@ def test_a_restore_that_never_ends_is_left_to_the_next_run(harness: Harness, act
     assert not harness.play(cell, FAILING, how).broken, cell
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("first", [5, 14])
 @pytest.mark.parametrize(
     ("fault", "rule"),

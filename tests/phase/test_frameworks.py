@@ -75,7 +75,7 @@ PROBED = {
 }
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("version", "settings", "outcome", "reason", "failed"),
     [

@@ -94,7 +94,7 @@ def test_a_web_process_that_answers_2xx_lets_the_release_land(hook: Hook, line: 
         assert f"asked for / {hook.app.name}.herokuapp.com https" in said
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("line", "reason", "words"),
     [
