@@ -367,7 +367,12 @@ def _what_is_wrong(field: msgspec.structs.FieldInfo, error: Exception) -> str:
         choices = Guard
     if isinstance(choices, type) and issubclass(choices, StrEnum):
         return f"expected one of {', '.join(choices)}"
-    return str(error).split(" - at `$", maxsplit=1)[0].replace("Expected", "expected")
+    text = str(error).split(" - at `$", maxsplit=1)[0]
+    if "matching regex" in text:
+        return "expected a number with one of the units us, ms, s, min, h, d"
+    for name, word in (("`float`", "a number"), ("`int`", "a whole number")):
+        text = text.replace(name, word)
+    return text.replace("Expected", "expected").removesuffix(", got `str`")
 
 
 def _access_checks(settings: Settings) -> list[str]:

@@ -90,12 +90,12 @@ def test_without_a_database_url_settings_are_complete() -> None:
     [
         ("RELEASE_BACKUP", "yes", "expected one of capture, off; for example RELEASE_BACKUP=capture"),
         ("RELEASE_FENCE", "maybe", "expected one of restore, release, off; for example RELEASE_FENCE=restore"),
-        ("RELEASE_PROBE_TIMEOUT", "-1", "expected `float` > 0.0; for example RELEASE_PROBE_TIMEOUT=60"),
-        ("RELEASE_PROBE_TIMEOUT", "nan", "expected `float` > 0.0; for example RELEASE_PROBE_TIMEOUT=60"),
-        ("RELEASE_PROBE_TIMEOUT", "1e9", "expected `float` <= 86400.0; for example RELEASE_PROBE_TIMEOUT=60"),
-        ("RELEASE_TIME_LIMIT", "soon", "expected `float`, got `str`; for example RELEASE_TIME_LIMIT=3600"),
-        ("RELEASE_MIGRATE_ATTEMPTS", "1.5", "expected `int`, got `str`; for example RELEASE_MIGRATE_ATTEMPTS=1"),
-        ("RELEASE_MIGRATE_ATTEMPTS", "0", "expected `int` >= 1; for example RELEASE_MIGRATE_ATTEMPTS=1"),
+        ("RELEASE_PROBE_TIMEOUT", "-1", "expected a number > 0.0; for example RELEASE_PROBE_TIMEOUT=60"),
+        ("RELEASE_PROBE_TIMEOUT", "nan", "expected a number > 0.0; for example RELEASE_PROBE_TIMEOUT=60"),
+        ("RELEASE_PROBE_TIMEOUT", "1e9", "expected a number <= 86400.0; for example RELEASE_PROBE_TIMEOUT=60"),
+        ("RELEASE_TIME_LIMIT", "soon", "expected a number; for example RELEASE_TIME_LIMIT=3600"),
+        ("RELEASE_MIGRATE_ATTEMPTS", "1.5", "expected a whole number; for example RELEASE_MIGRATE_ATTEMPTS=1"),
+        ("RELEASE_MIGRATE_ATTEMPTS", "0", "expected a whole number >= 1; for example RELEASE_MIGRATE_ATTEMPTS=1"),
         (
             "RELEASE_MIGRATE_COMMAND",
             "sh -c 'oops",
