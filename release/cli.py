@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -102,6 +104,16 @@ def _recover(run: Run, choice: str | None, run_id: str | None) -> Ending:
     return recover(run, Choice(choice) if choice else None, run_id)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on stderr about objects that a signal has left half made; what goes wrong otherwise is in the log."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def main(
     argv: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
@@ -110,7 +122,7 @@ def main(
     """Runs a command and returns its exit code. Parameters are for tests; the process's own are the defaults."""
     environ = dict(os.environ if environ is None else environ)
     code = MISCONFIGURED_EXIT_CODE
-    with Signals() as signals:
+    with Signals() as signals, _quiet():
         try:
             result = cli.main(
                 args=None if argv is None else list(argv),

@@ -6,11 +6,19 @@ from release.clock import Deadline
 from release.database.journal import State
 from release.database.session import Failed, Lost
 from release.errors import Reason, Refused
+from release.heroku.http import HerokuError
+from release.heroku.transfers import Source
 from release.log import Event
+from release.retry import LONGEST_WAIT
 from release.run import HOOKS, Run
+from release.settings import Backup
+from release.steps.target import locate
 
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to take the lock."""
+
+NOTICED_WITHIN = LONGEST_WAIT + 5.0
+"""Seconds in which a run that restores notices that its restore has ended, and takes the lock again."""
 
 
 def take_turn(run: Run) -> None:
@@ -29,20 +37,24 @@ def _wait(run: Run, deadline: Deadline) -> None:
     holder = run.database.lock_holder()
     name = holder.application_name if holder else ""
     run.log.info(Event.LOCK_WAITED, holder=name or None, limit=run.settings.lock_wait)
-    pause, ended = 0.1, False
+    pause, longest = 0.1, LONGEST_PAUSE
+    heard: Deadline | None = None
     while True:
         try:
             # Without its session the other run has lost the lock, but not its turn: it goes on after its restore.
-            if (not ended or deadline.expired or _settled(run, name)) and run.database.try_lock():
+            if heard and not _settled(run, name) and _restoring(run):
+                heard = Deadline(run.clock, NOTICED_WITHIN)
+            its_turn = heard and not (heard.expired or deadline.expired or _settled(run, name))
+            if not its_turn and run.database.try_lock():
                 return
         except (Lost, Failed):
-            ended = True
+            heard, longest = Deadline(run.clock, NOTICED_WITHIN), LONGEST_WAIT
         if deadline.expired:
             raise _refusal(run, name)
-        if ended:
+        if heard:
             run.database.close()  # a session would be in the restore's way
         run.clock.sleep(deadline.clamp(pause))
-        pause = min(LONGEST_PAUSE, pause * 1.5)
+        pause = min(longest, pause * 1.5)
 
 
 def _settled(run: Run, name: str) -> bool:
@@ -51,6 +63,18 @@ def _settled(run: Run, name: str) -> bool:
         return True
     entry = run.journal.entry(name.removeprefix(HOOKS))
     return entry is not None and entry.state is State.FINISHED and entry.fence is None
+
+
+def _restoring(run: Run) -> bool:
+    """Whether Heroku says that a restore of the database is under way, or does not say."""
+    if run.settings.backup is Backup.OFF:
+        return False
+    try:
+        found = locate(run)
+        source = Source(addon_id=found.addon.id, database_name=run.database.name)
+        return any(not each.finished and each.writes(source) for each in found.data.transfers(found.addon))
+    except (HerokuError, Refused):
+        return True
 
 
 def _refusal(run: Run, name: str) -> Refused:
