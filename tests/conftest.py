@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary files go to memory where there is enough of it; the workers inherit where that is."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the hook keeps the wish of a `nohup`, but that one was for the tests
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY:
         folder = tempfile.mkdtemp(prefix="release-tests-", dir=MEMORY)
         Path(folder).chmod(0o711)  # the server may have another user than the tests
