@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 from release.clock import Deadline
 from release.database.journal import State
 from release.database.session import Failed, Lost
@@ -12,7 +15,7 @@ from release.log import Event
 from release.retry import LONGEST_WAIT
 from release.run import HOOKS, Run
 from release.settings import Backup
-from release.steps.target import locate
+from release.steps.target import Located, locate
 
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to take the lock."""
@@ -38,20 +41,21 @@ def _wait(run: Run, deadline: Deadline) -> None:
     name = holder.application_name if holder else ""
     run.log.info(Event.LOCK_WAITED, holder=name or None, limit=run.settings.lock_wait)
     pause, longest = 0.1, LONGEST_PAUSE
-    heard: Deadline | None = None
+    find = cache(lambda: locate(run))
+    cut_off, back_by = False, Deadline(run.clock, 0.0)
     while True:
         try:
             # Without its session the other run has lost the lock, but not its turn: it goes on after its restore.
-            if heard and not _settled(run, name) and _restoring(run):
-                heard = Deadline(run.clock, NOTICED_WITHIN)
-            its_turn = heard and not (heard.expired or deadline.expired or _settled(run, name))
-            if not its_turn and run.database.try_lock():
+            its_turn = cut_off and not _settled(run, name)
+            if its_turn and _restoring(run, find):
+                back_by = Deadline(run.clock, NOTICED_WITHIN)
+            elif (back_by.expired or not its_turn) and run.database.try_lock():
                 return
         except (Lost, Failed):
-            heard, longest = Deadline(run.clock, NOTICED_WITHIN), LONGEST_WAIT
+            cut_off, back_by, longest = True, Deadline(run.clock, NOTICED_WITHIN), LONGEST_WAIT
         if deadline.expired:
             raise _refusal(run, name)
-        if heard:
+        if cut_off:
             run.database.close()  # a session would be in the restore's way
         run.clock.sleep(deadline.clamp(pause))
         pause = min(longest, pause * 1.5)
@@ -65,12 +69,12 @@ def _settled(run: Run, name: str) -> bool:
     return entry is not None and entry.state is State.FINISHED and entry.fence is None
 
 
-def _restoring(run: Run) -> bool:
+def _restoring(run: Run, find: Callable[[], Located]) -> bool:
     """Whether Heroku says that a restore of the database is under way, or does not say."""
     if run.settings.backup is Backup.OFF:
         return False
     try:
-        found = locate(run)
+        found = find()
         source = Source(addon_id=found.addon.id, database_name=run.database.name)
         return any(not each.finished and each.writes(source) for each in found.data.transfers(found.addon))
     except (HerokuError, Refused):
@@ -83,7 +87,7 @@ def _refusal(run: Run, name: str) -> Refused:
     except (Lost, Failed) as error:
         return Refused(Reason.LOCKED, f"{name or 'a session without a name'}; now the database answers: {error}")
     if holder is None:
-        return Refused(Reason.LOCKED, "it was released this moment; release again")
+        return Refused(Reason.LOCKED, "nobody holds it at this moment, but a run was at work until now; release again")
     return Refused(
         Reason.LOCKED,
         f"{holder.application_name or 'a session without a name'} (pid {holder.pid}, connected since {holder.since});"
