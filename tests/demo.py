@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from release.reading.console import follow
-from release.reading.lines import parse
+from release.reading.lines import parse, whole_lines
 from release.sandbox import App, Release, Sandbox
 from tests.apps.ship import VERSIONS, assemble
 from tests.hook import PATH, ROOT, Hook
@@ -97,7 +97,7 @@ class Demo:
         stopped = []
 
         def until_stopped() -> Iterator[str]:
-            for line in self.output(release):
+            for line in whole_lines(self.app.output(release)):
                 yield line
                 if stop(line):
                     stopped.append(line)
@@ -109,17 +109,6 @@ class Demo:
         ended = self.app.wait(release.version)
         console.print(f"  Heroku's verdict on v{ended.version}: [bold]{ended.status}\n")
         return ended
-
-    def output(self, release: Release) -> Iterator[str]:
-        """The lines of a release's output as they come; its stream is there once the command has started."""
-        rest = b""
-        while not rest:
-            for piece in self.app.connection.stream(f"/streams/{release.id}"):
-                *lines, rest = (rest + piece).split(b"\n")
-                yield from (line.decode(errors="replace") for line in lines)
-            if self.app.get_release(release.version).status != "pending":
-                return
-            time.sleep(0.05)
 
     def digest(self) -> str:
         """The whole database in a few characters: a dump made from outside, hashed.

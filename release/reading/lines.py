@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -32,6 +32,16 @@ def parse(line: str) -> Mapping[str, Any] | None:
 
 
 EVENTS = frozenset(str(each) for each in Event)
+
+
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """The lines of a stream that comes in pieces, each once it is whole."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line.decode(errors="replace") for line in whole)
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def printable(text: str) -> str:

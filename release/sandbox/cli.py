@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -235,10 +234,11 @@ def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
     click.echo(f"v{fresh.version} {fresh.description}", err=True)
     if sys.stdout.isatty() and os.environ.get("RELEASE_LOG") != "json":
         from release.reading.console import follow  # noqa: PLC0415 - for terminals only
+        from release.reading.lines import whole_lines  # noqa: PLC0415
 
-        follow(_lines(_output(found, fresh)), sys.stdout.fileno(), os.environ)
+        follow(whole_lines(found.output(fresh)), sys.stdout.fileno(), os.environ)
     else:
-        for piece in _output(found, fresh):
+        for piece in found.output(fresh):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
     ended = found.wait(fresh.version)
@@ -247,27 +247,6 @@ def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
     if leave:
         sys.exit(code)
     return code
-
-
-def _output(app: App, fresh: Release) -> Iterator[bytes]:
-    """A release's output as it comes; its stream is there once the command has started."""
-    shown = False
-    while not shown:
-        for piece in app.connection.stream(f"/streams/{fresh.id}"):
-            shown = True
-            yield piece
-        if app.get_release(fresh.version).status != "pending":
-            return
-        time.sleep(0.05)
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    rest = b""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from (line.decode(errors="replace") for line in whole)
-    if rest:
-        yield rest.decode(errors="replace")
 
 
 @main.command("serve", hidden=True)

@@ -126,6 +126,17 @@ class App:
             output=output.decode(errors="replace"),
         )
 
+    def output(self, release: Release) -> Iterator[bytes]:
+        """What a release's phase prints, as it comes, to its end."""
+        shown = False
+        while not shown:  # its stream is there once the command has started
+            for piece in self.connection.stream(f"/streams/{release.id}"):
+                shown = True
+                yield piece
+            if self.get_release(release.version).status != "pending":
+                return
+            time.sleep(_POLL_SECONDS)
+
     def wait(self, version: int, seconds: float = 600) -> Release:
         """Wait until a release has ended."""
         deadline = time.monotonic() + seconds
