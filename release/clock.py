@@ -45,7 +45,7 @@ class Signals:
     """A context manager that takes note of SIGTERM, SIGINT and SIGHUP while it is open. Main thread only.
 
     Only the first signal counts. It is `pending` until it is acknowledged; while it is, `check`, `Clock.sleep` and
-    `process.run_command` react to it. After `acknowledge` all signals are ignored, so that the recovery that the
+    a command that runs react to it. After `acknowledge` all signals are ignored, so that the recovery that the
     first one caused can wait in peace; they stay so when it is closed, up to the end of the process.
     """
 

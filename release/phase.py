@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
-from release.retry import retried
 from release.run import Ending, Run, ended
 from release.steps import drift, fence, handover, prepare, recover, restore
 from release.steps.backup import Before, back_up
@@ -64,7 +63,7 @@ def finish(run: Run, target: Target | None, backup: Before) -> Ending:
     run.signals.check()
     ending = ended(Outcome.RELEASED, backup=backup.name)
     with run.signals.shield():
-        retried(lambda: commit(run, backup), name="commit", clock=run.clock, log=run.log, deadline=run.deadline)
+        run.retried("commit", lambda: commit(run, backup))
         run.signals.acknowledge()
         fence.lower(run, target)
     return ending

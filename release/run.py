@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
+from release import retry
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.database.journal import Journal
 from release.database.session import Database
 from release.errors import Outcome, Reason, Refused, ReleaseError
 from release.log import Event, Log
 from release.settings import Guard, Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,13 @@ class Run:
         seconds = self.clock.monotonic() - began
         self.durations[name] = self.durations.get(name, 0.0) + seconds
         return round(seconds, 3)
+
+    def retried(self, name: str, call: Callable[[], T], *, deadline: Deadline | None = None) -> T:
+        """What a call gives that does no harm when it is made twice: made again, in time, after failures that pass.
+
+        Raises the last failure.
+        """
+        return retry.retried(call, name=name, clock=self.clock, log=self.log, deadline=deadline or self.deadline)
 
     def warn(self, warning: str, detail: str, **facts: object) -> None:
         """Something an operator should know that stops nothing; `warning` is a slug."""

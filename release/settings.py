@@ -357,7 +357,7 @@ def _decode(kind: type, value: Any) -> Any:
         if not words:
             raise ValueError("the command is empty")
         return Words(words)
-    raise NotImplementedError
+    raise NotImplementedError  # as msgspec asks of a hook that does not know the type
 
 
 def _what_is_wrong(field: msgspec.structs.FieldInfo, error: Exception) -> str:

@@ -24,7 +24,7 @@ from release.child.spawn import CommandNotStarted, spawn
 from release.clock import Clock, Deadline, Signals
 from release.log import Event, Log
 
-__all__ = ["CommandNotStarted", "Ended", "Lines", "Running", "run_command", "start_command"]
+__all__ = ["CommandNotStarted", "Ended", "Lines", "Running", "start_command"]
 
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -246,29 +246,6 @@ def start_command(
             yield running
         finally:
             running.stop()
-
-
-def run_command(
-    argv: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    log: Log,
-    clock: Clock,
-    signals: Signals,
-    deadline: Deadline,
-    cwd: Path | None = None,
-    grace: float = GRACE,
-    on_lines: Lines | None = None,
-    quiet: bool = False,
-) -> Ended:
-    """Run a command to its end. Parameters and errors as for `start_command`.
-
-    At the deadline, or when a signal becomes pending, it is ended; that is told by the result, not by an exception.
-    """
-    with start_command(
-        argv, env=env, log=log, clock=clock, signals=signals, cwd=cwd, grace=grace, on_lines=on_lines, quiet=quiet
-    ) as running:
-        return running.wait(deadline)
 
 
 def _signal_name(number: int) -> str:

@@ -93,7 +93,7 @@ def _settle(
         except HerokuError as error:
             new, looked, failure = [], sent, error
         if new:
-            return min(new, key=lambda each: int(each.num or 0))
+            return min(new, key=lambda each: each.number)
         if looked - sent >= SETTLE:
             return None
         if deadline.expired or clock.monotonic() - sent > 4 * SETTLE:

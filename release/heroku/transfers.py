@@ -89,7 +89,12 @@ class Transfer(msgspec.Struct, frozen=True):
             letter = "c" if self.to_type == "pg_restore" else "a" if self.schedule else "b"
         else:
             letter = "r" if self.to_type == "pg_restore" else "b"
-        return f"{letter}{int(self.num or 0):03d}"
+        return f"{letter}{self.number:03d}"
+
+    @property
+    def number(self) -> int:
+        """The number in its name; it only ever grows, whatever the clocks say."""
+        return int(self.num or 0)
 
     @property
     def is_backup(self) -> bool:

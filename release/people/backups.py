@@ -12,7 +12,6 @@ from release.errors import Misconfigured, Reason, Refused, ReleaseError
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer, moment
 from release.reading.words import seconds, size
-from release.retry import retried
 from release.run import Run
 from release.steps.target import Located, locate
 
@@ -31,7 +30,7 @@ class Shelf:
     def own(self) -> list[Transfer]:
         """Of this database, newest first."""
         found = [each for each in self.transfers if each.is_backup and each.reads(self.source) is not False]
-        return sorted((each for each in found if not each.deleted_at), key=number, reverse=True)
+        return sorted((each for each in found if not each.deleted_at), key=lambda each: each.number, reverse=True)
 
     @property
     def next_out(self) -> frozenset[str]:
@@ -41,21 +40,10 @@ class Shelf:
         return frozenset(each.uuid for each in manual[keep - 1 :]) if keep else frozenset()
 
 
-def number(transfer: Transfer) -> int:
-    """The number in its name, which only ever grows."""
-    return int(transfer.num or 0)
-
-
 def shelf(run: Run) -> Shelf:
     """Reads the list. Raises Refused or HerokuError."""
     located = locate(run)
-    transfers = retried(
-        lambda: located.data.transfers(located.addon),
-        name="GET transfers",
-        clock=run.clock,
-        log=run.log,
-        deadline=run.deadline,
-    )
+    transfers = run.retried("GET transfers", lambda: located.data.transfers(located.addon))
     source = Source(addon_id=located.addon.id, database_name=run.database.name)
     return Shelf(located=located, source=source, transfers=transfers)
 
@@ -90,7 +78,7 @@ def _named(transfers: tuple[Transfer, ...], name: str) -> Transfer | None:
         return None
     letter = (found[1] or "").lower()
     return next(
-        (each for each in backups if number(each) == int(found[2]) and letter in {"", each.name[0]}),
+        (each for each in backups if each.number == int(found[2]) and letter in {"", each.name[0]}),
         None,
     )
 

@@ -21,7 +21,7 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer, moment
 from release.log import Event
 from release.people import backups
-from release.people.backups import Shelf, number, pick
+from release.people.backups import Shelf, pick
 from release.reading.words import seconds, size
 from release.run import Ending, Run, ended
 from release.settings import FenceMode, Switch
@@ -114,7 +114,7 @@ def _say(run: Run, plan: Plan) -> None:
     since = [
         each.release or each.run_id
         for each, _ in runs
-        if each.outcome == "released" and ((each.baseline or 0) >= number(source) or each.backup == source.uuid)
+        if each.outcome == "released" and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
     ]
     if since:
         notes.append(
@@ -249,7 +249,7 @@ def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Trans
         commit=run.settings.heroku_slug_commit,
         maintenance=maintenance,
         formation=formation,
-        baseline=number(transfer),
+        baseline=transfer.number,
     )
     salvage = kept.uuid if kept else None
     run.journal.announce(run.id, State.RESTORING, backup=plan.source.uuid, salvage=salvage)

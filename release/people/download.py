@@ -15,7 +15,6 @@ from release.heroku.store import GONE_BEYOND, StoreError, opened
 from release.heroku.transfers import Link, Transfer
 from release.people.backups import pick, shelf
 from release.reading.words import count, size
-from release.retry import retried
 from release.run import Run
 from release.steps.target import Located
 
@@ -113,13 +112,7 @@ def _fetch(work: _Download) -> None:
     for _ in range(BREAKS):
         if work.whole is not None and _there(work) == work.whole:
             return
-        retried(
-            lambda: _part(work),
-            name=f"GET {work.backup.name}",
-            clock=work.run.clock,
-            log=work.run.log,
-            deadline=work.run.deadline,
-        )
+        work.run.retried(f"GET {work.backup.name}", lambda: _part(work))
     raise StepFailed(Reason.DOWNLOAD_FAILED, f"the connection broke {BREAKS} times")
 
 

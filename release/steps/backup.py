@@ -17,7 +17,7 @@ from release.heroku.http import HerokuError
 from release.heroku.start import Request, start
 from release.heroku.transfers import Transfer
 from release.log import Event
-from release.retry import LONGEST_WAIT, TimedOut, polling, retried
+from release.retry import LONGEST_WAIT, TimedOut, polling
 from release.run import Run
 from release.settings import FenceMode, Guard
 from release.steps import fence
@@ -162,13 +162,7 @@ def capture(
 
     Raises StepFailed (backup_failed, backup_unusable) or HerokuError.
     """
-    listed = retried(
-        lambda: target.data.transfers(target.addon),
-        name="GET transfers",
-        clock=run.clock,
-        log=run.log,
-        deadline=deadline,
-    )
+    listed = run.retried("GET transfers", lambda: target.data.transfers(target.addon), deadline=deadline)
     known = frozenset(each.uuid for each in listed)
     request = Request(
         name=f"POST backups ({kind})",

@@ -13,10 +13,11 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 from release import procfile
-from release.child.process import Ended, Running, start_command
+from release.child.process import Ended, Running
 from release.clock import Deadline
 from release.errors import ProbeFailed, Reason
 from release.run import Run
+from release.steps.command import start_app
 from release.steps.get import Answer, Problem, get
 
 GET_WITHIN = 10.0
@@ -39,14 +40,7 @@ def boot(run: Run, path: str, deadline: Deadline, environ: Mapping[str, str]) ->
         raise ProbeFailed(Reason.WEB_NOT_FOUND, "the Procfile has no web process")
     port = free_port()
     began = run.clock.monotonic()
-    with start_command(
-        ("sh", "-c", line),
-        env={**environ, "PORT": str(port)},
-        cwd=run.folder,
-        log=run.log,
-        clock=run.clock,
-        signals=run.signals,
-    ) as web:
+    with start_app(run, ("sh", "-c", line), env={**environ, "PORT": str(port)}) as web:
         answer = _until_ok(run, web, f"http://127.0.0.1:{port}{path}", deadline)
         took = run.clock.monotonic() - began
         by_itself = not web.alive

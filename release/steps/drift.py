@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from release.child.process import CommandNotStarted, run_command, start_command
+from release.child.process import CommandNotStarted
 from release.database import history
 from release.errors import Reason, Refused
 from release.frameworks import Framework, listed_migrations, says_missing, says_unknown
 from release.run import Run
 from release.settings import Guard, OnAhead, OnMissing
 from release.steps import prepare
+from release.steps.command import run_app, start_app
 from release.steps.prepare import Commands
 
 SHOWN = 10
@@ -135,7 +135,7 @@ def _asked_meanwhile(run: Run, commands: Commands) -> Iterator[Answer]:
         running = None
         with suppress(CommandNotStarted):
             running = stack.enter_context(
-                start_command(framework.tool + framework.missing, on_lines=answer.hear, quiet=True, **_child(run))
+                start_app(run, framework.tool + framework.missing, on_lines=answer.hear, quiet=True)
             )
         yield answer
         if running is not None:
@@ -178,21 +178,9 @@ def missing_after(run: Run, commands: Commands) -> list[str]:
 def ask(run: Run, argv: Sequence[str]) -> Answer:
     """Runs a command that changes nothing and keeps its output out of the log."""
     answer = Answer()
-    deadline = run.deadline.within(prepare.PENDING_LIMIT)
     try:
-        ended = run_command(argv, deadline=deadline, on_lines=answer.hear, quiet=True, **_child(run))
+        ended = run_app(run, argv, run.deadline.within(prepare.PENDING_LIMIT), on_lines=answer.hear, quiet=True)
     except CommandNotStarted:
         return answer
-    run.signals.check()
     answer.exit_code = None if ended.timed_out else ended.exit_code
     return answer
-
-
-def _child(run: Run) -> dict[str, Any]:
-    return {
-        "env": prepare.child_environ(run),
-        "cwd": run.folder,
-        "log": run.log,
-        "clock": run.clock,
-        "signals": run.signals,
-    }

@@ -5,12 +5,13 @@ Both ways are idempotent, and the state before is in the journal and so in the d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from release.database.journal import Entry
 from release.database.session import Failed
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
 from release.log import Event
-from release.retry import retried
 from release.run import HOOKS, Run
 from release.settings import FenceMode
 from release.steps.target import Target
@@ -25,17 +26,9 @@ GONE_WITHIN = 10.0
 def up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence, announced in the journal first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
-    maintenance = target.platform.set_maintenance
-    retried(lambda: maintenance(on=True), name="PATCH maintenance", clock=run.clock, log=run.log, deadline=run.deadline)
+    _maintenance(run, target, on=True)
     stopped = {kind: 0 for kind, quantity in target.formation.items() if quantity and kind not in KEPT_RUNNING}
-    if stopped:
-        retried(
-            lambda: target.platform.scale(stopped),
-            name="PATCH formation",
-            clock=run.clock,
-            log=run.log,
-            deadline=run.deadline,
-        )
+    _scale(run, target, stopped)
     ended = end_sessions(run)
     run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
 
@@ -67,25 +60,24 @@ def down(run: Run, target: Target, entry: Entry) -> None:
 
     Only process types that stand at 0 now are scaled; another figure is somebody's newer wish. Raises HerokuError.
     """
-    now = retried(target.platform.formation, name="GET formation", clock=run.clock, log=run.log, deadline=run.deadline)
+    now = run.retried("GET formation", target.platform.formation)
     stopped = {each.type for each in now if each.quantity == 0}
     back = {
         kind: quantity
         for kind, quantity in (entry.formation or {}).items()
         if quantity and kind in stopped and kind not in KEPT_RUNNING
     }
-    if back:
-        retried(
-            lambda: target.platform.scale(back),
-            name="PATCH formation",
-            clock=run.clock,
-            log=run.log,
-            deadline=run.deadline,
-        )
+    _scale(run, target, back)
     if entry.maintenance is False:
-        maintenance = target.platform.set_maintenance
-        retried(
-            lambda: maintenance(on=False), name="PATCH maintenance", clock=run.clock, log=run.log, deadline=run.deadline
-        )
+        _maintenance(run, target, on=False)
     run.journal.fenced(entry.run_id, None)
     run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=entry.maintenance)
+
+
+def _maintenance(run: Run, target: Target, *, on: bool) -> None:
+    run.retried("PATCH maintenance", lambda: target.platform.set_maintenance(on=on))
+
+
+def _scale(run: Run, target: Target, quantities: Mapping[str, int]) -> None:
+    if quantities:
+        run.retried("PATCH formation", lambda: target.platform.scale(quantities))

@@ -6,13 +6,13 @@ from release.errors import Reason, StepFailed
 from release.heroku.start import Request, start
 from release.heroku.transfers import Transfer, harmless_warnings
 from release.log import Event
-from release.retry import TimedOut, retried
+from release.retry import TimedOut
 from release.run import Run
 from release.settings import FenceMode
 from release.steps import fence, migrate
 from release.steps.backup import BackedUp, find_backup, follow
 from release.steps.sessions import GHOSTS_GONE_WITHIN, end_prepared, reconnect
-from release.steps.target import Target, quiet_transfers
+from release.steps.target import Target, quiet_transfers, restores
 
 
 def load(run: Run, backup: BackedUp) -> Transfer:
@@ -32,24 +32,13 @@ def load(run: Run, backup: BackedUp) -> Transfer:
 
 
 def asked_for(target: Target) -> list[Transfer]:
-    """Restores onto the database that were not there when the run began, the newest last."""
-    found = [
-        each
-        for each in target.data.transfers(target.addon)
-        if each.is_restore and each.uuid not in target.known and each.writes(target.source)
-    ]
-    return sorted(found, key=lambda each: int(each.num or 0))
+    """Restores onto the database that were asked for since the run began, the newest last."""
+    return restores(target.data.transfers(target.addon), target.source, after=target.baseline)
 
 
 def ask(run: Run, target: Target, source: Transfer) -> Transfer:
     """Asks Heroku to restore a backup onto the add-on, exactly once. Raises StepFailed or HerokuError."""
-    listed = retried(
-        lambda: target.data.transfers(target.addon),
-        name="GET transfers",
-        clock=run.clock,
-        log=run.log,
-        deadline=run.deadline,
-    )
+    listed = run.retried("GET transfers", lambda: target.data.transfers(target.addon))
     request = Request(
         name="POST restores",
         post=lambda: target.data.restore(target.addon, source),
@@ -84,13 +73,7 @@ def await_restore(run: Run, target: Target, started: Transfer) -> Transfer:
         how = "was cancelled" if finished.canceled_at else "failed"
         raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}", transfer=finished.name)
     if finished.warnings:
-        logs = retried(
-            lambda: target.data.logs(target.addon, finished.uuid),
-            name="GET transfer logs",
-            clock=run.clock,
-            log=run.log,
-            deadline=run.deadline,
-        )
+        logs = run.retried("GET transfer logs", lambda: target.data.logs(target.addon, finished.uuid))
         if not harmless_warnings(logs, finished.warnings):
             raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} finished with {finished.warnings} warnings")
     return finished

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from release.child.process import CommandNotStarted, Ended, start_command
+from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
 from release.database import fingerprint
 from release.database.fingerprint import Verdict
@@ -13,6 +13,7 @@ from release.retry import attempts
 from release.run import Run
 from release.steps import prepare
 from release.steps.backup import Before, take_fingerprint
+from release.steps.command import app_environ, start_app
 from release.steps.locks import Watch
 from release.steps.prepare import Commands
 
@@ -56,8 +57,7 @@ def still_ours(run: Run, identity: Identity) -> None:
 
 def migration_environ(run: Run) -> dict[str, str]:
     """The app's environment, less the key, plus the name of its sessions and the timeouts asked for."""
-    environ = prepare.child_environ(run)
-    environ["PGAPPNAME"] = run.migration_name
+    environ = app_environ(run, PGAPPNAME=run.migration_name)
     timeouts = (("lock_timeout", run.settings.lock_timeout), ("statement_timeout", run.settings.statement_timeout))
     options = [f"-c {name}={value.replace(' ', '')}" for name, value in timeouts if value]
     if options:
@@ -87,15 +87,7 @@ def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -
 
 def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
     try:
-        with start_command(
-            commands.migrate,
-            env=migration_environ(run),
-            cwd=run.folder,
-            log=run.log,
-            clock=run.clock,
-            signals=run.signals,
-            on_lines=watch.hear,
-        ) as running:
+        with start_app(run, commands.migrate, env=migration_environ(run), on_lines=watch.hear) as running:
             while running.alive and not run.signals.pending and not deadline.expired:
                 running.pump(deadline.clamp(watch.every))
                 watch.look()

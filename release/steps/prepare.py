@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from release import frameworks, procfile
-from release.child.process import CommandNotStarted, run_command
+from release.child.process import CommandNotStarted
 from release.clock import Deadline
 from release.database import grants
 from release.database.session import Identity, translated
@@ -13,9 +13,9 @@ from release.errors import Misconfigured, Reason, Refused, StepFailed
 from release.frameworks import Framework
 from release.heroku import platform
 from release.log import Event
-from release.retry import retried
 from release.run import Run
 from release.settings import Backup, Guard
+from release.steps.command import run_app
 from release.steps.target import Target, find
 from release.steps.turn import take_turn
 
@@ -99,7 +99,7 @@ def examine(run: Run) -> Identity:
     """Opens the session on the database; it has to be direct and writable. Raises Refused."""
     if run.settings.database.endswith(POOLED):
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
-    identity = retried(run.database.identity, name="connect", clock=run.clock, log=run.log, deadline=run.deadline)
+    identity = run.retried("connect", run.database.identity)
     if not identity.direct:
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
     if identity.read_only:
@@ -121,20 +121,10 @@ def ask_pending(run: Run, found: Commands) -> bool | None:
     """Runs the pending command. Raises StepFailed when a configured one answers with neither 0 nor 1."""
     if found.pending is None:
         return None
-    deadline = run.deadline.within(PENDING_LIMIT)
     try:
-        ended = run_command(
-            found.pending,
-            env=child_environ(run),
-            cwd=run.folder,
-            log=run.log,
-            clock=run.clock,
-            deadline=deadline,
-            signals=run.signals,
-        )
+        ended = run_app(run, found.pending, run.deadline.within(PENDING_LIMIT))
     except CommandNotStarted as error:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, str(error)) from error
-    run.signals.check()
     if ended.timed_out:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{found.pending[0]} took over {PENDING_LIMIT:g} s")
     answer = None if ended.exit_code is None else found.is_pending(ended.exit_code)
@@ -143,11 +133,6 @@ def ask_pending(run: Run, found: Commands) -> bool | None:
             Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"
         )
     return answer
-
-
-def child_environ(run: Run) -> dict[str, str]:
-    """The environment of the app's own commands: the app's, less the key to Heroku."""
-    return {name: value for name, value in run.environ.items() if name != "HEROKU_API_KEY"}
 
 
 def target(run: Run) -> Target | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from release.child.process import CommandNotStarted, run_command
+from release.child.process import CommandNotStarted
 from release.clock import Deadline
 from release.database import checks, fingerprint
 from release.database.fingerprint import Fingerprint
@@ -21,6 +21,7 @@ from release.run import Run
 from release.settings import OnMissing
 from release.steps import drift, prepare
 from release.steps.backup import BackedUp, Unprotected, take_fingerprint
+from release.steps.command import app_environ, run_app
 from release.steps.migrate import sessions_gone
 from release.steps.prepare import Commands
 
@@ -129,23 +130,14 @@ def _sequences(run: Run, backup: BackedUp | Unprotected, after: Fingerprint) -> 
 
 def environ(run: Run) -> dict[str, str]:
     """The environment of a probe: the app's, less the key; its sessions are told by the migration's name."""
-    return {**prepare.child_environ(run), "PGAPPNAME": run.migration_name}
+    return app_environ(run, PGAPPNAME=run.migration_name)
 
 
 def _command(run: Run, argv: tuple[str, ...], deadline: Deadline) -> Facts:
     try:
-        ended = run_command(
-            argv,
-            env=environ(run),
-            cwd=run.folder,
-            log=run.log,
-            clock=run.clock,
-            deadline=deadline,
-            signals=run.signals,
-        )
+        ended = run_app(run, argv, deadline, env=environ(run))
     except CommandNotStarted as error:
         raise failed(str(error)) from error
-    run.signals.check()
     if ended.timed_out:
         raise failed(f"no end within {run.settings.probe_timeout:g} s")
     if not ended.ok:

@@ -21,7 +21,7 @@ from release.steps.backup import BackedUp
 from release.steps.load import ask, await_restore
 from release.steps.prove import compare, figures, prove
 from release.steps.sessions import no_ghosts, reconnect
-from release.steps.target import Target, find
+from release.steps.target import Target, find, restores
 
 RECOVERED = frozenset({Outcome.RELEASED, Outcome.UNTOUCHED, Outcome.RESTORED, Outcome.KEPT})
 """Endings of an earlier run after which the database is as it was, or as somebody decided: `recover` exits 0."""
@@ -120,13 +120,7 @@ def _cause(entry: Entry) -> StepFailed:
 
 
 def _newest_restore(target: Target, baseline: int) -> Transfer | None:
-    """The newest restore onto this database after the run began; numbers do not depend on anybody's clock."""
-    restores = [
-        each
-        for each in target.transfers
-        if each.is_restore and int(each.num or 0) > baseline and each.writes(target.source) is not False
-    ]
-    return max(restores, key=lambda each: int(each.num or 0), default=None)
+    return next(reversed(restores(target.transfers, target.source, after=baseline)), None)
 
 
 def _source(target: Target, restored: Transfer | None) -> Transfer | None:
@@ -152,7 +146,7 @@ def _backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> 
         found = next((each for each in target.transfers if each.uuid == entry.backup), None)
     else:
         found = _source(target, newest)
-        if found and int(found.num or 0) <= (entry.baseline or 0):
+        if found and found.number <= (entry.baseline or 0):
             found = None
     if document is None or found is None:
         raise Refused(
@@ -218,7 +212,7 @@ def half_restored(run: Run, target: Target) -> Transfer | None:
     if newest is None or newest.succeeded:
         return None
     accepted = max((entry.baseline or 0 for entry in run.journal.runs(limit=50)), default=0)
-    return newest if int(newest.num or 0) > accepted else None
+    return newest if newest.number > accepted else None
 
 
 def _load_again(run: Run, target: Target, half: Transfer, choice: Choice | None) -> Ending:

@@ -7,7 +7,6 @@ from release.database.journal import State
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
-from release.retry import retried
 from release.run import Run
 from release.settings import Switch
 from release.steps.backup import BackedUp, capture
@@ -40,13 +39,7 @@ def _capture(run: Run, backup: BackedUp) -> Transfer:
     if run.settings.salvage is Switch.OFF:
         raise Unsalvaged("RELEASE_SALVAGE=off")
     target = backup.target
-    newest = retried(
-        lambda: target.data.transfer(target.addon, backup.uuid),
-        name="GET backup",
-        clock=run.clock,
-        log=run.log,
-        deadline=run.deadline,
-    )
+    newest = run.retried("GET backup", lambda: target.data.transfer(target.addon, backup.uuid))
     if newest.num_keep is not None and newest.num_keep < 2:  # noqa: PLR2004 -- the backup and its salvage
         raise Unsalvaged(f"Heroku keeps {newest.num_keep} backup of this plan; the salvage would rotate it out")
     share = (run.deadline.left() - backup.restore_seconds) / 2  # one that hangs must not take the restore's time

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from release.errors import Reason, Refused
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import AddOn, App, Attachment, Platform
 from release.heroku.transfers import DataAPI, Source, Transfer
 from release.log import Event
-from release.retry import TimedOut, polling, retried
+from release.retry import TimedOut, polling
 from release.run import Run
 from release.settings import Guard
-
-T = TypeVar("T")
 
 LARGE = 20 * 1000**3
 """Bytes. Heroku documents its logical backups for databases up to 20 GB."""
@@ -48,8 +45,8 @@ class Target:
 
     @property
     def baseline(self) -> int:
-        """The highest number among them, so that a later run can tell what came after, whatever the clocks say."""
-        return max((int(each.num or 0) for each in self.transfers), default=0)
+        """The highest number among them, so that a later run can tell what came after."""
+        return max((each.number for each in self.transfers), default=0)
 
     def own_backups(self) -> list[Transfer]:
         """The operator's and this tool's manual backups of this database that are there, newest first."""
@@ -62,16 +59,22 @@ class Target:
             and not each.deleted_at
             and each.reads(self.source) is not False
         ]
-        return sorted(found, key=lambda each: int(each.num or 0), reverse=True)
+        return sorted(found, key=lambda each: each.number, reverse=True)
 
     def expected(self, *, restores: bool) -> float | None:
         """Seconds that the latest backup or restore of this database took; None when there is none to go by."""
         finished = [
             each
-            for each in sorted(self.transfers, key=lambda each: int(each.num or 0))
+            for each in sorted(self.transfers, key=lambda each: each.number)
             if each.succeeded and (each.writes(self.source) if restores else each.is_backup and each.reads(self.source))
         ]
         return finished[-1].seconds if finished else None
+
+
+def restores(transfers: Iterable[Transfer], onto: Source, *, after: int) -> list[Transfer]:
+    """Those that may have loaded something into the database since the transfer of that number, the newest last."""
+    found = [each for each in transfers if each.is_restore and each.number > after and each.writes(onto) is not False]
+    return sorted(found, key=lambda each: each.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +95,8 @@ def locate(run: Run) -> Located:
     session = Session(settings.heroku_api_key.reveal(), clock=run.clock, signals=run.signals)
     platform = Platform(session, settings.api_url, settings.app)
     with _explained(settings.app):
-        app = _read(run, "GET app", platform.app)
-        addon = _addon(run, app, _read(run, "GET addon-attachments", platform.attachments))
+        app = run.retried("GET app", platform.app)
+        addon = _addon(run, app, run.retried("GET addon-attachments", platform.attachments))
     return Located(app=app, addon=addon, platform=platform, data=DataAPI(session, settings.data_url), session=session)
 
 
@@ -102,9 +105,9 @@ def find(run: Run) -> Target:
     found = locate(run)
     app, addon, platform, data = found.app, found.addon, found.platform, found.data
     with _explained(app.name):
-        _refuse_sharing(run, app, _read(run, "GET addon attachments", lambda: platform.attachments_of(addon)))
+        _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: platform.attachments_of(addon)))
         source = _database(run, addon, data)
-        formation = _read(run, "GET formation", platform.formation)
+        formation = run.retried("GET formation", platform.formation)
     target = Target(
         app=app,
         addon=addon,
@@ -127,10 +130,6 @@ def _explained(app: str) -> Iterator[None]:
         yield
     except HerokuError as error:
         raise _refusal(error, app) or error from error
-
-
-def _read(run: Run, name: str, call: Callable[[], T]) -> T:
-    return retried(call, name=name, clock=run.clock, log=run.log, deadline=run.deadline)
 
 
 def _refusal(error: HerokuError, app: str) -> Refused | None:
@@ -178,7 +177,7 @@ def _refuse_sharing(run: Run, app: App, attachments: tuple[Attachment, ...]) -> 
 
 def _database(run: Run, addon: AddOn, data: DataAPI) -> Source:
     """Checks that the add-on is the database that is connected, and no follower."""
-    described = _read(run, "GET database", lambda: data.database(addon))
+    described = run.retried("GET database", lambda: data.database(addon))
     if described.following:
         raise Refused(Reason.FOLLOWER, f"{addon.name} follows another database")
     connected = run.database.name
@@ -204,7 +203,7 @@ def quiet_transfers(
     A foreign one is waited for as long as for the lock, and never cancelled; the one whose uuid is `ours` does not
     matter. Raises Refused (foreign_transfer).
     """
-    transfers = _read(run, "GET transfers", lambda: data.transfers(addon))
+    transfers = run.retried("GET transfers", lambda: data.transfers(addon))
     running = _touching(transfers, source, ours)
     if not running:
         return transfers

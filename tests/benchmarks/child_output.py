@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from release.child.process import Ended, run_command
+from release.child.process import Ended, start_command
 from release.clock import Clock, Deadline, Signals
 from release.log import open_log
 
@@ -62,14 +62,9 @@ def _measured(argv: list[str], known: list[str]) -> tuple[Ended, float]:
             release="v42",
         )
         start = resource.getrusage(resource.RUSAGE_SELF)
-        ended = run_command(
-            argv,
-            env=dict(os.environ),
-            log=log.bind(step="migrate"),
-            clock=clock,
-            signals=signals,
-            deadline=Deadline(clock, None),
-        )
+        command = start_command(argv, env=dict(os.environ), log=log.bind(step="migrate"), clock=clock, signals=signals)
+        with command as running:
+            ended = running.wait(Deadline(clock, None))
         end = resource.getrusage(resource.RUSAGE_SELF)
     reader.stdin.close()
     reader.wait()

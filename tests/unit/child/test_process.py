@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from release.child.process import CommandNotStarted, Ended, run_command, start_command
+from release.child.process import CommandNotStarted, Ended, start_command
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.log import open_log
 
@@ -35,8 +35,10 @@ class House:
         self.log = open_log(fd=self.fd, secrets=[KEY], clock=self.clock)
 
     def run(self, *argv: str, seconds: float | None = 20, **options: Any) -> Ended:
-        everything: dict[str, Any] = {"env": PATH, "grace": 0.3, "deadline": Deadline(self.clock, seconds)} | options
-        return run_command(argv, log=self.log, clock=self.clock, signals=self.signals, **everything)
+        everything: dict[str, Any] = {"env": PATH, "grace": 0.3} | options
+        deadline = everything.pop("deadline", Deadline(self.clock, seconds))
+        with start_command(argv, log=self.log, clock=self.clock, signals=self.signals, **everything) as running:
+            return running.wait(deadline)
 
     def sh(self, script: str, seconds: float | None = 20, **options: Any) -> Ended:
         return self.run("sh", "-c", script, seconds=seconds, **options)
