@@ -1,10 +1,10 @@
-"""The commands for people: what ran, what there is, and how to get it back. Imported only when one of them is used."""
+"""The commands: finishing what was cut off, what would happen, what ran, what there is, and how to get it back."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -13,6 +13,7 @@ import click
 import msgspec
 from msgspec import structs
 
+from release import __version__
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
 from release.reading.words import seconds, size
 from release.settings import Guard, read
@@ -25,6 +26,68 @@ LONGEST_LINE = 1_000_000
 """Bytes. No line of ours is over 10,000; whatever is longer is somebody else's."""
 
 
+def command(words: Sequence[str], edge: Edge) -> int:
+    """Does what the words ask for; returns the exit code."""
+    try:
+        return int(cli.main(args=list(words), prog_name="release-phase", obj=edge, standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+    except click.Abort:
+        pass
+    return MISCONFIGURED_EXIT_CODE
+
+
+@click.group()
+@click.version_option(__version__, prog_name="release-phase")
+def cli() -> None:
+    """Back up the database, migrate, probe; restore the backup when a step fails.
+
+    Without a command it runs the release phase, as the Procfile's `release: bin/release` does. Settings are environment
+    variables; the README lists them.
+
+    Example: heroku run bin/release history
+    """
+
+
+@cli.command()
+@click.option("--restore", "choice", flag_value="restore", help="Undo the changes: fence, salvage, restore, proof.")
+@click.option("--keep", "choice", flag_value="keep", help="Accept the database as it is.")
+@click.option("--run", "run_id", help="The run that hands over; its decision to restore stands.")
+@click.pass_context
+def recover(context: click.Context, choice: str | None, run_id: str | None) -> None:
+    """Finish what an interrupted run left.
+
+    Waits for a restore under way and proves it, lowers a fence, closes a run that changed nothing. Where a run left
+    changes, it asks for a decision: --restore or --keep. Nothing to do is a good end, and it may be run again at any
+    time.
+
+    Example: heroku run bin/release recover --restore
+    """
+
+    def work(run: Run) -> Ending:
+        from release.steps.recover import Choice  # noqa: PLC0415 -- guarded, as the release phase itself is
+        from release.steps.recover import recover as finish  # noqa: PLC0415
+
+        return finish(run, Choice(choice) if choice else None, run_id)
+
+    context.exit(context.obj(work))
+
+
+@cli.command()
+@click.pass_context
+def plan(context: click.Context) -> None:
+    """Say what a release would do and why, changing nothing.
+
+    The same checks as a release, the settings in effect, what is pending, the time it will take, and which guard would
+    refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be reached).
+
+    Example: heroku run bin/release plan
+    """
+    from release.people.plan import plan as make  # noqa: PLC0415
+
+    context.exit(make(context.obj))
+
+
 class WrongInput(click.ClickException):
     """What was given cannot be worked with; nothing was started."""
 
@@ -34,7 +97,7 @@ class WrongInput(click.ClickException):
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
-@click.command()
+@cli.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.option("--html", "html", is_flag=True, help="One self-contained page, with the timeline as a picture.")
 @json_option
@@ -93,7 +156,7 @@ def _json(data: object) -> str:
     return msgspec.json.format(msgspec.json.encode(data)).decode() + "\n"
 
 
-@click.command()
+@cli.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @json_option
 @click.pass_context
@@ -120,7 +183,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     context.exit(_look(context, show))
 
 
-@click.command()
+@cli.command()
 @json_option
 @click.pass_context
 def backups(context: click.Context, as_json: bool) -> None:
@@ -141,7 +204,7 @@ def backups(context: click.Context, as_json: bool) -> None:
     context.exit(_look(context, show))
 
 
-@click.command()
+@cli.command()
 @click.argument("backup", required=False)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File or folder; by default APP-BACKUP.dump here."
@@ -178,7 +241,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     context.exit(_look(context, get))
 
 
-@click.command()
+@cli.command()
 @click.argument("backup")
 @click.option("--yes", is_flag=True, help="Do not ask. For scripts.")
 @click.pass_context
@@ -211,15 +274,6 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
         return restore_by_hand(run, backup, lambda app: confirm(run, app))
 
     context.exit(_complete(context.obj)(work))
-
-
-COMMANDS: dict[str, click.Command] = {
-    "report": report,
-    "history": history,
-    "backups": backups,
-    "download": download,
-    "restore": restore,
-}
 
 
 def _look(context: click.Context, work: Callable[[Run], int]) -> int:

@@ -153,10 +153,10 @@ def test_a_stream_of_lines_is_shown_with_what_is_foreign_in_it() -> None:
         assert reader.read() == "\nbackup\n-----> Launching...\n"
 
 
-def test_a_release_phase_imports_neither_rich_nor_a_http_client_when_nothing_is_pending(hook: Hook) -> None:
+def test_a_release_phase_with_nothing_pending_imports_no_command_line_no_rich_and_no_http_client(hook: Hook) -> None:
     program = (
         "import sys; sys.path.append(sys.argv.pop(1)); from release.cli import main; main();"
-        "unwanted = {'rich', 'requests', 'release.people.commands', 'release.reading.console'};"
+        "unwanted = {'click', 'rich', 'requests', 'release.people.commands', 'release.reading.console'};"
         "print(*unwanted & set(sys.modules), file=sys.stderr)"
     )
     hook.run()

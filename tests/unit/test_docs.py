@@ -16,9 +16,9 @@ import jsonschema
 import pytest
 
 import release
-from release.cli import cli
 from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
 from release.log import Event
+from release.people.commands import cli
 from release.settings import VARIABLES, description
 from tests.docs import FACTS, README, tables, written
 

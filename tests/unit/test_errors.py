@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from release.cli import cli
 from release.errors import EXIT_CODES, MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, StepFailed
+from release.people.commands import cli
 from release.settings import VARIABLES, Guard
 
 ROOT = Path(__file__).parents[2]

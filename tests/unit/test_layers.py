@@ -25,7 +25,7 @@ LAYERS = (
 ADAPTERS = LAYERS[1]
 
 PLACES = {
-    "click": {"cli", "people"},
+    "click": {"people"},
     "heroku3": {"heroku"},
     "msgspec": None,  # the types of facts, everywhere
     "psycopg": {"database"},
