@@ -126,7 +126,7 @@ def attempts(
 
 def poll_interval(elapsed: float, chance: float) -> float:
     """Seconds to the next poll: fast at first, then about 5 % of the time gone by, at most 15 s."""
-    return min(LONGEST_WAIT, max(0.1, elapsed * 0.05)) * (0.95 + chance / 10)
+    return min(LONGEST_WAIT, max(0.05, elapsed * 0.05)) * (0.95 + chance / 10)
 
 
 def polling(

@@ -49,8 +49,7 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
     @blueprint.get("")
     def get(db: str) -> Any:
         found = classic(db)
-        figures = databases.size(world.server, found), *databases.figures(world.server, found)
-        return shapes.database(state, found, world.addons, figures)
+        return shapes.database(state, found, world.addons, databases.figures(world.server, found))
 
     @blueprint.get("/wait_status")
     def wait_status(db: str) -> Any:

@@ -166,17 +166,18 @@ def size(server: Server, addon: Addon) -> int:
         return int(row[0]) if row else 0
 
 
-def figures(server: Server, addon: Addon) -> tuple[int, int, str]:
-    """Tables of the user, connections, and the server's version."""
+def figures(server: Server, addon: Addon) -> tuple[int, int, int, str]:
+    """Bytes on disk, tables of the user, connections, and the server's version."""
     with server.session(addon.database) as session:
         row = session.execute(
             """
-            SELECT (SELECT count(*) FROM pg_stat_user_tables),
+            SELECT pg_database_size(current_database()),
+                   (SELECT count(*) FROM pg_stat_user_tables),
                    (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) - 1,
                    split_part(current_setting('server_version'), ' ', 1)
             """
         ).fetchone()
-        return (int(row[0]), int(row[1]), str(row[2])) if row else (0, 0, "")
+        return (int(row[0]), int(row[1]), int(row[2]), str(row[3])) if row else (0, 0, 0, "")
 
 
 def add_credential(server: Server, addon: Addon, credential: Credential) -> None:

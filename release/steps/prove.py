@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from release.database import fingerprint, grants, repair
-from release.database.fingerprint import Comparison
+from release.database.fingerprint import Comparison, Fingerprint
 from release.database.journal import State
-from release.database.session import Database, Failed, translated
+from release.database.session import Failed, translated
 from release.errors import Reason, StepFailed
 from release.log import Event
 from release.run import Run
@@ -37,23 +37,34 @@ def prove(run: Run, backup: BackedUp) -> None:
     if entry is None or entry.state is not State.BACKING_UP:
         state = entry.state if entry else "missing"
         raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's ({state}): it did not reset")
-    tidy_and_compare(run, run.database, backup.before, rows_must_match=backup.sealed)
+    tidy_and_compare(run, backup.before, rows_must_match=backup.sealed)
 
 
-def tidy_and_compare(run: Run, database: Database, before: fingerprint.Fingerprint, *, rows_must_match: bool) -> None:
-    """Removes what the dump does not know, puts back what it cannot carry, compares, and refreshes the statistics."""
-    with translated():
-        for removed in repair.remove_unknown(database.connection, before):
-            run.warn("unknown_object_removed", removed)
-        for problem in grants.put_back_grants(database.connection, before):
-            run.warn("grant_not_put_back", problem)
-    comparison = fingerprint.same_structure(before, take_fingerprint(run), rows_must_match=rows_must_match)
+def tidy_and_compare(run: Run, before: Fingerprint, *, rows_must_match: bool) -> None:
+    """Compares, tidying up first where something differs, and refreshes the statistics. Raises StepFailed or Lost."""
+
+    def compared() -> Comparison:
+        return fingerprint.same_structure(before, take_fingerprint(run), rows_must_match=rows_must_match)
+
+    comparison = compared()
+    if comparison.differences or comparison.notes:
+        _tidy(run, before)
+        comparison = compared()
     differences = [str(each) for each in comparison.differences]
     run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not differences else "changed", differences=differences)
     if differences:
         raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(differences[:20]), differences=len(differences))
     try:
         with translated():
-            repair.analyze(database.connection)
+            repair.analyze(run.database.connection)
     except Failed as error:
         run.warn("analyze_failed", str(error))
+
+
+def _tidy(run: Run, before: Fingerprint) -> None:
+    """Removes what the dump does not know, and puts back what it cannot carry."""
+    with translated():
+        for removed in repair.remove_unknown(run.database.connection, before):
+            run.warn("unknown_object_removed", removed)
+        for problem in grants.put_back_grants(run.database.connection, before):
+            run.warn("grant_not_put_back", problem)
