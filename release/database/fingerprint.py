@@ -1,4 +1,4 @@
-"""What makes two databases the same: a document made from the catalogs, and the comparison of two of them.
+"""What a database is: a document made from its catalogs, and what it needs for a comparison with a later one.
 
 **What proves that no table was written in between.** Per table the counters of inserted, updated and deleted rows, and
 the number of the file that holds it.
@@ -16,14 +16,12 @@ the number of the file that holds it.
 - Counters can be reset, and are lost in a crash or a failover. The epoch notices: the database's oid and its reset
   time, the server's start, and the reset time of the background writer, which a crash sets anew
   (pgstat_reset_after_failure).
-- Large objects are rows of two system tables, which are counted like the others. A sequence is not a table;
-  its position is kept, and only one that went *back* is a write: moving on is what aborted transactions do as well.
+- Large objects are rows of two system tables, which are counted like the others. A sequence is not a table; its
+  position is kept, and once one has moved nothing is proved: an aborted transaction moves it on, and so does `setval`.
 - A transaction that was prepared in between counts when it commits: nothing is proved while there is one.
 - Foreign tables hold their rows elsewhere, and this document says nothing about them.
 
 Whatever cannot be told counts as written.
-
-A definition may hold what nobody should read in a log (a view over dblink with its password): log `str(difference)`.
 """
 
 from __future__ import annotations
@@ -32,14 +30,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from psycopg import Connection, errors, sql
 
 from release.database import catalog
-from release.database.canonical import canonical, skeleton
+from release.database.canonical import canonical
 
 Definitions: TypeAlias = dict[str, dict[str, str]]
 """By kind, by name. Of a kind in BLOCKS the definition is a block: name, tab, definition, a line each."""
@@ -59,15 +56,6 @@ BLOCKS: Final = {
     "grants": "grant",
 }
 """What comes as one block for each table (grants: for each object), and what one line of it is."""
-
-OWNING: Final = (
-    "table", "foreign table", "view", "materialized view", "sequence", "type", "domain", "function", "procedure",
-    "aggregate", "schema",
-)  # fmt: skip
-"""What owns blocks: when one of these comes or goes, so do its parts, its grants and its owner."""
-
-USUAL_ROLES: Final = ("public", "pg_owner")
-"""Who has rights without a grant: everybody, and the owner; see catalog.py."""
 
 EXPRESSIONS: Final = frozenset(
     {
@@ -137,81 +125,12 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def invalid_indexes(self) -> list[str]:
-        """Names of the indexes that were not valid."""
-        return _invalid_indexes(self.schema)
+        """Names of the indexes that were not valid: a concurrent build of them failed."""
+        return sorted(name for block in self.schema.get("invalid indexes", {}).values() for name in parse_block(block))
 
     def digest(self) -> str:
         """SHA-256 of schema and history, hexadecimal. Equal: the same structure. Not equal: ask same_structure()."""
         return hashlib.sha256(msgspec.json.encode([self.schema, self.history], order="deterministic")).hexdigest()
-
-
-class Verdict(StrEnum):
-    """unchanged: same structure, and no table written; schema_unchanged: same structure, data written or unknown."""
-
-    UNCHANGED = "unchanged"
-    SCHEMA_UNCHANGED = "schema_unchanged"
-    CHANGED = "changed"
-
-
-class Change(StrEnum):
-    """What happened to something between two fingerprints."""
-
-    ADDED = "added"
-    REMOVED = "removed"
-    CHANGED = "changed"
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """One difference. `str()` is for people: `column public.learners.nickname added`.
-
-    Of a part, such as a column, `owner` is the table and `part` its own name; both are quoted as in a statement.
-    """
-
-    kind: str
-    name: str
-    change: Change
-    before: str | None = None
-    after: str | None = None
-    owner: str = ""
-    part: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name} {self.change}"
-
-
-class Written(msgspec.Struct, frozen=True):
-    """Rows of one table touched in between, aborted transactions included; rewritten: it got a new file."""
-
-    inserted: int
-    updated: int
-    deleted: int
-    rewritten: bool
-
-    def __str__(self) -> str:
-        counted = f"{self.inserted} inserted, {self.updated} updated, {self.deleted} deleted"
-        return f"{counted}, rewritten" if self.rewritten else counted
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What two fingerprints say together.
-
-    notes: differences that are no part of the verdict: of the surroundings, and of what no dump carries.
-    unproved: why the counters cannot tell what was written, if so; `written` is what they say all the same.
-    """
-
-    verdict: Verdict
-    differences: tuple[Difference, ...]
-    notes: tuple[Difference, ...] = ()
-    written: dict[str, Written] = {}
-    unproved: str | None = None
-
-    @property
-    def same(self) -> bool:
-        """Whether structure, history and, if asked for, row counts are equal."""
-        return not self.differences
-
-
-# Taking.
 
 
 def take(connection: Connection[Any]) -> Fingerprint:
@@ -251,17 +170,6 @@ def read_schema(connection: Connection[Any]) -> Definitions:
     """The structure alone. Inside a transaction, whose search path and limits it sets. Raises psycopg.Error."""
     connection.execute(catalog.LIMITS)
     return read(connection, (*catalog.STRUCTURE, *catalog.GRANTS))
-
-
-def invalid_indexes(connection: Connection[Any]) -> list[str]:
-    """Names of the indexes that are not valid now: a concurrent build of them failed. Raises psycopg.Error."""
-    with connection.transaction():
-        connection.execute(catalog.LIMITS)
-        return _invalid_indexes(read(connection, [catalog.INDEXES]))
-
-
-def _invalid_indexes(schema: Definitions) -> list[str]:
-    return sorted(name for block in schema.get("invalid indexes", {}).values() for name in parse_block(block))
 
 
 def read(connection: Connection[Any], queries: Sequence[catalog.Query]) -> Definitions:
@@ -339,168 +247,6 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-# Comparing.
-
-
-def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
-    """What happened between two fingerprints of one database that was not restored in between."""
-    found = [*structural(before.structure, after.structure), *(_rows(before, after) if rows_must_match else ())]
-    written, unproved = _written(before, after)
-    if found:
-        verdict = Verdict.CHANGED
-    elif written or unproved:
-        verdict = Verdict.SCHEMA_UNCHANGED
-    else:
-        verdict = Verdict.UNCHANGED
-    return Comparison(
-        verdict=verdict,
-        differences=tuple(found),
-        notes=tuple(differences(before.surroundings, after.surroundings)),
-        written=written,
-        unproved=unproved,
-    )
-
-
-def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
-    """Whether a restored database is the one that was dumped; says nothing about what was written.
-
-    What no dump carries is a note, not a difference: an index that was not valid, the version of an extension, an
-    expression that prints with other casts and parentheses.
-    """
-    found: list[Difference] = []
-    notes = list(differences(before.surroundings, after.surroundings))
-    for difference in structural(before.structure, after.structure):
-        (notes if _beyond_dump(difference) else found).append(difference)
-    if rows_must_match:
-        found += _rows(before, after)
-    verdict = Verdict.CHANGED if found else Verdict.SCHEMA_UNCHANGED
-    return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes))
-
-
-def structural(before: tuple[Definitions, History], after: tuple[Definitions, History]) -> Iterator[Difference]:
-    """What differs between two structures with their histories."""
-    yield from differences(before[0], after[0])
-    for table in sorted(before[1].keys() | after[1].keys()):
-        was, now = before[1].get(table, []), after[1].get(table, [])
-        yield from (Difference("migration", f"{table}: {entry}", Change.REMOVED) for entry in _more(was, now))
-        yield from (Difference("migration", f"{table}: {entry}", Change.ADDED) for entry in _more(now, was))
-
-
-def _more(these: list[str], than: list[str]) -> list[str]:
-    """What there is more of in `these`; duplicates count."""
-    left = list(than)
-    return [entry for entry in these if entry not in left or left.remove(entry)]  # type: ignore[func-returns-value]
-
-
-def _rows(before: Fingerprint, after: Fingerprint) -> list[Difference]:
-    return [
-        Difference("rows", f"of {table}", Change.CHANGED, str(before.row_counts[table]), str(after.row_counts[table]))
-        for table in sorted(before.row_counts.keys() & after.row_counts.keys())
-        if before.row_counts[table] != after.row_counts[table]
-    ]
-
-
-def differences(before: Definitions, after: Definitions) -> Iterator[Difference]:
-    """What differs between two structures, by name. Parts of what came or went are not mentioned."""
-    whole = _come_or_gone(before, after)
-    for kind in [*before, *(kind for kind in after if kind not in before)]:
-        was, now = before.get(kind, {}), after.get(kind, {})
-        for name in sorted(was.keys() | now.keys()):
-            old, new = was.get(name), now.get(name)
-            if old == new or (name in whole and (kind in BLOCKS or kind == "owner")):
-                continue
-            yield from _lines(kind, name, old, new) if kind in BLOCKS else [_difference(kind, name, old, new)]
-
-
-def _come_or_gone(before: Definitions, after: Definitions) -> set[str]:
-    """What is in one only: its parts go without saying. Owners and grants are kept by kind and name."""
-    found: set[str] = set()
-    for kind in OWNING:
-        names = before.get(kind, {}).keys() ^ after.get(kind, {}).keys()
-        found.update(names, (f"{kind} {name}" for name in names))
-    return found
-
-
-def _difference(kind: str, name: str, old: str | None, new: str | None) -> Difference:
-    if kind == "owner":  # Kept only where it is not the database's owner, so that it never comes or goes.
-        return Difference(kind, f"of {name}", Change.CHANGED, old, new)
-    return Difference(kind, name, _change(old, new), old, new)
-
-
-def _change(old: str | None, new: str | None) -> Change:
-    if old is None:
-        return Change.ADDED
-    return Change.REMOVED if new is None else Change.CHANGED
-
-
-def _lines(kind: str, owner: str, old: str | None, new: str | None) -> Iterator[Difference]:
-    was, now = parse_block(old or ""), parse_block(new or "")
-    for line in sorted(was.keys() | now.keys()):
-        one, other = was.get(line), now.get(line)
-        if one != other:
-            name, change = _line_name(kind, owner, line), _change(one, other)
-            if (
-                kind == "grants" and line in USUAL_ROLES
-            ):  # Their rights are kept only where they are not the usual ones.
-                change = Change.CHANGED
-            yield Difference(BLOCKS[kind], name, change, one, other, owner, line)
-
-
-def _line_name(kind: str, owner: str, line: str) -> str:
-    match kind:
-        case "indexes" | "invalid indexes":
-            return line
-        case "grants":
-            return f"on {owner} to {'its owner' if line == 'pg_owner' else line}"
-        case "comments":
-            return f"on {owner}.{line}" if line else f"on {owner}"
-        case _:
-            return f"{owner}.{line}"
-
-
 def parse_block(block: str) -> dict[str, str]:
     """The lines of a block by name."""
     return {name: definition for name, _, definition in (line.partition("\t") for line in block.split("\n") if line)}
-
-
-def _beyond_dump(difference: Difference) -> bool:
-    match difference:
-        case Difference(kind="invalid index", change=Change.REMOVED):
-            return True
-        case Difference(kind="extension", before=str(old), after=str(new)):
-            return old.partition(" version ")[0] == new.partition(" version ")[0]
-        case Difference(before=str(old), after=str(new)):
-            return difference.kind in PRINTED and skeleton(old) == skeleton(new)
-        case _:
-            return False
-
-
-PRINTED: Final = {BLOCKS.get(kind, kind) for kind in EXPRESSIONS} - {"function", "procedure"}
-"""What one difference of a kind in EXPRESSIONS is called; a function's body is kept as it was written."""
-
-
-def _written(before: Fingerprint, after: Fingerprint) -> tuple[dict[str, Written], str | None]:
-    if before.epoch is None or after.epoch is None:
-        return {}, "this server's counters are not reliable, or off"
-    if before.epoch != after.epoch:
-        return {}, "the server was started again, or its counters were reset"
-    written: dict[str, Written] = {}
-    for table in sorted(before.writes.keys() | after.writes.keys()):
-        was, now = before.writes.get(table), after.writes.get(table)
-        if was and now and _stamp(was) != _stamp(now):
-            rows = (now.inserted - was.inserted, now.updated - was.updated, now.deleted - was.deleted)
-            written[table] = Written(*rows, rewritten=was.file != now.file)
-        elif not was or not now:
-            written[table] = Written(*(_stamp(now)[:3] if now else (0, 0, 0)), rewritten=True)
-    return written, _unproved(before, after)
-
-
-def _stamp(counters: Counters) -> tuple[int, int, int, int]:
-    return counters.inserted, counters.updated, counters.deleted, counters.file
-
-
-def _unproved(before: Fingerprint, after: Fingerprint) -> str | None:
-    if prepared := sorted(set(after.prepared) - set(before.prepared)):
-        return f"a prepared transaction was left behind: {', '.join(prepared)}"
-    moved = [name for name, was in before.positions.items() if name in after.positions and after.positions[name] != was]
-    return f"sequences were moved: {', '.join(moved)}" if moved else None

@@ -15,7 +15,8 @@ from typing import Any, Final
 from psycopg import Connection, Rollback, errors, sql
 
 from release.database import catalog
-from release.database.fingerprint import Change, Definitions, Difference, Fingerprint, differences, read_schema
+from release.database.comparison import Change, Difference, between
+from release.database.fingerprint import Definitions, Fingerprint, read_schema
 from release.database.grants import REFUSALS
 
 _WHOLE: Final = {
@@ -116,12 +117,12 @@ def _statement_timeout(connection: Connection[Any], seconds: int) -> Iterator[No
 
 
 def _unknown(before: Definitions, now: Definitions) -> list[Difference]:
-    added = [each for each in differences(before, now) if each.change is Change.ADDED and each.kind in _ORDER]
+    added = [each for each in between(before, now) if each.change is Change.ADDED and each.kind in _ORDER]
     return sorted(added, key=lambda each: _ORDER.index(each.kind))
 
 
 def _lost(before: Definitions, now: Definitions) -> set[str]:
-    return {str(each) for each in differences(before, now) if each.change is Change.REMOVED}
+    return {str(each) for each in between(before, now) if each.change is Change.REMOVED}
 
 
 def _drop(connection: Connection[Any], objects: list[Difference], *, cascade: bool = False) -> list[Difference]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from release.clock import Deadline, Interrupted
-from release.database import fingerprint, repair
+from release.database import repair
+from release.database.comparison import compare
 from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.database.session import Identity, translated
@@ -140,7 +141,7 @@ def _loss(run: Run, plan: Plan) -> tuple[dict[str, str], list[str]]:
         return {}, [f"what was written since {plan.source.name} is not known: no run of this tool made it"]
     with translated():
         now = take_fingerprint(run)
-    comparison = fingerprint.compare(Fingerprint.from_json(evidence), now)
+    comparison = compare(Fingerprint.from_json(evidence), now)
     notes = [f"what was written since is not known for certain: {comparison.unproved}"] if comparison.unproved else []
     written = {table: str(rows) for table, rows in comparison.written.items() if str(rows)}
     if not written and not notes:

@@ -16,8 +16,8 @@ from msgspec import structs
 
 from release import __version__
 from release.clock import Interrupted
-from release.database import fingerprint
-from release.database.fingerprint import Fingerprint, Verdict
+from release.database.comparison import Verdict, compare
+from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.database.session import Database
 from release.edge import Edge, new_run
@@ -188,7 +188,7 @@ def _judge_unfinished(run: Run, entry: Entry) -> None:
     settled = entry.state in {State.BACKING_UP, State.FINISHED} or entry.fence == FenceMode.RELEASE
     if not settled and document:
         before = Fingerprint.from_json(document)
-        settled = fingerprint.compare(before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
+        settled = compare(before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
     if not settled:
         raise Refused(Reason.UNFINISHED_RUN, cut_off)
     run.warn("unfinished_run", f"{cut_off}; a release would finish that first")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
-from release.database import fingerprint
-from release.database.fingerprint import Verdict
+from release.database.comparison import Verdict, compare
 from release.database.journal import State
 from release.database.session import Identity
 from release.errors import Reason, StepFailed
@@ -100,7 +99,7 @@ def _unchanged(run: Run, backup: Before) -> bool:
     """Whether it is proved that nothing was written since the backup, by anybody."""
     if not sessions_gone(run):
         return False
-    return fingerprint.compare(backup.before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
+    return compare(backup.before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
 
 
 def sessions_gone(run: Run, within: float = SESSIONS_END_WITHIN) -> bool:

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from release.child.process import CommandNotStarted
 from release.clock import Deadline
-from release.database import checks, fingerprint
+from release.database import checks
+from release.database.comparison import compare
 from release.database.fingerprint import Fingerprint
 from release.database.session import Database
 from release.errors import ProbeFailed, Reason, StepFailed
@@ -117,7 +118,7 @@ def _valid_constraints(before: Fingerprint, after: Fingerprint) -> Facts:
 
 def _sequences(run: Run, backup: BackedUp | Unprotected, after: Fingerprint) -> Facts:
     """Only of tables that were written since: what was behind before is not this release's doing."""
-    written = fingerprint.compare(backup.before, after).written
+    written = compare(backup.before, after).written
     behind = checks.sequences_behind(run.database.connection)
     ours = sorted(name for name, table in behind.items() if name not in backup.behind and table in written)
     if ours:

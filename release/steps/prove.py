@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from release.database import fingerprint, grants, repair
-from release.database.fingerprint import Comparison, Fingerprint
+from release.database import grants, repair
+from release.database.comparison import Comparison, compare, same_structure
+from release.database.fingerprint import Fingerprint
 from release.database.journal import State
 from release.database.session import Failed, translated
 from release.errors import Reason, StepFailed
@@ -13,9 +14,9 @@ from release.steps.backup import BackedUp, Before, take_fingerprint
 from release.steps.sessions import reconnect
 
 
-def compare(run: Run, backup: Before) -> Comparison:
+def changed_since(run: Run, backup: Before) -> Comparison:
     """The database now against the fingerprint from before the migration."""
-    comparison = fingerprint.compare(backup.before, take_fingerprint(run))
+    comparison = compare(backup.before, take_fingerprint(run))
     run.log.info(
         Event.DATABASE_COMPARED,
         verdict=comparison.verdict,
@@ -44,7 +45,7 @@ def tidy_and_compare(run: Run, before: Fingerprint, *, rows_must_match: bool) ->
     """Compares, tidying up first where something differs, and refreshes the statistics. Raises StepFailed or Lost."""
 
     def compared() -> Comparison:
-        return fingerprint.same_structure(before, take_fingerprint(run), rows_must_match=rows_must_match)
+        return same_structure(before, take_fingerprint(run), rows_must_match=rows_must_match)
 
     comparison = compared()
     if comparison.differences or comparison.notes:

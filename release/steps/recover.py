@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from release.database.fingerprint import Comparison, Fingerprint, Verdict
+from release.database.comparison import Comparison, Verdict
+from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.transfers import Transfer
@@ -19,7 +20,7 @@ from release.settings import Backup, FenceMode, Guard
 from release.steps import fence, prepare, restore
 from release.steps.backup import BackedUp
 from release.steps.load import ask, await_restore
-from release.steps.prove import compare, figures, prove
+from release.steps.prove import changed_since, figures, prove
 from release.steps.sessions import no_ghosts, reconnect
 from release.steps.target import Target, find, restores
 
@@ -97,7 +98,7 @@ def _undo_or_ask(
     """The migration had begun: undo it where nobody can lose by it, or where that was decided; else refuse."""
     no_ghosts(run, run.id)
     target, cause = backup.target, _cause(entry)
-    comparison = compare(run, backup)
+    comparison = changed_since(run, backup)
     if comparison.verdict is Verdict.UNCHANGED:
         return _close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
     if choice is Choice.KEEP:

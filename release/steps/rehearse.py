@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 from msgspec import structs
 
 from release.clock import Interrupted
-from release.database import fingerprint, repair
+from release.database import repair
 from release.database.catalog import EXCLUDED_SCHEMAS
+from release.database.comparison import compare, same_structure
 from release.database.fingerprint import Fingerprint
 from release.database.journal import State
 from release.database.session import Database, Identity, translated
@@ -184,7 +185,7 @@ def _proved_copy(run: Run, before: Fingerprint) -> Fingerprint:
         for removed in repair.remove_unknown(run.database.connection, before):
             run.warn("unknown_object_removed", removed)
     copy = take_fingerprint(run)
-    found = [each for each in fingerprint.same_structure(before, copy).differences if each.kind not in NOT_CARRIED]
+    found = [each for each in same_structure(before, copy).differences if each.kind not in NOT_CARRIED]
     differences = [str(each) for each in found]
     run.log.info(Event.DATABASE_COMPARED, verdict="changed" if found else "equal", differences=differences)
     if found:
@@ -199,7 +200,7 @@ def _production_untouched(run: Run, backup: BackedUp) -> None:
 
     If they did, the migration has begun there; that is said in the journal, so that it is undone. Raises StepFailed.
     """
-    comparison = fingerprint.compare(backup.before, take_fingerprint(run))
+    comparison = compare(backup.before, take_fingerprint(run))
     if comparison.differences:
         run.journal.announce(run.id, State.MIGRATING, backup=backup.uuid)
         changed = "; ".join(str(each) for each in comparison.differences[:10])

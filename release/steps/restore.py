@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from release.clock import Deadline, Interrupted
-from release.database.fingerprint import Comparison, Verdict
+from release.database.comparison import Comparison, Verdict
 from release.database.journal import State
 from release.errors import Outcome, Reason, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
@@ -17,7 +17,7 @@ from release.settings import FenceMode, Restore
 from release.steps import fence
 from release.steps.backup import BackedUp, Before, Unprotected, record_again
 from release.steps.load import asked_for, load
-from release.steps.prove import compare, prove
+from release.steps.prove import changed_since, prove
 from release.steps.salvage import salvage
 from release.steps.sessions import no_ghosts
 from release.steps.target import Target
@@ -65,7 +65,7 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
     if entry is None and isinstance(backup, BackedUp) and not asked_for(backup.target):
         run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
         record_again(run, backup)
-    comparison = compare(run, backup)
+    comparison = changed_since(run, backup)
     skipped = decide(run, backup, comparison, failure)
     if skipped is not None:
         return skipped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from release.database.fingerprint import Comparison
+from release.database.comparison import Comparison
 from release.database.journal import State
 from release.errors import StepFailed
 from release.heroku.http import HerokuError

@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 
 from release.database import fingerprint
+from release.database.comparison import compare
 
 BATCH = 250
 """Tables in one transaction: each takes locks, and the room for locks is limited."""
@@ -74,7 +75,7 @@ def measure(url: str) -> None:
     digest = found.digest()
     kept = time.perf_counter() - start
     start = time.perf_counter()
-    assert fingerprint.compare(fingerprint.Fingerprint.from_json(document), found).same
+    assert compare(fingerprint.Fingerprint.from_json(document), found).same
     compared = time.perf_counter() - start
     print(
         f"{len(found.schema['table']):,} tables: taken in {taken:.2f} s ({cpu:.2f} s of our own CPU),"

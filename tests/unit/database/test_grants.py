@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from release.database import fingerprint, grants
+from release.database.comparison import same_structure
 from release.database.fingerprint import Fingerprint
 from release.database.grants import Step
 from tests.unit.database.conftest import Database
@@ -64,14 +65,14 @@ def test_grants_lost_in_a_restore_are_put_back(database: Database) -> None:
     before = granted(database)
     restored(database)
     connection = database.connect()
-    lost = fingerprint.same_structure(before, fingerprint.take(connection))
+    lost = same_structure(before, fingerprint.take(connection))
 
     problems = grants.put_back_grants(connection, before)
 
     after = fingerprint.take(connection)
     assert problems == []
-    assert fingerprint.same_structure(before, after).differences == ()
-    assert [str(each) for each in fingerprint.same_structure(before, after).notes] == []
+    assert same_structure(before, after).differences == ()
+    assert [str(each) for each in same_structure(before, after).notes] == []
     assert after.digest() == before.digest()
     assert f"grant on table public.learners to reader_{database.name} removed" in map(str, lost.differences)
     assert len(lost.differences) > 20
@@ -117,7 +118,7 @@ def test_a_role_that_is_gone_is_reported_and_the_rest_is_put_back(database: Data
         f'GRANT SELECT ON TABLE public.learners TO "{gone}": role "{gone}" does not exist',
         f'GRANT SELECT ON TABLE public.happy TO "{gone}": role "{gone}" does not exist',
     ]
-    assert sorted(map(str, fingerprint.same_structure(before, fingerprint.take(connection)).differences)) == [
+    assert sorted(map(str, same_structure(before, fingerprint.take(connection)).differences)) == [
         f"grant on table public.learners to {gone} removed",
         f"grant on view public.happy to {gone} removed",
     ]
@@ -176,7 +177,7 @@ def test_owners_are_given_back_where_the_credential_may_act_as_them(database: Da
     problems = grants.put_back_grants(connection, before)
 
     assert problems == []
-    assert list(map(str, fingerprint.same_structure(before, fingerprint.take(connection)).differences)) == []
+    assert list(map(str, same_structure(before, fingerprint.take(connection)).differences)) == []
     assert before.schema["owner"]["table public.learners"] == other
 
 

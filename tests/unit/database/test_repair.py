@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from release.database import fingerprint, repair
+from release.database.comparison import compare
 from tests.unit.database.conftest import Database
 
 KNOWN = """
@@ -82,7 +83,7 @@ def test_a_known_thing_that_depends_on_an_unknown_one_is_kept_and_so_is_that(dat
 
     assert repair.remove_unknown(connection, before) == ["table public.free"]
 
-    assert [str(each) for each in fingerprint.compare(before, fingerprint.take(connection)).differences] == [
+    assert [str(each) for each in compare(before, fingerprint.take(connection)).differences] == [
         "table public.badges added",
         "view public.happy changed",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from release.database import fingerprint
-from release.database.fingerprint import Verdict
+from release.database.comparison import Verdict, same_structure
 from tests.unit.database.conftest import Database
 
 EVERYTHING = (Path(__file__).parent / "everything.sql").read_text()
@@ -20,7 +20,7 @@ def test_a_restored_database_has_the_fingerprint_of_the_dumped_one(database: Dat
     after = fingerprint.take(database.connect())
 
     assert not errors, errors
-    found = fingerprint.same_structure(before, after, rows_must_match=True)
+    found = same_structure(before, after, rows_must_match=True)
     assert [(str(each), each.before, each.after) for each in found.differences] == []
     assert [(str(each), each.before, each.after) for each in found.notes] == []
     assert after.digest() == before.digest()

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from release.database import fingerprint
-from release.database.fingerprint import Comparison, Verdict, Written
+from release.database.comparison import Comparison, Verdict, Written, compare, same_structure
 from tests.unit.database.conftest import Database
 
 TABLE = "CREATE TABLE learners (id integer PRIMARY KEY, name text); INSERT INTO learners VALUES (1, 'a'), (2, 'b')"
@@ -24,7 +24,7 @@ def after(database: Database, reader: psycopg.Connection[Any], *statements: str)
     """What the comparison says when statements ran, the way a migration does: in a session that has ended."""
     before = fingerprint.take(reader)
     database.execute(*statements)
-    return fingerprint.compare(before, fingerprint.take(reader))
+    return compare(before, fingerprint.take(reader))
 
 
 def test_reading_leaves_the_database_unchanged(database: Database, reader: psycopg.Connection[Any]) -> None:
@@ -139,7 +139,7 @@ def test_counters_that_were_reset_prove_nothing(database: Database, reader: psyc
     before = fingerprint.take(reader)
     database.superuser("SELECT pg_stat_reset()")
 
-    found = fingerprint.compare(before, fingerprint.take(reader))
+    found = compare(before, fingerprint.take(reader))
 
     assert found.verdict is Verdict.SCHEMA_UNCHANGED
     assert found.unproved == "the server was started again, or its counters were reset"
@@ -149,7 +149,7 @@ def test_one_tables_counters_that_were_reset_prove_nothing(database: Database, r
     before = fingerprint.take(reader)
     database.superuser("SELECT pg_stat_reset_single_table_counters('learners'::regclass)")
 
-    assert fingerprint.compare(before, fingerprint.take(reader)).unproved is not None
+    assert compare(before, fingerprint.take(reader)).unproved is not None
 
 
 def test_counters_that_are_off_prove_nothing(database: Database, reader: psycopg.Connection[Any]) -> None:
@@ -178,9 +178,7 @@ def test_a_killed_sessions_writes_are_counted(database: Database, reader: psycop
     with pytest.raises(psycopg.errors.AdminShutdown):
         writer.execute("SELECT 1")
 
-    assert fingerprint.compare(before, fingerprint.take(reader)).written == {
-        "public.learners": Written(1, 0, 0, rewritten=False)
-    }
+    assert compare(before, fingerprint.take(reader)).written == {"public.learners": Written(1, 0, 0, rewritten=False)}
 
 
 def test_a_dropped_table_counts_as_rewritten_and_as_changed(
@@ -201,11 +199,11 @@ def test_row_counts_of_small_tables_are_exact_and_compared_on_demand(
 
     assert before.row_counts == {"public.learners": 2}
     assert later.row_counts == {"public.learners": 3}
-    assert [str(each) for each in fingerprint.same_structure(before, later, rows_must_match=True).differences] == [
+    assert [str(each) for each in same_structure(before, later, rows_must_match=True).differences] == [
         "rows of public.learners changed"
     ]
-    assert fingerprint.compare(before, later, rows_must_match=True).verdict is Verdict.CHANGED
-    assert fingerprint.same_structure(before, later).same
+    assert compare(before, later, rows_must_match=True).verdict is Verdict.CHANGED
+    assert same_structure(before, later).same
 
 
 def test_a_table_of_more_than_64_pages_is_not_counted(database: Database, reader: psycopg.Connection[Any]) -> None:

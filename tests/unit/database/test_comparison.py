@@ -10,7 +10,7 @@ import pytest
 from psycopg import Rollback
 
 from release.database import fingerprint
-from release.database.fingerprint import Change, Difference
+from release.database.comparison import Change, Difference, structural
 from tests.unit.database.conftest import Database
 
 BASE = """
@@ -212,8 +212,8 @@ def test_a_change_is_reported_by_name(owner: psycopg.Connection[Any], statements
         owner.execute("SET LOCAL search_path = public")
         owner.execute(statements)
         after = structure(owner)
-        forth = list(fingerprint.structural(before, after))
-        back = list(fingerprint.structural(after, before))
+        forth = list(structural(before, after))
+        back = list(structural(after, before))
         raise Rollback(transaction)
     assert sorted(map(str, forth)) == sorted(expected)
     assert sorted(map(str, back)) == sorted(map(str, map(reverse, forth)))
