@@ -6,6 +6,8 @@ Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from release.errors import EXIT_CODES, Outcome, Reason
@@ -27,6 +29,18 @@ DATABASE = {
     Outcome.RESTORE_FAILED: "needs a person; the last line says what to do",
     Outcome.CRASHED: "unknown to the hook; the next run finds out",
 }
+
+
+@cache
+def documented() -> Mapping[str, frozenset[str]]:
+    """The fields that each event may have, as the README says: its own, and those that every line has."""
+    section = README.read_text().partition("## The log\n")[2].partition("\n## ")[0]
+    always, _, table = section.partition("| --- |")
+    found = {}
+    for row in re.findall(r"^\| (`.*) \|$", table, re.MULTILINE):
+        events, _, fields = (re.findall("`([a-z_]+)`", cell) for cell in row.split(" | "))
+        found.update(dict.fromkeys(events, frozenset(fields) | frozenset(re.findall("`([a-z_]+)`", always))))
+    return found
 
 
 def tables() -> dict[str, str]:

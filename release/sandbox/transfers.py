@@ -290,6 +290,8 @@ class Transfers:
             databases.reset(self._server, addon, self._options().reset, extensions)
         if run.action in (TransferAction.WIPE, TransferAction.FAIL):
             raise Failed("restore failed")
+        if run.fault and run.action is TransferAction.HESITATE:
+            run.pause(run.fault.seconds)
         return run.load(run.transfer.to_url, dump)
 
     def _open(self, transfer: Transfer, source: Transfer | None, url: str) -> IO[bytes]:

@@ -41,12 +41,20 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
         if run_id:
             _sign_of_life(within, run_id)
         prepare.connect(within)
-    ending = finish_earlier(run, choice, decided=run_id)
-    if ending is None and (half := half_restored(run, found := find(run))):
-        ending = _load_again(run, found, half, Choice.RESTORE if run_id else choice)
+    ending = finish_earlier(run, choice, decided=run_id) or _finish_restore(run, choice, run_id)
     if ending is None:
         return Ending(outcome=None, exit_code=0, reason=Reason.NOTHING_TO_RECOVER)
     return replace(ending, exit_code=0) if ending.outcome in RECOVERED else ending
+
+
+def _finish_restore(run: Run, choice: Choice | None, run_id: str | None) -> Ending | None:
+    """A restore under way has taken the journal with it: it is waited for, and may bring an unfinished run back."""
+    target = find(run)
+    reconnect(run)
+    if ending := finish_earlier(run, choice, decided=run_id):
+        return ending
+    half = half_restored(run, target)
+    return _load_again(run, target, half, Choice.RESTORE if run_id else choice) if half else None
 
 
 def _sign_of_life(run: Run, run_id: str) -> None:

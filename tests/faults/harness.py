@@ -31,7 +31,8 @@ class Play:
     `arm` puts faults in place; `during` drives the run instead of merely waiting for it, and returns its result; `run`
     starts it in a way of its own; `killed`: it ends with SIGKILL; `mute`: it has no stdout; `twins`: somebody else
     starts transfers too; `lost`: nothing can bring the data back, and all it can do is say so; `excused`: invariants
-    that somebody else breaks in this cell; `between`: what a person does before the next run; `fired`: whether the
+    that somebody else breaks in this cell; `between`: what a person does before the next run; `hasty`: that one comes
+    while dynos and transfers are still at work; `fired`: whether the
     fault has happened, and whether it was at the last place, where the sandbox does not know;
     `stopping` and `ghosts` collect what is seen on the way.
     """
@@ -49,6 +50,7 @@ class Play:
     lost: bool = False
     excused: tuple[str, ...] = ()
     between: Callable[[Place], object] = lambda _: None
+    hasty: bool = False
     fired: Callable[[Place], tuple[bool, bool]] | None = None
     stopping: list[float] = field(default_factory=list)
     ghosts: list[str] = field(default_factory=list)
@@ -115,7 +117,8 @@ class Harness:
     def go_on(self, cell: Cell, place: Place, how: Play) -> list[str]:
         """L4: the next run, or `recover`, reaches before or after, or says what a person has to decide; who does."""
         how.between(place)
-        await_quiet(place)
+        if not how.hasty:
+            await_quiet(place)
         broken: list[str] = []
         commands = [how.then]
         while commands:

@@ -14,7 +14,7 @@ import pytest
 from release.sandbox import Action, TransferAction
 from tests.faults.figures import Cell
 from tests.faults.forked import Started
-from tests.faults.harness import Harness, Play, await_quiet
+from tests.faults.harness import RECOVERY, RELEASE, Harness, Play, await_quiet
 from tests.faults.stage import FAILING, LANDING, Place, Scenario
 from tests.hook import Result
 
@@ -124,6 +124,33 @@ def test_a_backup_of_somebody_else_is_waited_for_and_never_cancelled(
     assert foreign["canceled_at"] is None
     assert not cell.broken, cell
     assert (cell.outcomes == ["refused"]) == stays, cell
+
+
+@pytest.mark.thin(4)
+@pytest.mark.parametrize("then", [RECOVERY, ("recover", "--restore"), RELEASE], ids=" ".join)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
+@pytest.mark.parametrize("delay", [0.0, 0.3, 0.6, 1.0, 1.5, 2.0])
+def test_the_next_run_may_come_at_any_moment_of_a_restore(
+    harness: Harness, delay: float, number: signal.Signals, then: tuple[str, ...]
+) -> None:
+    def during(_: Place, run: Started) -> Result:
+        def stop(_: int) -> None:
+            if b'"kind":"restore"' in run.said():
+                run.signal(number)
+
+        return run.finish(on_line=stop)
+
+    cell = Cell(group="concurrency", fault=f"{number.name}, {then} {delay} s into the restore", scenario="failing")
+    how = Play(
+        arm=lambda place: place.sandbox.transfer_fault("restore", TransferAction.HESITATE, seconds=1.2),
+        during=during,
+        between=lambda _: time.sleep(delay),
+        hasty=True,
+        then=then,
+        killed=number is signal.SIGKILL,
+        **ALWAYS,
+    )
+    assert not harness.play(cell, FAILING, how).broken, cell
 
 
 @SCENARIOS

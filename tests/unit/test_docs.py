@@ -20,7 +20,7 @@ from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
 from release.log import Event
 from release.people.commands import cli
 from release.settings import VARIABLES, description
-from tests.docs import FACTS, README, tables, written
+from tests.docs import FACTS, README, documented, tables, written
 
 ROOT = Path(__file__).parents[2]
 SETTABLE = sorted(set(VARIABLES) - FACTS)
@@ -73,20 +73,32 @@ def test_every_outcome_and_reason_stands_in_the_readme_and_no_other() -> None:
 
 
 def _logged() -> dict[str, set[str]]:
-    """Each event with the fields that the code gives it by name."""
+    """Each event with the fields that the code gives it by name; what comes by `**` is seen when it is logged."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in (ROOT / "release").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args and ast.unparse(node.args[0]).startswith("Event."):
                 event = getattr(Event, ast.unparse(node.args[0]).removeprefix("Event."))
-                found[event] |= {keyword.arg for keyword in node.keywords if keyword.arg}
+                found[event] |= {keyword.arg for keyword in node.keywords if keyword.arg} - {"exc_info"}
     return found
 
 
 def test_every_event_stands_in_the_readme_and_is_logged_somewhere() -> None:
-    named = [name for row in _rows("The log") for name in _names(row[0])]
-    assert sorted(named) == sorted(Event)
+    assert sorted(documented()) == sorted(Event)
     assert set(Event) - set(_logged()) <= {Event.COMMAND_OUTPUT}  # which has a method of its own
+
+
+def test_the_fields_of_every_event_stand_in_the_readme_and_no_invented_ones() -> None:
+    words = {
+        word
+        for path in (ROOT / "release").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for word in (node.arg if isinstance(node, ast.keyword) else getattr(node, "value", None),)
+        if isinstance(word, str)
+    }
+    for event, fields in documented().items():
+        assert _logged()[Event(event)] <= fields, event
+        assert fields - {"exception"} <= words, event  # which structlog makes of `exc_info`
 
 
 def test_every_command_stands_in_the_readme_and_every_one_named_there_exists() -> None:
