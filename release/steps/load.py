@@ -11,7 +11,7 @@ from release.run import Run
 from release.settings import FenceMode
 from release.steps import fence, migrate
 from release.steps.backup import BackedUp, find_backup, follow
-from release.steps.sessions import GHOSTS_GONE_WITHIN, end_prepared, reconnect
+from release.steps.sessions import GHOSTS_GONE_WITHIN, end_prepared, reconnect, unsettled
 from release.steps.target import Target, quiet_transfers, restores
 
 
@@ -21,10 +21,11 @@ def load(run: Run, backup: BackedUp) -> Transfer:
     reconnect(run)
     end_prepared(run, backup.before)
     source = find_backup(target, backup.uuid)
-    entry = run.journal.entry(run.id)
+    entry = unsettled(run)
     # A salvage of our own that hangs keeps nobody away: what comes now ends it.
     quiet_transfers(run, target.data, target.addon, target.source, ours=entry.salvage if entry else None)
     migrate.still_ours(run, backup.identity)
+    unsettled(run)
     run.database.terminate(run.migration_name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)

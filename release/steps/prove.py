@@ -11,7 +11,7 @@ from release.errors import Reason, StepFailed
 from release.log import Event
 from release.run import Run
 from release.steps.backup import BackedUp, Before, take_fingerprint
-from release.steps.sessions import reconnect
+from release.steps.sessions import reconnect, unsettled
 
 
 def changed_since(run: Run, backup: Before) -> Comparison:
@@ -34,7 +34,7 @@ def figures(comparison: Comparison) -> dict[str, str]:
 def prove(run: Run, backup: BackedUp) -> None:
     """Proves that the database is what it was before the migration, tidying up first. Raises StepFailed or Lost."""
     reconnect(run)
-    entry = run.journal.entry(run.id)
+    entry = unsettled(run)
     if entry is None or entry.state is not State.BACKING_UP:
         state = entry.state if entry else "missing"
         raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's ({state}): it did not reset")

@@ -54,14 +54,11 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
 def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
     """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
     no_ghosts(run, run.id)
+    if ending := settled(run, backup, failure):
+        return ending
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.BACKING_UP:
         return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
-    if entry is not None and entry.state is State.FINISHED:
-        run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
-        # Settled by itself, and stopped before the fence was down; or by another run, which has lowered it.
-        fence.lower(run, backup.target if isinstance(backup, BackedUp) else None)
-        return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name)
     if entry is None and isinstance(backup, BackedUp) and not asked_for(backup.target):
         run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
         record_again(run, backup)
@@ -73,6 +70,16 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
         return _skip(run, backup, Outcome.KEPT, Reason.NO_BACKUP.text, failure)
     run.journal.announce(run.id, State.RESTORING)
     return comparison
+
+
+def settled(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | None:
+    """How the run has ended, where the journal says so: by itself, stopped before the fence was down; or by another."""
+    entry = run.journal.entry(run.id)
+    if entry is None or entry.state is not State.FINISHED:
+        return None
+    run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
+    fence.lower(run, backup.target if isinstance(backup, BackedUp) else None)
+    return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
@@ -124,7 +131,9 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     salvaged = salvage(run, backup, comparison) if comparison else None
     transfer, problem = load_and_prove(run, backup)
     if problem is not None or transfer is None:
-        return not_restored(backup, problem or StepFailed(Reason.RESTORE_FAILED), failure, salvaged, transfer)
+        problem = problem or StepFailed(Reason.RESTORE_FAILED)
+        ending = settled(run, backup, failure) if problem.reason is Reason.LOCK_LOST else None
+        return ending or not_restored(backup, problem, failure, salvaged, transfer)
     ending = ended(
         Outcome.RESTORED,
         failure,
@@ -163,15 +172,20 @@ def not_restored(
     salvaged: Transfer | None = None,
     transfer: Transfer | None = None,
 ) -> Ending:
-    """The ending that needs a person, with what to paste. The fence stays up, where it is up."""
+    """The ending that needs a person, with what to paste, or another run that has taken over. A fence stays up."""
+    names = {
+        "backup": backup.name,
+        "salvage": salvaged.name if salvaged else None,
+        "restore": transfer.name if transfer else None,
+    }
+    if problem.reason is Reason.LOCK_LOST:
+        return ended(Outcome.HANDED_OVER, problem, **names)
     by_hand = commands_by_hand(backup.target, backup.name) if isinstance(backup, BackedUp) else []
     return ended(
         Outcome.RESTORE_FAILED,
         problem,
-        backup=backup.name,
-        salvage=salvaged.name if salvaged else None,
-        restore=transfer.name if transfer else None,
         hint=f"{problem.reason.hint} Or paste: {'; '.join(by_hand)} (it began with: {failure})",
+        **names,
     )
 
 

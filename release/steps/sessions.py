@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from release.database import fingerprint
+from release.database.journal import Entry, State
 from release.database.session import Failed, Lost
 from release.errors import Reason, StepFailed
 from release.run import Run, migration_name
@@ -39,6 +40,18 @@ def end_prepared(run: Run, before: fingerprint.Fingerprint) -> None:
             run.warn("transaction_left", f"the prepared transaction {gid}: {error}")
         else:
             run.warn("transaction_rolled_back", f"the prepared transaction {gid} was left behind")
+
+
+def unsettled(run: Run) -> Entry | None:
+    """The run's row in the journal, if there is one, read while the lock is held.
+
+    A restore ends the session that holds the lock, and another run may have finished this one before the lock was taken
+    again: then nothing more may happen. Raises StepFailed (lock_lost).
+    """
+    entry = run.journal.entry(run.id)
+    if entry is not None and entry.state is State.FINISHED:
+        raise StepFailed(Reason.LOCK_LOST, f"another run has settled this one in the meantime: {entry.outcome}")
+    return entry
 
 
 def reconnect(run: Run) -> None:

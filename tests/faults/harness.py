@@ -14,7 +14,7 @@ from tests.faults.figures import Cell, Recorder
 from tests.faults.forked import Started
 from tests.faults.stage import Place, Scenario, Stage
 from tests.hook import Result
-from tests.judge import query
+from tests.judge import execute, query
 
 RECOVERY = ("recover",)
 RELEASE = ()
@@ -120,15 +120,21 @@ class Harness:
         if not how.hasty:
             await_quiet(place)
         broken: list[str] = []
-        commands = [how.then]
+        commands, later = [how.then], False
         while commands:
             command = commands.pop()
             place.sandbox.forget_requests()
             seen = self._follow(cell, place, command)
             broken += [f"then {command}: {each}" for each in follow_up(seen)]
+            if how.hasty and seen.outcome in {"restored", "released"}:
+                execute(place.superuser, "CREATE TABLE IF NOT EXISTS written_later (n integer)")
+                later = True
             if seen.result.exit_code == 3 and "--restore" not in command:
                 commands.append(("recover", "--restore"))
         await_quiet(place)
+        if later and query(place.superuser, "SELECT to_regclass('public.written_later') IS NULL") != [(False,)]:
+            broken.append("S7: what was written after the end is lost: somebody has restored once more")
+        execute(place.superuser, "DROP TABLE IF EXISTS written_later")
         picture = place.picture()
         if picture not in {place.before, place.landed}:
             broken.append(f"L4: neither before nor after: {verdict.difference(place.before, picture)}")

@@ -17,6 +17,7 @@ from tests.faults.forked import Started
 from tests.faults.harness import RECOVERY, RELEASE, Harness, Play, await_quiet
 from tests.faults.stage import FAILING, LANDING, Place, Scenario
 from tests.hook import Result
+from tests.judge import execute, query
 
 ALWAYS: dict[str, Callable[[Place], tuple[bool, bool]]] = {"fired": lambda _: (True, False)}
 SCENARIOS = pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
@@ -126,23 +127,32 @@ def test_a_backup_of_somebody_else_is_waited_for_and_never_cancelled(
     assert (cell.outcomes == ["refused"]) == stays, cell
 
 
-@pytest.mark.thin(4)
+def slow(place: Place, kind: str) -> None:
+    """That transfer takes a second; a restore leaves the database empty meanwhile."""
+    if kind == "restore":
+        place.sandbox.transfer_fault("restore", TransferAction.HESITATE, seconds=1.2)
+    else:
+        place.sandbox.transfer_fault("backup", TransferAction.SLOW, nth=1 + (kind == "salvage"), seconds=1.2)
+
+
+@pytest.mark.thin(19)
 @pytest.mark.parametrize("then", [RECOVERY, ("recover", "--restore"), RELEASE], ids=" ".join)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
 @pytest.mark.parametrize("delay", [0.0, 0.3, 0.6, 1.0, 1.5, 2.0])
-def test_the_next_run_may_come_at_any_moment_of_a_restore(
-    harness: Harness, delay: float, number: signal.Signals, then: tuple[str, ...]
+@pytest.mark.parametrize("kind", ["backup", "salvage", "restore"])
+def test_the_next_run_may_come_at_any_moment_of_a_transfer(
+    harness: Harness, kind: str, delay: float, number: signal.Signals, then: tuple[str, ...]
 ) -> None:
     def during(_: Place, run: Started) -> Result:
         def stop(_: int) -> None:
-            if b'"kind":"restore"' in run.said():
+            if f'"kind":"{kind}"'.encode() in run.said():
                 run.signal(number)
 
         return run.finish(on_line=stop)
 
-    cell = Cell(group="concurrency", fault=f"{number.name}, {then} {delay} s into the restore", scenario="failing")
+    cell = Cell(group="concurrency", fault=f"{number.name}, {then} {delay} s into the {kind}", scenario="failing")
     how = Play(
-        arm=lambda place: place.sandbox.transfer_fault("restore", TransferAction.HESITATE, seconds=1.2),
+        arm=lambda place: slow(place, kind),
         during=during,
         between=lambda _: time.sleep(delay),
         hasty=True,
@@ -151,6 +161,55 @@ def test_the_next_run_may_come_at_any_moment_of_a_restore(
         **ALWAYS,
     )
     assert not harness.play(cell, FAILING, how).broken, cell
+
+
+@pytest.mark.thin(13)
+@pytest.mark.parametrize("then", [RECOVERY, ("recover", "--restore"), RELEASE], ids=" ".join)
+@pytest.mark.parametrize("delay", [0.0, 0.3, 0.6, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("kind", ["salvage", "restore"])
+def test_another_run_may_come_while_one_restores(
+    harness: Harness, kind: str, delay: float, then: tuple[str, ...]
+) -> None:
+    """What is written once one of the two has said that it has ended has to outlive the other one.
+
+    A release that comes second undoes its own migration afterwards: until that has ended, nothing is promised.
+    """
+    seen: list[Result] = []
+    written: list[bool] = []
+
+    def during(place: Place, run: Started) -> Result:
+        while run.exit_code is None and f'"kind":"{kind}"'.encode() not in run.said():
+            run.read(0.05)
+        time.sleep(delay)
+        second = place.start(*then)
+        while second.exit_code is None and (run.exit_code is None or then == RELEASE):
+            second.read(0.02)
+            if run.exit_code is None:
+                run.read(0.02)
+        claim = (second if second.exit_code is not None else run).finish()
+        if claim.last["outcome"] == "restored":
+            execute(place.superuser, "CREATE TABLE written_later (n integer)")
+            written.append(True)
+        seen.append(second.finish())
+        return run.finish()
+
+    scenario = replace(FAILING, name="failing, another run")  # nobody else is to get this app afterwards
+    place = harness.stage.fresh(scenario)
+    cell = Cell(group="concurrency", fault=f"{then} {delay} s into the {kind}", scenario="failing")
+    how = Play(
+        arm=lambda place: slow(place, kind),
+        during=during,
+        twins=True,
+        excused=("S1", "S4", "S5", "S7", "the migration", "L4"),
+        **ALWAYS,
+    )
+    cell = harness.play(cell, scenario, how, place)
+    ends = [*cell.outcomes[:1], seen[0].last["outcome"] or seen[0].last["reason"]]
+    await_quiet(place)
+    assert query(place.superuser, "SELECT to_regclass('public.written_later') IS NOT NULL") == [(bool(written),)], ends
+    execute(place.superuser, "DROP TABLE IF EXISTS written_later")
+    assert place.picture() == place.before, ends
+    assert (place.app.maintenance(), place.app.formation()["worker"]) == (False, 2), ends
 
 
 @SCENARIOS

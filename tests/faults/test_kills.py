@@ -58,7 +58,7 @@ KILLS = {kill, kill_group, term_then_kill}
 
 def at_line(stop: Stop, n: int) -> Play:
     """Stops the run when its n-th line has come."""
-    play = Play(killed=stop in KILLS, then=RELEASE if n % 2 else RECOVERY)
+    play = Play(killed=stop in KILLS, then=RELEASE if n % 2 else RECOVERY, hasty=n % 4 > 1)
     stopped: list[float] = []
 
     def on_line(number: int, run: Started) -> None:
@@ -79,7 +79,7 @@ def at_line(stop: Stop, n: int) -> Play:
 
 def at_request(stop: Stop, n: int, *, effect: bool, method: str) -> Play:
     """Stops the run while it waits for the answer to its n-th request of a method; before or after the effect."""
-    play = Play(killed=stop in KILLS, then=RELEASE if n % 2 else RECOVERY)
+    play = Play(killed=stop in KILLS, then=RELEASE if n % 2 else RECOVERY, hasty=n % 4 > 1)
 
     def arm(place: Place) -> None:
         place.sandbox.fault(Action.DELAY, "^/(apps|client)", method=method, nth=n, effect=effect, seconds=0.6)
