@@ -100,6 +100,14 @@ def polling_ends_well() -> None:
     backup.follow = patient
 
 
+def settled_ignored() -> None:
+    """Nobody looks whether another run has settled this one in the meantime."""
+    from release.steps import load, prove  # noqa: PLC0415
+
+    for module in (load, prove):
+        module.unsettled = lambda run: run.journal.entry(run.id)
+
+
 TWISTS = {
     "blind retry": blind_retry,
     "truthy": truthy,
@@ -108,4 +116,5 @@ TWISTS = {
     "success on a log error": success_on_a_log_error,
     "redirects followed": redirects_followed,
     "polling ends well": polling_ends_well,
+    "settled ignored": settled_ignored,
 }

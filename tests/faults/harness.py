@@ -34,7 +34,7 @@ class Play:
     that somebody else breaks in this cell; `between`: what a person does before the next run; `hasty`: that one comes
     while dynos and transfers are still at work; `fired`: whether the
     fault has happened, and whether it was at the last place, where the sandbox does not know;
-    `stopping` and `ghosts` collect what is seen on the way.
+    `also`: what else was broken; `stopping` and `ghosts` collect what is seen on the way.
     """
 
     arm: Callable[[Place], object] = lambda _: None
@@ -51,6 +51,7 @@ class Play:
     excused: tuple[str, ...] = ()
     between: Callable[[Place], object] = lambda _: None
     hasty: bool = False
+    also: Callable[[Place], list[str]] = lambda _: []
     fired: Callable[[Place], tuple[bool, bool]] | None = None
     stopping: list[float] = field(default_factory=list)
     ghosts: list[str] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Harness:
         cell.broken += [f"S8: {name} was alive when the restore was asked for" for name in how.ghosts]
         cell.backups, cell.restores = seen.accepted("backups"), seen.accepted("restores")
         cell.stopping = max(how.stopping, default=None)
+        cell.broken += how.also(place)
         self._weigh(cell, seen)
         if how.lost:
             cell.broken += (

@@ -8,10 +8,11 @@ import pytest
 
 from release.sandbox import Action, TransferAction
 from tests.faults.figures import BROKEN_HOOK, Cell
-from tests.faults.harness import Harness, Play, watched
+from tests.faults.harness import RECOVERY, Harness, Play, watched
 from tests.faults.http_faults import TRANSFER
 from tests.faults.stage import FAILING, LANDING, Place, Scenario
 from tests.faults.test_child import LEFT, scenario
+from tests.faults.test_concurrency import another_run
 from tests.faults.test_output import closed_reader, run_with
 
 
@@ -47,6 +48,7 @@ BROKEN: dict[str, tuple[Scenario, Play, str]] = {
         Play(arm=lambda place: place.sandbox.transfer_fault("backup", TransferAction.VANISH)),
         "S3",
     ),
+    "settled ignored": (FAILING, another_run("restore", 0.6, RECOVERY), "S7"),
     "ghosts ignored": (
         scenario("ghost", LEFT["a statement that goes on when its client is killed"]),
         Play(**watched()),
