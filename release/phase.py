@@ -84,7 +84,7 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
     except Interrupted as interruption:
         return handover.hand_over(run, backup, interruption)
     except ReleaseError as problem:
-        return restore.not_restored(backup, problem, failure)
+        return restore.not_restored(run, backup, problem, failure)
 
 
 def give_up(run: Run, target: Target | None, failure: ReleaseError | Interrupted) -> Ending:

@@ -168,7 +168,7 @@ def carry_out(run: Run, plan: Plan) -> Ending:
         return _broken_off(run, plan, backup, kept, failure)
     if problem is not None or transfer is None:
         problem = problem or StepFailed(Reason.RESTORE_FAILED)
-        return restore.not_restored(backup, problem, problem, kept, transfer)
+        return restore.not_restored(run, backup, problem, problem, kept, transfer)
     ending = replace(
         ended(
             Outcome.RESTORED,
@@ -278,7 +278,7 @@ def _broken_off(
     try:
         running = restore_under_way(run, backup)
     except ReleaseError as error:
-        return restore.not_restored(backup, error, failure, kept)
+        return restore.not_restored(run, backup, error, failure, kept)
     if running is not None:
         return ended(
             Outcome.HANDED_OVER,

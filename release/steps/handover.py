@@ -48,7 +48,7 @@ def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
         backup.target.session.deadline = run.deadline
         return _recover_elsewhere(run, backup, interruption)
     except ReleaseError as error:
-        return restore.not_restored(backup, error, interruption)
+        return restore.not_restored(run, backup, error, interruption)
 
 
 def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) -> Ending:

@@ -131,9 +131,7 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     salvaged = salvage(run, backup, comparison) if comparison else None
     transfer, problem = load_and_prove(run, backup)
     if problem is not None or transfer is None:
-        problem = problem or StepFailed(Reason.RESTORE_FAILED)
-        ending = settled(run, backup, failure) if problem.reason is Reason.LOCK_LOST else None
-        return ending or not_restored(backup, problem, failure, salvaged, transfer)
+        return not_restored(run, backup, problem or StepFailed(Reason.RESTORE_FAILED), failure, salvaged, transfer)
     ending = ended(
         Outcome.RESTORED,
         failure,
@@ -166,6 +164,7 @@ def load_and_prove(
 
 
 def not_restored(
+    run: Run,
     backup: Before,
     problem: ReleaseError,
     failure: ReleaseError | Interrupted,
@@ -179,7 +178,7 @@ def not_restored(
         "restore": transfer.name if transfer else None,
     }
     if problem.reason is Reason.LOCK_LOST:
-        return ended(Outcome.HANDED_OVER, problem, **names)
+        return taken_over(run, backup, failure) or ended(Outcome.HANDED_OVER, problem, **names)
     by_hand = commands_by_hand(backup.target, backup.name) if isinstance(backup, BackedUp) else []
     return ended(
         Outcome.RESTORE_FAILED,
@@ -187,6 +186,18 @@ def not_restored(
         hint=f"{problem.reason.hint} Or paste: {'; '.join(by_hand)} (it began with: {failure})",
         **names,
     )
+
+
+def taken_over(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | None:
+    """How another run has ended this one, if it has by now; a fence that this one raised after that goes down again."""
+    try:
+        entry = run.journal.entry(run.id)
+        if run.settings.fence is not FenceMode.OFF and entry is not None and entry.state is State.FINISHED:
+            run.journal.fenced(run.id, FenceMode.RESTORE)
+        return settled(run, backup, failure)
+    except StepFailed as error:
+        run.warn("journal_unreadable", str(error))
+        return None
 
 
 def commands_by_hand(target: Target, backup: str | None = None) -> list[str]:
