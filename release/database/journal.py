@@ -46,12 +46,16 @@ CREATE TABLE IF NOT EXISTS release_phase.runs (
 
 
 class State(StrEnum):
-    """What a run has announced. A row in any state but FINISHED belongs to a run that is under way or was cut off."""
+    """What a run has announced. A row in any state but FINISHED belongs to a run that is under way or was cut off.
+
+    LOADING: it is asking for a restore; where none is listed, the request may still be on its way.
+    """
 
     BACKING_UP = "backing_up"
     MIGRATING = "migrating"
     PROBING = "probing"
     RESTORING = "restoring"
+    LOADING = "loading"
     FINISHED = "finished"
 
 
@@ -113,6 +117,15 @@ class Journal:
             return None
         found = self._database.rows(f"SELECT {_COLUMNS} FROM release_phase.runs WHERE run_id = %s", [run_id])  # noqa: S608
         return _entry(found[0]) if found else None
+
+    def age(self, run_id: str) -> float:
+        """Seconds since a run has announced something, on the server's clock."""
+        (age,) = self._database.one(
+            "SELECT extract(epoch FROM clock_timestamp() - max(changed_at))::float8 FROM release_phase.runs"
+            " WHERE run_id = %s",
+            [run_id],
+        )
+        return float(age or 0)
 
     def runs(self, limit: int) -> list[Entry]:
         """The newest runs, newest first."""

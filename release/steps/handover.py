@@ -23,9 +23,7 @@ from release.run import Ending, Run, ended
 from release.settings import FenceMode
 from release.steps import fence, restore
 from release.steps.backup import BackedUp, Before, Unprotected, find_backup
-from release.steps.load import ask, asked_for
-from release.steps.migrate import still_ours
-from release.steps.sessions import unsettled
+from release.steps.load import announce, ask, asked_for
 
 EXIT_WITHIN = 20.0
 """Seconds from the signal to the decision; Heroku kills after 30."""
@@ -123,6 +121,5 @@ def _post_restore(run: Run, backup: BackedUp) -> Transfer:
         except (HerokuError, StepFailed) as error:
             run.warn("fence_not_raised", str(error))
     source = find_backup(backup.target, backup.uuid)
-    still_ours(run, backup.identity)
-    unsettled(run)
+    announce(run, backup)
     return ask(run, backup.target, source)

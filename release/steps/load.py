@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from release.database.journal import State
 from release.errors import Reason, StepFailed
 from release.heroku.start import Request, start
 from release.heroku.transfers import Transfer, harmless_warnings
@@ -9,8 +10,9 @@ from release.log import Event
 from release.retry import TimedOut
 from release.run import Run
 from release.settings import FenceMode
-from release.steps import fence, migrate
+from release.steps import fence
 from release.steps.backup import BackedUp, find_backup, follow
+from release.steps.migrate import still_ours
 from release.steps.sessions import GHOSTS_GONE_WITHIN, end_prepared, reconnect, unsettled
 from release.steps.target import Target, quiet_transfers, restores
 
@@ -24,12 +26,18 @@ def load(run: Run, backup: BackedUp) -> Transfer:
     entry = unsettled(run)
     # A salvage of our own that hangs keeps nobody away: what comes now ends it.
     quiet_transfers(run, target.data, target.addon, target.source, ours=entry.salvage if entry else None)
-    migrate.still_ours(run, backup.identity)
-    unsettled(run)
+    announce(run, backup)
     run.database.terminate(run.migration_name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
     return await_restore(run, target, ask(run, target, source))
+
+
+def announce(run: Run, backup: BackedUp) -> None:
+    """Says that a restore is about to be asked for, if nobody else has the run in hand by now. Raises StepFailed."""
+    still_ours(run, backup.identity)
+    if unsettled(run):
+        run.journal.announce(run.id, State.LOADING)
 
 
 def asked_for(target: Target) -> list[Transfer]:

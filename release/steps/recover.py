@@ -14,6 +14,7 @@ from release.database.comparison import Comparison, Verdict
 from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
+from release.heroku.start import SETTLE
 from release.heroku.transfers import Transfer
 from release.run import Ending, Run, ended
 from release.settings import Backup, FenceMode, Guard
@@ -81,7 +82,26 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
             ending = Ending(outcome=Outcome.KEPT, exit_code=0)
             restore.close(earlier, None, ending)
             return ending
-        return _settle(earlier, find(within), entry, choice, decided=decided == entry.run_id)
+        target, now = _look(within, entry)
+        return _settle(earlier, target, now, choice, decided=decided == now.run_id) if now else None
+
+
+def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
+    """Add-on and row once no restore is under way, nor can begin any more. The row is gone where one broke off."""
+    target, now = find(run), _again(run, entry)
+    if now is None or now.state is not State.LOADING:
+        return target, now
+    late = SETTLE - run.journal.age(now.run_id)
+    if late > 0:
+        run.warn("restore_unknown", f"a restore was about to be asked for; for {late:.0f} s it may still begin")
+        run.clock.sleep(run.deadline.clamp(late))
+    return find(run), _again(run, entry)
+
+
+def _again(run: Run, entry: Entry) -> Entry | None:
+    """The row, read again: a restore that was waited for has taken it back, and ended this session."""
+    reconnect(run)
+    return run.journal.entry(entry.run_id)
 
 
 def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
@@ -111,7 +131,7 @@ def _undo_or_ask(
         return _close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
     if choice is Choice.KEEP:
         return _close(run, target, ended(Outcome.KEPT, cause, backup=backup.name))
-    fenced = entry.state is State.RESTORING and target.app.maintenance
+    fenced = entry.state in {State.RESTORING, State.LOADING} and target.app.maintenance
     foreign = _foreign(target, newest, backup)
     if choice is Choice.RESTORE or ((decided or backup.sealed or fenced) and foreign is None):
         run.journal.announce(run.id, State.RESTORING)
