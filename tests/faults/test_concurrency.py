@@ -165,7 +165,8 @@ def test_the_next_run_may_come_at_any_moment_of_a_transfer(
     assert not harness.play(cell, FAILING, how).broken, cell
 
 
-@pytest.mark.parametrize("then", [RECOVERY, ("recover", "--restore"), RELEASE], ids=" ".join)
+@pytest.mark.thin(3)
+@pytest.mark.parametrize("then", [RELEASE, RECOVERY, ("recover", "--restore")], ids=" ".join)
 def test_a_restore_may_begin_after_the_run_that_asked_for_it_is_dead(harness: Harness, then: tuple[str, ...]) -> None:
     def during(place: Place, run: Started) -> Result:
         while run.exit_code is None and not place.sandbox.fired():
@@ -174,7 +175,7 @@ def test_a_restore_may_begin_after_the_run_that_asked_for_it_is_dead(harness: Ha
         return run.finish()
 
     cell = Cell(group="concurrency", fault=f"killed, and its restore begins later; {then}", scenario="failing")
-    late = {"method": "POST", "effect": False, "seconds": 2.0}
+    late = {"method": "POST", "effect": False, "seconds": 3.0}
     how = Play(
         arm=lambda place: place.sandbox.fault(Action.DELAY, "^.*/restores$", **late),
         during=during,
