@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """More than fits into ten minutes on two cores: `--whole` takes about twenty, `--sweep` hours."""
+    """More than fits into ten minutes on two cores: `--whole` takes over half an hour, `--sweep` hours."""
     parser.addoption(
         "--whole", action="store_true", help="also the cases that are left out of a thin test (mark: thin)"
     )

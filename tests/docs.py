@@ -25,7 +25,7 @@ DATABASE = {
     Outcome.RESTORED: "as before, proved",
     Outcome.REFUSED: "as before; a guard said no",
     Outcome.KEPT: "changed; a setting said to keep it",
-    Outcome.HANDED_OVER: "being restored, in another dyno or at Heroku",
+    Outcome.HANDED_OVER: "being restored, in another dyno, by another run or at Heroku",
     Outcome.RESTORE_FAILED: "needs a person; the last line says what to do",
     Outcome.CRASHED: "unknown to the hook; the next run finds out",
 }

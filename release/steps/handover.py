@@ -121,5 +121,4 @@ def _post_restore(run: Run, backup: BackedUp) -> Transfer:
         except (HerokuError, StepFailed) as error:
             run.warn("fence_not_raised", str(error))
     source = find_backup(backup.target, backup.uuid)
-    announce(run, backup)
-    return ask(run, backup.target, source)
+    return ask(run, backup.target, source, lambda: announce(run, backup))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from release.database.journal import State
 from release.errors import Reason, StepFailed
 from release.heroku.start import Request, start
@@ -30,7 +32,7 @@ def load(run: Run, backup: BackedUp) -> Transfer:
     run.database.terminate(run.migration_name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
-    return await_restore(run, target, ask(run, target, source))
+    return await_restore(run, target, ask(run, target, source, lambda: announce(run, backup)))
 
 
 def announce(run: Run, backup: BackedUp) -> None:
@@ -45,12 +47,20 @@ def asked_for(target: Target) -> list[Transfer]:
     return restores(target.data.transfers(target.addon), target.source, after=target.baseline)
 
 
-def ask(run: Run, target: Target, source: Transfer) -> Transfer:
-    """Asks Heroku to restore a backup onto the add-on, exactly once. Raises StepFailed or HerokuError."""
+def ask(run: Run, target: Target, source: Transfer, first: Callable[[], None] = lambda: None) -> Transfer:
+    """Asks Heroku to restore a backup onto the add-on, exactly once. Raises StepFailed or HerokuError.
+
+    `first` is done right before each request.
+    """
+
+    def post() -> Transfer:
+        first()
+        return target.data.restore(target.addon, source)
+
     listed = run.retried("GET transfers", lambda: target.data.transfers(target.addon))
     request = Request(
         name="POST restores",
-        post=lambda: target.data.restore(target.addon, source),
+        post=post,
         listed=lambda: target.data.transfers(target.addon),
         known=frozenset(each.uuid for each in listed),
         ours=lambda each: each.is_restore and each.writes(target.source) is not False and loads(each, source),
