@@ -21,6 +21,9 @@ MEMORY = Path("/dev/shm")
 ROOMY = 2 * 1024**3
 """Bytes free in memory, for the databases to be made there: on a disk each new one costs ten times as much."""
 
+COARSER = 3
+"""Times. The marks say which tests have more cases than others; this says how many of them fit into ten minutes."""
+
 GOOD = "ALTER TABLE learners ADD COLUMN nickname text;\nUPDATE learners SET nickname = left(name, 3);\n"
 _numbers = itertools.count(1)
 
@@ -34,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a test marked `thin(n)` every n-th case is run, unless all are asked for."""
+    """Of a test marked `thin(n)` every n-th case is run, COARSER times as few of them, unless all are asked for."""
     if config.getoption("--whole") or config.getoption("--sweep"):
         return
     cases: Counter[str] = Counter()
@@ -42,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if thin := item.get_closest_marker("thin"):
             test = item.nodeid.partition("[")[0]
-            if cases[test] % thin.args[0]:
+            if cases[test] % (thin.args[0] * COARSER):
                 left.append(item)
             cases[test] += 1
     config.hook.pytest_deselected(items=left)
