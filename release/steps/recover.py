@@ -92,9 +92,10 @@ def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
     if now is None or now.state is not State.LOADING:
         return target, now
     late = SETTLE - run.journal.age(now.run_id)
-    if late > 0:
-        run.warn("restore_unknown", f"a restore was about to be asked for; for {late:.0f} s it may still begin")
-        run.clock.sleep(run.deadline.clamp(late))
+    if late <= 0:
+        return target, now
+    run.warn("restore_unknown", f"a restore was about to be asked for; for {late:.0f} s it may still begin")
+    run.clock.sleep(run.deadline.clamp(late))
     return find(run), _again(run, entry)
 
 

@@ -72,11 +72,16 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
     return comparison
 
 
-def settled(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | None:
-    """How the run has ended, where the journal says so: by itself, stopped before the fence was down; or by another."""
+def settled(run: Run, backup: Before, failure: ReleaseError | Interrupted, *, raised: bool = False) -> Ending | None:
+    """How the run has ended, where the journal says so: by itself, stopped before the fence was down; or by another.
+
+    `raised`: this run may have raised its fence after the other one had lowered it; it goes down again.
+    """
     entry = run.journal.entry(run.id)
     if entry is None or entry.state is not State.FINISHED:
         return None
+    if raised:
+        run.journal.fenced(run.id, FenceMode.RESTORE)
     run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
     fence.lower(run, backup.target if isinstance(backup, BackedUp) else None)
     return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
@@ -189,12 +194,9 @@ def not_restored(
 
 
 def taken_over(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | None:
-    """How another run has ended this one, if it has by now; a fence that this one raised after that goes down again."""
+    """How another run has ended this one, if it has by now and the journal can be read."""
     try:
-        entry = run.journal.entry(run.id)
-        if run.settings.fence is not FenceMode.OFF and entry is not None and entry.state is State.FINISHED:
-            run.journal.fenced(run.id, FenceMode.RESTORE)
-        return settled(run, backup, failure)
+        return settled(run, backup, failure, raised=run.settings.fence is not FenceMode.OFF)
     except StepFailed as error:
         run.warn("journal_unreadable", str(error))
         return None

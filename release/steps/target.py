@@ -39,11 +39,6 @@ class Target:
     session: Session
 
     @property
-    def known(self) -> frozenset[str]:
-        """The uuids of all transfers listed."""
-        return frozenset(each.uuid for each in self.transfers)
-
-    @property
     def baseline(self) -> int:
         """The highest number among them, so that a later run can tell what came after."""
         return max((each.number for each in self.transfers), default=0)
