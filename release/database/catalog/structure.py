@@ -1,217 +1,18 @@
-# ruff: noqa: S608 - only constants of this module are put together here; values go in as parameters.
-"""What a database is made of, as rows (kind, name, definition): all the SQL behind the fingerprint, in one place.
-
-Every query reads catalogs only, so its cost grows with the schema. Names are as the server would write them in a
-statement, always with their schema (the search path is empty while they run), and nothing in a definition depends on
-oids, on dropped columns or on the order in which things were made, so that a dump that is loaded again reads the same.
-
-Where a table owns many small things (columns, constraints, …) they come as one block a table: a line each, the
-name, a tab, the definition; newlines and backslashes in it are escaped as in C. For 5,000 tables that is a tenth of
-the rows and a fraction of the memory.
-
-PostgreSQL 14 to 18. The one thing that the pages of the catalogs do not say is how an expression that was dumped and
-loaded prints afterwards: see canonical.py.
-"""
+# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
+"""Everything with a definition: schemas, relations and their parts, functions, types, and what is rarer."""
 
 from __future__ import annotations
 
-from typing import Final, LiteralString, NamedTuple
+from typing import Final
 
-EXCLUDED_SCHEMAS: Final = ("information_schema", "heroku_ext", "_heroku", "release_phase")
-"""Besides pg_*: what Heroku puts into every database (its extensions' schema, left out of its dumps; `_heroku` with the
-functions that guard CREATE EXTENSION) and the hook's own journal."""
-
-LIMITS: Final[LiteralString] = """
-SELECT set_config(name, given, true) FROM (VALUES
-    ('search_path', ''),
-    ('lock_timeout', '2s'),
-    ('statement_timeout', '20s'),
-    ('jit', 'off'),
-    ('TimeZone', 'UTC'),
-    ('DateStyle', 'ISO, YMD'),
-    ('IntervalStyle', 'postgres'),
-    ('extra_float_digits', '1'),
-    ('bytea_output', 'hex'),
-    ('quote_all_identifiers', 'off'),
-    ('standard_conforming_strings', 'on'),
-    ('stats_fetch_consistency', 'none')
-) AS limits (name, given) JOIN pg_catalog.pg_settings USING (name)
-"""
-"""For one transaction. The formats are those in which literals inside definitions print; jit, because compiling these
-queries takes longer than running them; stats_fetch_consistency (PG 15) because counters must be of now."""
-
-# pg_depend is asked once for the members of extensions, by its index: an extension stands for all that it brought. So
-# does a range type for its constructors and casts, which depend on it internally (deptype 'i').
-_SCOPE: Final[LiteralString] = r"""
-WITH spaces AS (
-    SELECT n.oid, n.nspname, quote_ident(n.nspname) AS name, n.nspowner, n.nspacl
-      FROM pg_catalog.pg_namespace n
-     WHERE n.nspname !~ '^pg_'
-       AND n.nspname NOT IN ('information_schema', 'heroku_ext', '_heroku', 'release_phase')
-), members AS (
-    SELECT classid, objid FROM pg_catalog.pg_depend
-     WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-), relations AS (
-    SELECT c.*, s.name || '.' || quote_ident(c.relname) AS name
-      FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
-), procedures AS (
-    SELECT p.*, CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
-           p.oid::regprocedure::text AS name
-      FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-                          AND d.deptype = 'i')
-), types AS (
-    SELECT t.*, CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END AS kind,
-           s.name || '.' || quote_ident(t.typname) AS name
-      FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace
-     WHERE (t.typtype IN ('d', 'e', 'r') OR t.typtype = 'b' AND t.typcategory <> 'A'
-            OR t.typtype = 'c'
-               AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
-       AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
-)
-"""
-
-# "owner" is not a name but a place: what a role may do with its own things stays the same when they change hands, as
-# they do when --no-owner is loaded. No role may be called pg_…, so the word cannot be confused with one.
-# Only what is other than usual is kept, so that most things have no grants. Grantors are left out: after a
-# restore the owner grants again what others had granted on.
-_OBJECTS: Final[LiteralString] = r"""
-, objects AS (
-    SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
-                        WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind,
-           name, relowner AS owner, relacl AS acl, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS defaults
-      FROM relations WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-    UNION ALL SELECT kind, name, proowner, proacl, 'f' FROM procedures
-    UNION ALL SELECT kind, name, typowner, typacl, 'T' FROM types
-    UNION ALL SELECT 'schema', name, nspowner, nspacl, 'n' FROM spaces
-    UNION ALL SELECT 'foreign server', quote_ident(f.srvname), f.srvowner, f.srvacl, 'S'
-      FROM pg_catalog.pg_foreign_server f
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_server'::regclass AND m.objid = f.oid)
-    UNION ALL SELECT 'foreign-data wrapper', quote_ident(f.fdwname), f.fdwowner, f.fdwacl, 'F'
-      FROM pg_catalog.pg_foreign_data_wrapper f
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = f.oid)
-    UNION ALL SELECT 'statistics', s.name || '.' || quote_ident(o.stxname), o.stxowner, NULL, NULL
-      FROM pg_catalog.pg_statistic_ext o JOIN spaces s ON s.oid = o.stxnamespace
-    UNION ALL SELECT 'collation', s.name || '.' || quote_ident(o.collname), o.collowner, NULL, NULL
-      FROM pg_catalog.pg_collation o JOIN spaces s ON s.oid = o.collnamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_collation'::regclass AND m.objid = o.oid)
-    UNION ALL SELECT 'text search configuration', s.name || '.' || quote_ident(o.cfgname), o.cfgowner, NULL, NULL
-      FROM pg_catalog.pg_ts_config o JOIN spaces s ON s.oid = o.cfgnamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_config'::regclass AND m.objid = o.oid)
-    UNION ALL SELECT 'text search dictionary', s.name || '.' || quote_ident(o.dictname), o.dictowner, NULL, NULL
-      FROM pg_catalog.pg_ts_dict o JOIN spaces s ON s.oid = o.dictnamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_dict'::regclass AND m.objid = o.oid)
-    UNION ALL SELECT 'operator', o.oid::regoperator::text, o.oprowner, NULL, NULL
-      FROM pg_catalog.pg_operator o JOIN spaces s ON s.oid = o.oprnamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_operator'::regclass AND m.objid = o.oid)
-)
-"""
-
-OBJECTS_WITH_OWNERS: Final[LiteralString] = (
-    _SCOPE
-    + _OBJECTS
-    + r"""
-SELECT kind, name, pg_get_userbyid(owner), pg_has_role(current_user, owner, %s) FROM objects
- UNION ALL
-SELECT 'default privileges', 'for role ' || quote_ident(pg_get_userbyid(defaclrole)), pg_get_userbyid(defaclrole),
-       pg_has_role(current_user, defaclrole, %s)
-  FROM pg_catalog.pg_default_acl WHERE defaclnamespace = 0 OR defaclnamespace IN (SELECT oid FROM spaces)
-"""
-)
-"""(kind, name, owner, whether the current role has the given right to act as the owner) of all there is to own."""
-
-
-class Query(NamedTuple):
-    """A query for (kind, name, definition), and the rows without which it need not be asked."""
-
-    text: LiteralString
-    only_if: LiteralString = "(VALUES (true)) always"
-
-
-def _rights(acl: LiteralString, owner: LiteralString) -> LiteralString:
-    """A query for (role, privileges) of an access list; privileges that may be granted on carry a star."""
-    return (
-        r"SELECT CASE grantee WHEN 0 THEN 'public' WHEN "
-        + owner
-        + r" THEN 'pg_owner' ELSE replace(replace(pg_get_userbyid(grantee), '\', '\\'), E'\n', '\n') END AS role,"
-        r" string_agg(privilege, ', ' ORDER BY privilege) AS privileges FROM ("
-        r"SELECT grantee, privilege_type || CASE WHEN bool_or(is_grantable) THEN '*' ELSE '' END AS privilege"
-        r" FROM aclexplode(" + acl + r") GROUP BY grantee, privilege_type) each GROUP BY grantee"
-    )
-
-
-def _unusual(acl: LiteralString, usual: LiteralString, owner: LiteralString) -> LiteralString:
-    """An expression: what an access list says other than the usual one, a line a role; null when nothing."""
-    return (
-        r"""(SELECT string_agg(role || E'\t' || coalesce(h.privileges, 'nothing'), E'\n'"""
-        r""" ORDER BY role COLLATE "C") FROM ("""
-        + _rights(acl, owner)
-        + ") h FULL JOIN ("
-        + _rights(usual, owner)
-        + ") u USING (role) WHERE h.privileges IS DISTINCT FROM u.privileges)"
-    )
-
-
-GRANTS: Final[tuple[Query, ...]] = (
-    Query(
-        _SCOPE
-        + _OBJECTS
-        + r"""
-SELECT * FROM (SELECT 'grants', o.kind || ' ' || o.name, """
-        + _unusual("o.acl", 'acldefault(o.defaults::"char", o.owner)', "o.owner")
-        + r""" FROM objects o WHERE o.acl IS NOT NULL) found (kind, name, lines) WHERE lines IS NOT NULL
-""",
-    ),
-    Query(
-        _SCOPE
-        + r"""
-SELECT * FROM (SELECT 'grants', 'column ' || r.name || '.' || quote_ident(a.attname), """
-        + _unusual("a.attacl", "NULL::aclitem[]", "r.relowner")
-        + r"""
-  FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
- WHERE a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped) found (kind, name, lines) WHERE lines IS NOT NULL
-""",
-    ),
-    # Whatever the role grants on things it makes in future. An entry of a schema adds to the role's own.
-    Query(
-        _SCOPE
-        + r"""
-SELECT 'grants', 'default for role ' || quote_ident(pg_get_userbyid(d.defaclrole))
-       || coalesce(' in schema ' || s.name, '') || ' on '
-       || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
-                               WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE 'large objects' END, """
-        + _unusual(
-            "d.defaclacl",
-            "CASE WHEN s.oid IS NULL THEN acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END,"
-            " d.defaclrole) END",
-            "d.defaclrole",
-        )
-        + r"""
-  FROM pg_catalog.pg_default_acl d LEFT JOIN spaces s ON s.oid = d.defaclnamespace
- WHERE d.defaclnamespace = 0 OR s.oid IS NOT NULL
-""",
-        only_if="pg_catalog.pg_default_acl",
-    ),
-    # Of what does not belong to the database's owner. The schema public comes with the database: see SURROUNDINGS.
-    Query(
-        _SCOPE
-        + _OBJECTS
-        + r"""
-SELECT 'owner', kind || ' ' || name, pg_get_userbyid(owner) FROM objects
- WHERE owner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
-   AND (kind, name) <> ('schema', 'public')
-""",
-    ),
-)
+from release.database.catalog.scope import SCOPE, Query
 
 # An index that is not valid stands apart: a dump leaves it out. (That of a partitioned table is dumped, and stays
 # not valid until every partition has its part.) One behind a constraint is told by the constraint's definition, all
 # but its state and options; where these are the usual ones it is left out. A plain one is spelled out here, because
 # pg_get_indexdef takes 0.1 ms where the others take 0.01: most of the time that 5,000 tables took.
 INDEXES: Final = Query(
-    _SCOPE
+    SCOPE
     + r"""
 SELECT CASE WHEN i.broken THEN 'invalid indexes' ELSE 'indexes' END, r.name, string_agg(replace(replace(concat(
            i.name, E'\t',
@@ -256,7 +57,7 @@ SELECT CASE WHEN i.broken THEN 'invalid indexes' ELSE 'indexes' END, r.name, str
 
 STRUCTURE: Final[tuple[Query, ...]] = (
     Query(
-        _SCOPE + "SELECT 'schema', name, '' FROM spaces",
+        SCOPE + "SELECT 'schema', name, '' FROM spaces",
     ),
     Query(
         r"""
@@ -265,7 +66,7 @@ SELECT 'extension', quote_ident(e.extname), 'schema ' || quote_ident(n.nspname) 
 """,
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT CASE r.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, r.name,
        concat(
@@ -296,7 +97,7 @@ SELECT CASE r.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, r.name,
     # By name, not by position: positions have holes where columns were dropped. A composite type is its order.
     # Of views only what their query does not say. attstattarget is null in PG 17 where it was -1.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'columns', r.name, string_agg(replace(replace(concat(
            quote_ident(a.attname), E'\t', CASE WHEN r.relkind = 'c' THEN (
@@ -326,7 +127,7 @@ SELECT 'columns', r.name, string_agg(replace(replace(concat(
     # NOT NULL is told by the column (PG 18 lists it here as well, under names that a dump does not keep). A partition's
     # share of a foreign key is made anew, and named anew, with the parent's.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'constraints', r.name, string_agg(replace(replace(
            quote_ident(k.conname) || E'\t' || pg_get_constraintdef(k.oid), '\', '\\'), E'\n', '\n'),
@@ -340,7 +141,7 @@ SELECT 'constraints', r.name, string_agg(replace(replace(
     INDEXES,
     # Constraint triggers included, those behind foreign keys not. A partition's share is made with the parent's.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'triggers', r.name, string_agg(replace(replace(concat(
            quote_ident(t.tgname), E'\t', pg_get_triggerdef(t.oid),
@@ -352,7 +153,7 @@ SELECT 'triggers', r.name, string_agg(replace(replace(concat(
         only_if="pg_catalog.pg_trigger WHERE NOT tgisinternal",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'rules', r.name, string_agg(replace(replace(concat(
            quote_ident(w.rulename), E'\t', pg_get_ruledef(w.oid),
@@ -364,7 +165,7 @@ SELECT 'rules', r.name, string_agg(replace(replace(concat(
         only_if="pg_catalog.pg_rewrite WHERE rulename <> '_RETURN' AND oid >= 16384",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'policies', r.name, string_agg(replace(replace(concat(
            quote_ident(p.polname), E'\t', CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END,
@@ -380,7 +181,7 @@ SELECT 'policies', r.name, string_agg(replace(replace(concat(
         only_if="pg_catalog.pg_policy",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, name,
        concat(CASE WHEN relpersistence = 'u' THEN 'unlogged ' END,
@@ -393,7 +194,7 @@ SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, name,
     ),
     # The position is not part of what a sequence is: see POSITIONS.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'sequence', r.name,
        concat(CASE WHEN r.relpersistence = 'u' THEN 'unlogged ' END, format_type(q.seqtypid, NULL),
@@ -410,7 +211,7 @@ SELECT 'sequence', r.name,
         only_if="pg_catalog.pg_sequence",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT p.kind, p.name,
        CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE concat(
@@ -427,7 +228,7 @@ SELECT p.kind, p.name,
     ),
     # Labels in their order, not with their sort keys: those are fractions where a label was put between others.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT t.kind, t.name, CASE t.typtype
        WHEN 'e' THEN 'enum ' || coalesce((SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
@@ -451,7 +252,7 @@ SELECT t.kind, t.name, CASE t.typtype
 """,
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'statistics', s.name || '.' || quote_ident(o.stxname),
        pg_get_statisticsobjdef(o.oid) || coalesce(' target ' || nullif(o.stxstattarget, -1), '')
@@ -462,7 +263,7 @@ SELECT 'statistics', s.name || '.' || quote_ident(o.stxname),
     # Not collencoding: a copy of a built-in collation is for all encodings, and loaded again for the database's. The
     # locale's column has had three names.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'collation', s.name || '.' || quote_ident(o.collname),
        concat_ws(' ', o.collprovider, o.collcollate, o.collctype, to_jsonb(o) ->> 'colllocale',
@@ -473,7 +274,7 @@ SELECT 'collation', s.name || '.' || quote_ident(o.collname),
         only_if="pg_catalog.pg_collation WHERE oid >= 16384",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'text search configuration', s.name || '.' || quote_ident(o.cfgname),
        concat('parser ', p.prsname, (SELECT string_agg(concat(' ', tt.alias, ' with ', names), '' ORDER BY tt.alias)
@@ -487,7 +288,7 @@ SELECT 'text search configuration', s.name || '.' || quote_ident(o.cfgname),
         only_if="pg_catalog.pg_ts_config WHERE oid >= 16384",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'text search dictionary', s.name || '.' || quote_ident(o.dictname),
        concat('template ', t.tmplname, ' ' || o.dictinitoption)
@@ -498,7 +299,7 @@ SELECT 'text search dictionary', s.name || '.' || quote_ident(o.dictname),
         only_if="pg_catalog.pg_ts_dict WHERE oid >= 16384",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'operator', o.oid::regoperator::text,
        concat('function ', o.oprcode, ' commutator ', o.oprcom::regoperator, ' negator ', o.oprnegate::regoperator,
@@ -509,7 +310,7 @@ SELECT 'operator', o.oid::regoperator::text,
         only_if="pg_catalog.pg_operator WHERE oid >= 16384",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'operator class', s.name || '.' || quote_ident(o.opcname) || ' using ' || a.amname,
        concat('for ', o.opcintype::regtype, CASE WHEN o.opcdefault THEN ' default' END)
@@ -520,7 +321,7 @@ SELECT 'operator class', s.name || '.' || quote_ident(o.opcname) || ' using ' ||
     ),
     # Casts live in no schema; 16384 is the first oid that initdb does not give away (FirstNormalObjectId).
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'cast', format('(%s AS %s)', c.castsource::regtype, c.casttarget::regtype),
        concat(c.castmethod, ' ', c.castcontext, ' ', nullif(c.castfunc, 0)::regprocedure)
@@ -533,7 +334,7 @@ SELECT 'cast', format('(%s AS %s)', c.castsource::regtype, c.casttarget::regtype
     ),
     # A mapping's options hold passwords: only their names are looked at, here and nowhere else.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'foreign server', quote_ident(f.srvname),
        concat('wrapper ', quote_ident(w.fdwname), ' type ' || f.srvtype, ' version ' || f.srvversion,
@@ -561,7 +362,7 @@ SELECT 'publication', quote_ident(p.pubname),
         only_if="pg_catalog.pg_publication",
     ),
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'comments', r.name, string_agg(replace(replace(concat(
            coalesce(quote_ident(a.attname), ''), E'\t', d.description
@@ -575,7 +376,7 @@ SELECT 'comments', r.name, string_agg(replace(replace(concat(
     # Of the rest. Not of extensions: a dump carries theirs, and loading it is an error for whoever is not their owner.
     # public's own comment comes with the database; large objects are data.
     Query(
-        _SCOPE
+        SCOPE
         + r"""
 SELECT 'comment', o.type || ' ' || o.identity, d.description
   FROM pg_catalog.pg_description d, LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) o
@@ -589,153 +390,4 @@ SELECT 'comment', o.type || ' ' || o.identity, d.description
    AND (o.type, d.description) <> ('schema', 'standard public schema')
 """,
     ),
-)
-
-DATABASE_GRANTS: Final = Query(
-    "SELECT 'grants', 'database', "
-    + _unusual("d.datacl", "acldefault('d', d.datdba)", "d.datdba")
-    + " FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND d.datacl IS NOT NULL"
-)
-
-DATABASE: Final[LiteralString] = """
-SELECT quote_ident(datname), pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = current_database()
-"""
-
-USUAL_GRANTS: Final[LiteralString] = (
-    "SELECT kind, role, privileges FROM unnest(%s::text[]) AS given (kind), LATERAL ("
-    + _rights('acldefault(kind::"char", 10)', "10")
-    + ") usual"
-)
-"""(kind as acldefault() names it, role, privileges) where nothing was granted or revoked. 10 is the first role."""
-
-SURROUNDINGS: Final[tuple[Query, ...]] = (
-    Query(
-        r"""
-SELECT 'database', entry.name, entry.value
-  FROM pg_catalog.pg_database d, LATERAL (VALUES
-       ('name', d.datname), ('owner', pg_get_userbyid(d.datdba)), ('encoding', pg_encoding_to_char(d.encoding)),
-       ('collate', d.datcollate), ('ctype', d.datctype), ('comment', shobj_description(d.oid, 'pg_database')),
-       ('credential', current_user::text)) entry (name, value)
- WHERE d.datname = current_database() AND entry.value IS NOT NULL
-""",
-    ),
-    DATABASE_GRANTS,
-    Query(
-        r"""
-SELECT 'owner', 'schema public', pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE nspname = 'public'
-""",
-    ),
-    Query(
-        r"""
-SELECT 'setting', coalesce(pg_get_userbyid(nullif(s.setrole, 0)) || ': ', '') || split_part(e, '=', 1),
-       substr(e, strpos(e, '=') + 1)
-  FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) e
- WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-""",
-        only_if="pg_catalog.pg_db_role_setting",
-    ),
-    Query(
-        r"""
-SELECT 'event trigger', quote_ident(evtname),
-       concat(evtevent, ' ', evtfoid::regprocedure, ' ', evttags::text, ' ', evtenabled)
-  FROM pg_catalog.pg_event_trigger
-""",
-        only_if="pg_catalog.pg_event_trigger",
-    ),
-    # More than 10,000 are not counted: they are data, and counting them would cost what they weigh.
-    Query(
-        r"""
-SELECT 'large objects', 'count', CASE WHEN n > 10000 THEN 'more than 10000' ELSE n::text END
-  FROM (SELECT count(*) AS n FROM (SELECT FROM pg_catalog.pg_largeobject_metadata LIMIT 10001) l) c
-""",
-    ),
-)
-"""What belongs to the database as such, to the platform, or to the data. Event triggers always belong to superusers."""
-
-WRITES: Final[LiteralString] = r"""
-SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),
-       pg_stat_get_tuples_inserted(c.oid), pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid),
-       pg_stat_get_live_tuples(c.oid), c.relfilenode::bigint
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
-   AND (n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'release_phase')
-        OR c.oid IN ('pg_catalog.pg_largeobject'::regclass, 'pg_catalog.pg_largeobject_metadata'::regclass))
-"""
-"""(table, inserted, updated, deleted, live, file) of every table that may hold somebody's data, extensions' too."""
-
-STATISTICS: Final[LiteralString] = r"""
-SELECT current_setting('server_version_num')::int, now(),
-       CASE WHEN current_setting('track_counts')::bool AND current_setting('server_version_num')::int >= 150000
-            THEN concat_ws(' ', d.oid, pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(d.oid),
-                           pg_stat_get_bgwriter_stat_reset_time()) END,
-       ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY gid)
-  FROM pg_catalog.pg_database d WHERE d.datname = current_database()
-"""
-"""(server version, now, epoch of the counters or null, prepared transactions)."""
-
-SEQUENCES: Final[LiteralString] = (
-    _SCOPE
-    + r"""
-SELECT r.name, r.oid::bigint, sign(q.seqincrement)::int
-  FROM relations r JOIN pg_catalog.pg_sequence q ON q.seqrelid = r.oid
- WHERE CASE r.relkind WHEN 'S' THEN has_sequence_privilege(r.oid, 'USAGE, SELECT') END ORDER BY r.name COLLATE "C"
-"""
-)
-
-POSITIONS: Final[LiteralString] = (
-    "SELECT oid, pg_sequence_last_value(oid::regclass) FROM unnest(%s::oid[]) AS given (oid)"
-)
-
-ANALYZABLE: Final[LiteralString] = r"""
-SELECT format('%I.%I', n.nspname, c.relname)
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
-   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-"""
-"""Tables whose statistics can be renewed; partitions go with what they are part of."""
-
-COUNTABLE: Final[LiteralString] = (
-    _SCOPE
-    + r"""
-, small AS (
-    SELECT oid, name FROM relations WHERE relkind = 'r' AND relpages <= %(pages)s
-     ORDER BY name COLLATE "C" LIMIT %(tables)s
-), readable AS (
-    SELECT oid, name FROM small
-     WHERE has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)
-       AND oid NOT IN (SELECT relation FROM pg_catalog.pg_locks WHERE mode = 'AccessExclusiveLock' AND relation > 0
-                          AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
-)
-SELECT name FROM (
-    SELECT name, size, sum(size) OVER (ORDER BY name COLLATE "C") AS total
-      FROM (SELECT name, pg_relation_size(oid) / 8192 AS size FROM readable) sized WHERE size <= %(pages)s
-) bounded WHERE total <= %(total)s ORDER BY name COLLATE "C"
-"""
-)
-"""The tables that are small enough to be counted, by name, so that the same ones are counted before and after."""
-
-HISTORY: Final[tuple[tuple[LiteralString, frozenset[str], LiteralString], ...]] = (
-    ("django_migrations", frozenset({"app", "name"}), "app || '.' || name"),
-    ("alembic_version", frozenset({"version_num"}), "version_num"),
-    ("schema_migrations", frozenset({"version", "dirty"}), "concat(version, CASE WHEN dirty THEN ' dirty' END)"),
-    ("schema_migrations", frozenset({"version"}), "version::text"),
-    ("ar_internal_metadata", frozenset({"key", "value"}), "key || ' ' || value"),
-    (
-        "_prisma_migrations",
-        frozenset({"migration_name", "checksum", "finished_at", "rolled_back_at"}),
-        "concat(migration_name, ' ', checksum, CASE WHEN finished_at IS NOT NULL THEN ' finished' END,"
-        " CASE WHEN rolled_back_at IS NOT NULL THEN ' rolled back' END)",
-    ),
-)
-"""Where frameworks keep what they have migrated, known by name and columns: (table, columns, an entry as text). When
-it happened is left out: a second run of the same migration is the same migration."""
-
-HISTORIES: Final[LiteralString] = (
-    _SCOPE
-    + r"""
-SELECT r.name, r.relname, array_agg(a.attname::text ORDER BY a.attnum)
-  FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
- WHERE r.relkind IN ('r', 'p') AND r.relname = ANY (%s) AND has_table_privilege(r.oid, 'SELECT')
- GROUP BY r.name, r.relname ORDER BY r.name COLLATE "C"
-"""
 )

@@ -1,0 +1,26 @@
+"""What a database is made of, as rows (kind, name, definition): all the SQL behind the fingerprint, in one place.
+
+Every query reads catalogs only, so its cost grows with the schema. Names are as the server would write them in a
+statement, always with their schema (the search path is empty while they run), and nothing in a definition depends on
+oids, on dropped columns or on the order in which things were made, so that a dump that is loaded again reads the same.
+
+Where a table owns many small things (columns, constraints, …) they come as one block a table: a line each, the
+name, a tab, the definition; newlines and backslashes in it are escaped as in C. For 5,000 tables that is a tenth of
+the rows and a fraction of the memory.
+
+PostgreSQL 14 to 18. The one thing that the pages of the catalogs do not say is how an expression that was dumped and
+loaded prints afterwards: see canonical.py.
+"""
+
+from release.database.catalog.grants import DATABASE, DATABASE_GRANTS, GRANTS, OBJECTS_WITH_OWNERS, USUAL_GRANTS
+from release.database.catalog.history import HISTORIES, HISTORY
+from release.database.catalog.scope import EXCLUDED_SCHEMAS, LIMITS, Query
+from release.database.catalog.structure import STRUCTURE
+from release.database.catalog.surroundings import SURROUNDINGS
+from release.database.catalog.writes import ANALYZABLE, COUNTABLE, POSITIONS, SEQUENCES, STATISTICS, WRITES
+
+__all__ = [
+    "ANALYZABLE", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "GRANTS", "HISTORIES", "HISTORY",
+    "LIMITS", "OBJECTS_WITH_OWNERS", "POSITIONS", "SEQUENCES", "STATISTICS", "STRUCTURE", "SURROUNDINGS",
+    "USUAL_GRANTS", "WRITES", "Query",
+]  # fmt: skip

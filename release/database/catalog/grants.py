@@ -1,0 +1,155 @@
+# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
+"""Who owns what, and who may do what with it."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+from release.database.catalog.scope import SCOPE, Query
+
+# "owner" is not a name but a place: what a role may do with its own things stays the same when they change hands, as
+# they do when --no-owner is loaded. No role may be called pg_…, so the word cannot be confused with one.
+# Only what is other than usual is kept, so that most things have no grants. Grantors are left out: after a
+# restore the owner grants again what others had granted on.
+OBJECTS: Final[LiteralString] = r"""
+, objects AS (
+    SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
+                        WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind,
+           name, relowner AS owner, relacl AS acl, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS defaults
+      FROM relations WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    UNION ALL SELECT kind, name, proowner, proacl, 'f' FROM procedures
+    UNION ALL SELECT kind, name, typowner, typacl, 'T' FROM types
+    UNION ALL SELECT 'schema', name, nspowner, nspacl, 'n' FROM spaces
+    UNION ALL SELECT 'foreign server', quote_ident(f.srvname), f.srvowner, f.srvacl, 'S'
+      FROM pg_catalog.pg_foreign_server f
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_server'::regclass AND m.objid = f.oid)
+    UNION ALL SELECT 'foreign-data wrapper', quote_ident(f.fdwname), f.fdwowner, f.fdwacl, 'F'
+      FROM pg_catalog.pg_foreign_data_wrapper f
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = f.oid)
+    UNION ALL SELECT 'statistics', s.name || '.' || quote_ident(o.stxname), o.stxowner, NULL, NULL
+      FROM pg_catalog.pg_statistic_ext o JOIN spaces s ON s.oid = o.stxnamespace
+    UNION ALL SELECT 'collation', s.name || '.' || quote_ident(o.collname), o.collowner, NULL, NULL
+      FROM pg_catalog.pg_collation o JOIN spaces s ON s.oid = o.collnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_collation'::regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'text search configuration', s.name || '.' || quote_ident(o.cfgname), o.cfgowner, NULL, NULL
+      FROM pg_catalog.pg_ts_config o JOIN spaces s ON s.oid = o.cfgnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_config'::regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'text search dictionary', s.name || '.' || quote_ident(o.dictname), o.dictowner, NULL, NULL
+      FROM pg_catalog.pg_ts_dict o JOIN spaces s ON s.oid = o.dictnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_ts_dict'::regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'operator', o.oid::regoperator::text, o.oprowner, NULL, NULL
+      FROM pg_catalog.pg_operator o JOIN spaces s ON s.oid = o.oprnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_operator'::regclass AND m.objid = o.oid)
+)
+"""
+
+OBJECTS_WITH_OWNERS: Final[LiteralString] = (
+    SCOPE
+    + OBJECTS
+    + r"""
+SELECT kind, name, pg_get_userbyid(owner), pg_has_role(current_user, owner, %s) FROM objects
+ UNION ALL
+SELECT 'default privileges', 'for role ' || quote_ident(pg_get_userbyid(defaclrole)), pg_get_userbyid(defaclrole),
+       pg_has_role(current_user, defaclrole, %s)
+  FROM pg_catalog.pg_default_acl WHERE defaclnamespace = 0 OR defaclnamespace IN (SELECT oid FROM spaces)
+"""
+)
+"""(kind, name, owner, whether the current role has the given right to act as the owner) of all there is to own."""
+
+
+def _rights(acl: LiteralString, owner: LiteralString) -> LiteralString:
+    """A query for (role, privileges) of an access list; privileges that may be granted on carry a star."""
+    return (
+        r"SELECT CASE grantee WHEN 0 THEN 'public' WHEN "
+        + owner
+        + r" THEN 'pg_owner' ELSE replace(replace(pg_get_userbyid(grantee), '\', '\\'), E'\n', '\n') END AS role,"
+        r" string_agg(privilege, ', ' ORDER BY privilege) AS privileges FROM ("
+        r"SELECT grantee, privilege_type || CASE WHEN bool_or(is_grantable) THEN '*' ELSE '' END AS privilege"
+        r" FROM aclexplode(" + acl + r") GROUP BY grantee, privilege_type) each GROUP BY grantee"
+    )
+
+
+def unusual(acl: LiteralString, usual: LiteralString, owner: LiteralString) -> LiteralString:
+    """An expression: what an access list says other than the usual one, a line a role; null when nothing."""
+    return (
+        r"""(SELECT string_agg(role || E'\t' || coalesce(h.privileges, 'nothing'), E'\n'"""
+        r""" ORDER BY role COLLATE "C") FROM ("""
+        + _rights(acl, owner)
+        + ") h FULL JOIN ("
+        + _rights(usual, owner)
+        + ") u USING (role) WHERE h.privileges IS DISTINCT FROM u.privileges)"
+    )
+
+
+GRANTS: Final[tuple[Query, ...]] = (
+    Query(
+        SCOPE
+        + OBJECTS
+        + r"""
+SELECT * FROM (SELECT 'grants', o.kind || ' ' || o.name, """
+        + unusual("o.acl", 'acldefault(o.defaults::"char", o.owner)', "o.owner")
+        + r""" FROM objects o WHERE o.acl IS NOT NULL) found (kind, name, lines) WHERE lines IS NOT NULL
+""",
+    ),
+    Query(
+        SCOPE
+        + r"""
+SELECT * FROM (SELECT 'grants', 'column ' || r.name || '.' || quote_ident(a.attname), """
+        + unusual("a.attacl", "NULL::aclitem[]", "r.relowner")
+        + r"""
+  FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
+ WHERE a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped) found (kind, name, lines) WHERE lines IS NOT NULL
+""",
+    ),
+    # Whatever the role grants on things it makes in future. An entry of a schema adds to the role's own.
+    Query(
+        SCOPE
+        + r"""
+SELECT 'grants', 'default for role ' || quote_ident(pg_get_userbyid(d.defaclrole))
+       || coalesce(' in schema ' || s.name, '') || ' on '
+       || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
+                               WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE 'large objects' END, """
+        + unusual(
+            "d.defaclacl",
+            "CASE WHEN s.oid IS NULL THEN acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END,"
+            " d.defaclrole) END",
+            "d.defaclrole",
+        )
+        + r"""
+  FROM pg_catalog.pg_default_acl d LEFT JOIN spaces s ON s.oid = d.defaclnamespace
+ WHERE d.defaclnamespace = 0 OR s.oid IS NOT NULL
+""",
+        only_if="pg_catalog.pg_default_acl",
+    ),
+    # Of what does not belong to the database's owner. The schema public comes with the database: see SURROUNDINGS.
+    Query(
+        SCOPE
+        + OBJECTS
+        + r"""
+SELECT 'owner', kind || ' ' || name, pg_get_userbyid(owner) FROM objects
+ WHERE owner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
+   AND (kind, name) <> ('schema', 'public')
+""",
+    ),
+)
+
+# An index that is not valid stands apart: a dump leaves it out. (That of a partitioned table is dumped, and stays
+# not valid until every partition has its part.) One behind a constraint is told by the constraint's definition, all
+# but its state and options; where these are the usual ones it is left out. A plain one is spelled out here, because
+
+DATABASE_GRANTS: Final = Query(
+    "SELECT 'grants', 'database', "
+    + unusual("d.datacl", "acldefault('d', d.datdba)", "d.datdba")
+    + " FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND d.datacl IS NOT NULL"
+)
+
+DATABASE: Final[LiteralString] = """
+SELECT quote_ident(datname), pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = current_database()
+"""
+
+USUAL_GRANTS: Final[LiteralString] = (
+    "SELECT kind, role, privileges FROM unnest(%s::text[]) AS given (kind), LATERAL ("
+    + _rights('acldefault(kind::"char", 10)', "10")
+    + ") usual"
+)
+"""(kind as acldefault() names it, role, privileges) where nothing was granted or revoked. 10 is the first role."""

@@ -1,0 +1,68 @@
+"""What is looked at: the schemas and objects that are the app's own, as the beginning of every query."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString, NamedTuple
+
+EXCLUDED_SCHEMAS: Final = ("information_schema", "heroku_ext", "_heroku", "release_phase")
+"""Besides pg_*: what Heroku puts into every database (its extensions' schema, left out of its dumps; `_heroku` with the
+functions that guard CREATE EXTENSION) and the hook's own journal."""
+
+LIMITS: Final[LiteralString] = """
+SELECT set_config(name, given, true) FROM (VALUES
+    ('search_path', ''),
+    ('lock_timeout', '2s'),
+    ('statement_timeout', '20s'),
+    ('jit', 'off'),
+    ('TimeZone', 'UTC'),
+    ('DateStyle', 'ISO, YMD'),
+    ('IntervalStyle', 'postgres'),
+    ('extra_float_digits', '1'),
+    ('bytea_output', 'hex'),
+    ('quote_all_identifiers', 'off'),
+    ('standard_conforming_strings', 'on'),
+    ('stats_fetch_consistency', 'none')
+) AS limits (name, given) JOIN pg_catalog.pg_settings USING (name)
+"""
+"""For one transaction. The formats are those in which literals inside definitions print; jit, because compiling these
+queries takes longer than running them; stats_fetch_consistency (PG 15) because counters must be of now."""
+
+# pg_depend is asked once for the members of extensions, by its index: an extension stands for all that it brought. So
+# does a range type for its constructors and casts, which depend on it internally (deptype 'i').
+SCOPE: Final[LiteralString] = r"""
+WITH spaces AS (
+    SELECT n.oid, n.nspname, quote_ident(n.nspname) AS name, n.nspowner, n.nspacl
+      FROM pg_catalog.pg_namespace n
+     WHERE n.nspname !~ '^pg_'
+       AND n.nspname NOT IN ('information_schema', 'heroku_ext', '_heroku', 'release_phase')
+), members AS (
+    SELECT classid, objid FROM pg_catalog.pg_depend
+     WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+), relations AS (
+    SELECT c.*, s.name || '.' || quote_ident(c.relname) AS name
+      FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+), procedures AS (
+    SELECT p.*, CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
+           p.oid::regprocedure::text AS name
+      FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
+     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+                          AND d.deptype = 'i')
+), types AS (
+    SELECT t.*, CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END AS kind,
+           s.name || '.' || quote_ident(t.typname) AS name
+      FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace
+     WHERE (t.typtype IN ('d', 'e', 'r') OR t.typtype = 'b' AND t.typcategory <> 'A'
+            OR t.typtype = 'c'
+               AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+       AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
+)
+"""
+
+
+class Query(NamedTuple):
+    """A query for (kind, name, definition), and the rows without which it need not be asked."""
+
+    text: LiteralString
+    only_if: LiteralString = "(VALUES (true)) always"

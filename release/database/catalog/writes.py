@@ -1,0 +1,70 @@
+# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
+"""What tells that rows were written, or that they are there."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+from release.database.catalog.scope import SCOPE
+
+WRITES: Final[LiteralString] = r"""
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+       pg_stat_get_tuples_inserted(c.oid), pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid),
+       pg_stat_get_live_tuples(c.oid), c.relfilenode::bigint
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+   AND (n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'release_phase')
+        OR c.oid IN ('pg_catalog.pg_largeobject'::regclass, 'pg_catalog.pg_largeobject_metadata'::regclass))
+"""
+"""(table, inserted, updated, deleted, live, file) of every table that may hold somebody's data, extensions' too."""
+
+STATISTICS: Final[LiteralString] = r"""
+SELECT current_setting('server_version_num')::int, now(),
+       CASE WHEN current_setting('track_counts')::bool AND current_setting('server_version_num')::int >= 150000
+            THEN concat_ws(' ', d.oid, pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(d.oid),
+                           pg_stat_get_bgwriter_stat_reset_time()) END,
+       ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY gid)
+  FROM pg_catalog.pg_database d WHERE d.datname = current_database()
+"""
+"""(server version, now, epoch of the counters or null, prepared transactions)."""
+
+SEQUENCES: Final[LiteralString] = (
+    SCOPE
+    + r"""
+SELECT r.name, r.oid::bigint, sign(q.seqincrement)::int
+  FROM relations r JOIN pg_catalog.pg_sequence q ON q.seqrelid = r.oid
+ WHERE CASE r.relkind WHEN 'S' THEN has_sequence_privilege(r.oid, 'USAGE, SELECT') END ORDER BY r.name COLLATE "C"
+"""
+)
+
+POSITIONS: Final[LiteralString] = (
+    "SELECT oid, pg_sequence_last_value(oid::regclass) FROM unnest(%s::oid[]) AS given (oid)"
+)
+
+ANALYZABLE: Final[LiteralString] = r"""
+SELECT format('%I.%I', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+"""Tables whose statistics can be renewed; partitions go with what they are part of."""
+
+COUNTABLE: Final[LiteralString] = (
+    SCOPE
+    + r"""
+, small AS (
+    SELECT oid, name FROM relations WHERE relkind = 'r' AND relpages <= %(pages)s
+     ORDER BY name COLLATE "C" LIMIT %(tables)s
+), readable AS (
+    SELECT oid, name FROM small
+     WHERE has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)
+       AND oid NOT IN (SELECT relation FROM pg_catalog.pg_locks WHERE mode = 'AccessExclusiveLock' AND relation > 0
+                          AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+)
+SELECT name FROM (
+    SELECT name, size, sum(size) OVER (ORDER BY name COLLATE "C") AS total
+      FROM (SELECT name, pg_relation_size(oid) / 8192 AS size FROM readable) sized WHERE size <= %(pages)s
+) bounded WHERE total <= %(total)s ORDER BY name COLLATE "C"
+"""
+)
+"""The tables that are small enough to be counted, by name, so that the same ones are counted before and after."""
