@@ -9,7 +9,8 @@ from typing import Any, Final, LiteralString
 from psycopg import Connection, errors, sql
 
 from release.database import catalog
-from release.database.fingerprint import Fingerprint, parse_block
+from release.database.definitions import parse_block
+from release.database.fingerprint import Fingerprint
 from release.database.session import translated
 
 SEQUENCES: Final[LiteralString] = """

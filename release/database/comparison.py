@@ -11,8 +11,11 @@ from typing import Final
 
 import msgspec
 
+from release.database import evidence
 from release.database.canonical import skeleton
-from release.database.fingerprint import BLOCKS, EXPRESSIONS, Counters, Definitions, Fingerprint, History, parse_block
+from release.database.definitions import BLOCKS, EXPRESSIONS, Definitions, parse_block
+from release.database.evidence import Evidence, Traces, Written
+from release.database.fingerprint import Fingerprint, History
 
 OWNING: Final = (
     "table", "foreign table", "view", "materialized view", "sequence", "type", "domain", "function", "procedure",
@@ -25,7 +28,11 @@ USUAL_ROLES: Final = ("public", "pg_owner")
 
 
 class Verdict(StrEnum):
-    """unchanged: same structure, and no table written; schema_unchanged: same structure, data written or unknown."""
+    """What happened between two moments.
+
+    unchanged: proved that nothing was written; schema_unchanged: same structure and history, data written or unknown;
+    changed: anything else, also where it could not be found out.
+    """
 
     UNCHANGED = "unchanged"
     SCHEMA_UNCHANGED = "schema_unchanged"
@@ -58,31 +65,28 @@ class Difference(msgspec.Struct, frozen=True):
         return f"{self.kind} {self.name} {self.change}"
 
 
-class Written(msgspec.Struct, frozen=True):
-    """Rows of one table touched in between, aborted transactions included; rewritten: it got a new file."""
-
-    inserted: int
-    updated: int
-    deleted: int
-    rewritten: bool
-
-    def __str__(self) -> str:
-        counted = f"{self.inserted} inserted, {self.updated} updated, {self.deleted} deleted"
-        return f"{counted}, rewritten" if self.rewritten else counted
-
-
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What two fingerprints say together.
+    """What two moments say together.
 
     notes: differences that are no part of the verdict: of the surroundings, and of what no dump carries.
-    unproved: why the counters cannot tell what was written, if so; `written` is what they say all the same.
+    traces: what was written in between, None after a restore. unread: why a comparison could not be made, if so.
     """
 
     verdict: Verdict
-    differences: tuple[Difference, ...]
+    differences: tuple[Difference, ...] = ()
     notes: tuple[Difference, ...] = ()
-    written: dict[str, Written] = {}
-    unproved: str | None = None
+    traces: Traces | None = None
+    unread: str | None = None
+
+    @property
+    def written(self) -> dict[str, Written]:
+        """Rows written by table, as far as the evidence tells."""
+        return self.traces.written if self.traces else {}
+
+    @property
+    def unproved(self) -> str | None:
+        """Why it is not proved what was written, if so."""
+        return self.unread or (self.traces.unproved if self.traces else None)
 
     @property
     def same(self) -> bool:
@@ -90,23 +94,19 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return not self.differences
 
 
-def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
-    """What happened between two fingerprints of one database that was not restored in between."""
-    found = [*structural(before.structure, after.structure), *(_rows(before, after) if rows_must_match else ())]
-    written, unproved = _written(before, after)
-    if found:
+def compare(before: Fingerprint, after: Fingerprint, *, since: Evidence | None = None) -> Comparison:
+    """What happened between two fingerprints of one database that was not restored in between.
+
+    `since`: evidence of a later moment than `before`, if only what was written after that is to count.
+    """
+    traces = evidence.compare(since or before.evidence, after.evidence)
+    found = tuple(structural(before.structure, after.structure))
+    if found or traces.reshaped:
         verdict = Verdict.CHANGED
-    elif written or unproved:
-        verdict = Verdict.SCHEMA_UNCHANGED
     else:
-        verdict = Verdict.UNCHANGED
-    return Comparison(
-        verdict=verdict,
-        differences=tuple(found),
-        notes=tuple(between(before.surroundings, after.surroundings)),
-        written=written,
-        unproved=unproved,
-    )
+        verdict = Verdict.UNCHANGED if traces.none else Verdict.SCHEMA_UNCHANGED
+    notes = tuple(between(before.surroundings, after.surroundings))
+    return Comparison(verdict=verdict, differences=found, notes=notes, traces=traces)
 
 
 def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
@@ -220,30 +220,3 @@ def _beyond_dump(difference: Difference) -> bool:
 
 PRINTED: Final = {BLOCKS.get(kind, kind) for kind in EXPRESSIONS} - {"function", "procedure"}
 """What one difference of a kind in EXPRESSIONS is called; a function's body is kept as it was written."""
-
-
-def _written(before: Fingerprint, after: Fingerprint) -> tuple[dict[str, Written], str | None]:
-    if before.epoch is None or after.epoch is None:
-        return {}, "this server's counters are not reliable, or off"
-    if before.epoch != after.epoch:
-        return {}, "the server was started again, or its counters were reset"
-    written: dict[str, Written] = {}
-    for table in sorted(before.writes.keys() | after.writes.keys()):
-        was, now = before.writes.get(table), after.writes.get(table)
-        if was and now and _stamp(was) != _stamp(now):
-            rows = (now.inserted - was.inserted, now.updated - was.updated, now.deleted - was.deleted)
-            written[table] = Written(*rows, rewritten=was.file != now.file)
-        elif not was or not now:
-            written[table] = Written(*(_stamp(now)[:3] if now else (0, 0, 0)), rewritten=True)
-    return written, _unproved(before, after)
-
-
-def _stamp(counters: Counters) -> tuple[int, int, int, int]:
-    return counters.inserted, counters.updated, counters.deleted, counters.file
-
-
-def _unproved(before: Fingerprint, after: Fingerprint) -> str | None:
-    if prepared := sorted(set(after.prepared) - set(before.prepared)):
-        return f"a prepared transaction was left behind: {', '.join(prepared)}"
-    moved = [name for name, was in before.positions.items() if name in after.positions and after.positions[name] != was]
-    return f"sequences were moved: {', '.join(moved)}" if moved else None

@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from psycopg import Connection, errors, sql
 
 from release.database import catalog
-from release.database.fingerprint import Fingerprint, parse_block, read
+from release.database.definitions import parse_block, read
+from release.database.fingerprint import Fingerprint
 
 FROM_16: Final = 160_000
 """From here on being a member of a role and being able to act as it are two things."""

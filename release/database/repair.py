@@ -16,7 +16,8 @@ from psycopg import Connection, Rollback, errors, sql
 
 from release.database import catalog
 from release.database.comparison import Change, Difference, between
-from release.database.fingerprint import Definitions, Fingerprint, read_schema
+from release.database.definitions import Definitions
+from release.database.fingerprint import Fingerprint, read_schema
 from release.database.grants import REFUSALS
 
 _WHOLE: Final = {

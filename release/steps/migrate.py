@@ -80,7 +80,7 @@ def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -
         raise failure(Reason.MIGRATION_FAILED, detail, exit_code=ended.exit_code)
     if not sessions_gone(run):
         raise StepFailed(Reason.SESSIONS_LEFT, f"application name {run.migration_name}")
-    if left := sorted(set(run.database.prepared_transactions()) - set(backup.before.prepared)):
+    if left := sorted(set(run.database.prepared_transactions()) - set(backup.before.evidence.prepared)):
         raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(left)}")
 
 

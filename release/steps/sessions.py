@@ -33,7 +33,7 @@ def end_prepared(run: Run, before: fingerprint.Fingerprint) -> None:
 
     Only once a restore is decided, which would undo it anyway: it may be another writer's.
     """
-    for gid in sorted(set(run.database.prepared_transactions()) - set(before.prepared)):
+    for gid in sorted(set(run.database.prepared_transactions()) - set(before.evidence.prepared)):
         try:
             run.database.roll_back_prepared(gid)
         except Failed as error:

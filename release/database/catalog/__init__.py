@@ -17,10 +17,21 @@ from release.database.catalog.history import HISTORIES, HISTORY
 from release.database.catalog.scope import EXCLUDED_SCHEMAS, LIMITS, Query
 from release.database.catalog.structure import STRUCTURE
 from release.database.catalog.surroundings import SURROUNDINGS
-from release.database.catalog.writes import ANALYZABLE, COUNTABLE, POSITIONS, SEQUENCES, STATISTICS, WRITES
+from release.database.catalog.writes import (
+    ANALYZABLE,
+    COUNTABLE,
+    HOLDING,
+    NOT_ANEW,
+    POSITIONS,
+    SEQUENCES,
+    STATISTICS,
+    STATUSES,
+    WRITERS,
+    WRITES,
+)
 
 __all__ = [
     "ANALYZABLE", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "GRANTS", "HISTORIES", "HISTORY",
-    "LIMITS", "OBJECTS_WITH_OWNERS", "POSITIONS", "SEQUENCES", "STATISTICS", "STRUCTURE", "SURROUNDINGS",
-    "USUAL_GRANTS", "WRITES", "Query",
+    "HOLDING", "LIMITS", "NOT_ANEW", "OBJECTS_WITH_OWNERS", "POSITIONS", "SEQUENCES", "STATISTICS", "STATUSES",
+    "STRUCTURE", "SURROUNDINGS", "USUAL_GRANTS", "WRITERS", "WRITES", "Query",
 ]  # fmt: skip

@@ -19,23 +19,41 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),
 """(table, inserted, updated, deleted, live, file) of every table that may hold somebody's data, extensions' too."""
 
 STATISTICS: Final[LiteralString] = r"""
-SELECT current_setting('server_version_num')::int, now(),
+SELECT now(),
        CASE WHEN current_setting('track_counts')::bool AND current_setting('server_version_num')::int >= 150000
             THEN concat_ws(' ', d.oid, pg_postmaster_start_time(), pg_stat_get_db_stat_reset_time(d.oid),
                            pg_stat_get_bgwriter_stat_reset_time()) END,
-       ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY gid)
+       ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY gid),
+       pg_current_snapshot()::text
   FROM pg_catalog.pg_database d WHERE d.datname = current_database()
 """
-"""(server version, now, epoch of the counters or null, prepared transactions)."""
+"""(now, epoch of the counters or null, prepared transactions, snapshot)."""
+
+STATUSES: Final[LiteralString] = """
+SELECT coalesce(pg_xact_status(id::text::xid8), 'forgotten'), count(*)
+  FROM (SELECT unnest(%s::bigint[]) UNION SELECT generate_series(%s::bigint, %s::bigint)) AS given (id)
+ WHERE id <> ALL (%s::bigint[]) GROUP BY 1
+"""
+"""(status, transactions) of those that were running, of a range, less some."""
+
+WRITERS: Final[LiteralString] = """
+SELECT pid FROM pg_catalog.pg_stat_activity
+ WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()
+"""
+"""Sessions that have written something and not said yet what is to become of it. A snapshot does not name them all."""
 
 SEQUENCES: Final[LiteralString] = (
     SCOPE
     + r"""
-SELECT r.name, r.oid::bigint, sign(q.seqincrement)::int
+SELECT r.name, r.oid::bigint, q.seqincrement, has_sequence_privilege(r.oid, 'SELECT'),
+       r.oid IN (SELECT relation FROM pg_catalog.pg_locks
+                  WHERE mode IN ('ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') AND relation > 0
+                    AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
   FROM relations r JOIN pg_catalog.pg_sequence q ON q.seqrelid = r.oid
  WHERE CASE r.relkind WHEN 'S' THEN has_sequence_privilege(r.oid, 'USAGE, SELECT') END ORDER BY r.name COLLATE "C"
 """
 )
+"""(sequence, oid, increment, may its row be read, is it locked) of those whose position may be asked for."""
 
 POSITIONS: Final[LiteralString] = (
     "SELECT oid, pg_sequence_last_value(oid::regclass) FROM unnest(%s::oid[]) AS given (oid)"
@@ -68,3 +86,26 @@ SELECT name FROM (
 """
 )
 """The tables that are small enough to be counted, by name, so that the same ones are counted before and after."""
+
+HOLDING: Final[LiteralString] = (
+    SCOPE
+    + r"""
+SELECT name, has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)
+       AND oid NOT IN (SELECT relation FROM pg_catalog.pg_locks
+                        WHERE mode = 'AccessExclusiveLock' AND relation > 0 AND pid <> pg_backend_pid()
+                          AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+  FROM relations WHERE relkind = 'r' AND pg_relation_size(oid) > 0 ORDER BY name COLLATE "C"
+"""
+)
+"""(table, whether it can be looked into) of the tables that may hold rows: one with an empty file cannot."""
+
+NOT_ANEW: Final[LiteralString] = (
+    SCOPE
+    + r"""
+SELECT r.name FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attname = 'ctid'
+  JOIN pg_catalog.pg_namespace n ON n.nspname = 'release_phase'
+ WHERE r.relkind IN ('r', 'p') AND age(a.xmin) > age(n.xmin) ORDER BY 1
+"""
+)
+"""The tables that are older than the schema of the journal. A dump makes schemas first and then tables, so after a
+restore that has reset the database there is none. A column's row of the catalogs that no ALTER ever writes tells."""

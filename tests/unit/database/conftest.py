@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -42,6 +43,14 @@ class Database:
         with psycopg.connect(self.server.url(self.name, role or self.owner, "secret"), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def others_gone(self, reader: psycopg.Connection[Any]) -> None:
+        """Waits until the server has noticed that all sessions but the reader's are over: then all is counted."""
+        others = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        deadline = time.monotonic() + 10
+        while reader.execute(others).fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def superuser(self, *statements: str) -> None:
         """Runs statements as the superuser."""

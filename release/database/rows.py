@@ -1,0 +1,108 @@
+"""Rows: which tables hold any, without counting them.
+
+A COPY loads a table whole or not at all. So a table that held rows when it was dumped and holds none after a restore
+has lost all of them; and a table that a migration has emptied is empty, whatever its exit code says. A table whose file
+is empty needs no look; of any other one row is looked for, in bounded time. What could not be looked into is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import Any, Final
+
+import msgspec
+from psycopg import Connection, errors, sql
+
+from release.database import catalog
+from release.database.evidence import Snapshot
+
+BATCH: Final = 100
+"""Tables in one statement: each keeps a lock until it ends."""
+
+BATCH_MS, TABLE_MS = 2000, 250
+"""Milliseconds for a batch, and for one table of a batch that took longer: it may be full of dead rows."""
+
+WITHIN: Final = 20.0
+"""Seconds for all tables together; those that are left are unknown."""
+
+UNREADABLE: Final = (
+    errors.LockNotAvailable,
+    errors.QueryCanceled,
+    errors.UndefinedTable,
+    errors.InsufficientPrivilege,
+    errors.ObjectNotInPrerequisiteState,  # a materialized view or partition that is being made
+)
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """The tables that held rows at one moment, and those of which that is not known; both sorted."""
+
+    held: list[str] = []
+    unknown: list[str] = []
+
+
+def look(connection: Connection[Any], *, older_than: Snapshot | None = None) -> Holding:
+    """Which tables hold rows now, over a connection in autocommit mode, outside any transaction.
+
+    `older_than`: only rows count that were there before that moment. Such a row is in every dump made since. Raises
+    psycopg.Error when the session is lost.
+    """
+    with connection.transaction():
+        connection.execute(catalog.LIMITS)
+        found = connection.execute(catalog.HOLDING, prepare=True).fetchall()
+        condition = _older(connection, older_than) if older_than else sql.SQL("")
+    ends = monotonic() + WITHIN
+    held: list[str] = []
+    unknown = [name for name, readable in found if not readable]
+    names = [name for name, readable in found if readable]
+    for start in range(0, len(names), BATCH):
+        for name, holds in _holding(connection, names[start : start + BATCH], condition, ends):
+            if holds is not False:
+                (unknown if holds is None else held).append(name)
+    return Holding(sorted(held), sorted(unknown))
+
+
+def _older(connection: Connection[Any], moment: Snapshot) -> sql.Composable:
+    """A condition for rows whose transaction was over then. `age` compares in a circle, as the server does."""
+    ((age,),) = connection.execute("SELECT age(%s::text::xid8::xid)", [str(moment.begin)]).fetchall()
+    return sql.SQL(" WHERE age(xmin) > {}").format(int(age))
+
+
+def _holding(
+    connection: Connection[Any], names: Sequence[str], condition: sql.Composable, ends: float
+) -> Iterator[tuple[str, bool | None]]:
+    """(table, whether it holds a row that meets the condition; None: not to be told)."""
+    if monotonic() > ends:
+        yield from ((name, None) for name in names)
+        return
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}, EXISTS (SELECT FROM ONLY {}{})").format(name, sql.SQL(name), condition) for name in names
+    )
+    try:
+        with connection.transaction():
+            connection.execute(catalog.LIMITS)
+            limit = BATCH_MS if len(names) > 1 else TABLE_MS
+            connection.execute(
+                "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', '200ms', true)",
+                [f"{limit}ms"],
+            )
+            found = connection.execute(query).fetchall()
+    except UNREADABLE:
+        if len(names) == 1:
+            yield names[0], None
+            return
+        for name in names:
+            yield from _holding(connection, [name], condition, ends)
+        return
+    yield from found
+
+
+def not_made_anew(connection: Connection[Any]) -> list[str]:
+    """Tables that were there before the schema of the journal was made, which a restore makes before any table.
+
+    After a restore there is none, unless it did not empty the database first. Raises psycopg.Error.
+    """
+    with connection.transaction():
+        connection.execute(catalog.LIMITS)
+        return [name for (name,) in connection.execute(catalog.NOT_ANEW)]
