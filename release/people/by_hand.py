@@ -90,7 +90,7 @@ def look(run: Run, name: str) -> Plan:
         target=target,
         identity=identity,
         source=source,
-        earlier=run.journal.unfinished(),
+        earlier=run.journal.unfinished(target.app.id, target.addon.id, app=target.app.name),
         half=half_restored(run, target) is not None,
         why_no_salvage=_why_no_salvage(run, shelf, source),
     )
@@ -115,7 +115,9 @@ def _say(run: Run, plan: Plan) -> None:
     since = [
         each.release or each.run_id
         for each, _ in runs
-        if each.outcome == "released" and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
+        if each.outcome == "released"
+        and each.belongs(plan.target.app.id, plan.target.addon.id)
+        and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
     ]
     if since:
         notes.append(
@@ -239,7 +241,7 @@ def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Trans
     stood = plan.stood
     if made:
         run.journal.announce(made.run_id, State.RESTORING, backup=plan.source.uuid)
-    while left := run.journal.unfinished():
+    while left := run.journal.unfinished(stood.app.id, stood.addon.id, app=stood.app.name):
         _close_what_came_back(run, left, transfer, known=made)
     formation = made.formation if made and plan.half and plan.earlier is None else stood.formation
     maintenance = made.maintenance if made and plan.half and plan.earlier is None else stood.app.maintenance
@@ -251,6 +253,8 @@ def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Trans
         maintenance=maintenance,
         formation=formation,
         baseline=transfer.number,
+        app_id=stood.app.id,
+        addon_id=stood.addon.id,
     )
     salvage = kept.uuid if kept else None
     run.journal.announce(run.id, State.RESTORING, backup=plan.source.uuid, salvage=salvage)
