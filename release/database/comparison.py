@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from release.database import kinds
 from release.database.canonical import skeleton
 from release.database.fingerprint import BLOCKS, EXPRESSIONS, Counters, Definitions, Fingerprint, History, parse_block
 
@@ -76,6 +77,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     notes: differences that are no part of the verdict: of the surroundings, and of what no dump carries.
     unproved: why the counters cannot tell what was written, if so; `written` is what they say all the same.
+    left_out: kinds that only one of the two knows, since another version of this code made it (see kinds.py).
     """
 
     verdict: Verdict
@@ -83,6 +85,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[Difference, ...] = ()
     written: dict[str, Written] = {}
     unproved: str | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def same(self) -> bool:
@@ -92,8 +95,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
     """What happened between two fingerprints of one database that was not restored in between."""
+    before, after, left_out = common(before, after)
     found = [*structural(before.structure, after.structure), *(_rows(before, after) if rows_must_match else ())]
     written, unproved = _written(before, after)
+    if left_out and not unproved:
+        unproved = f"only one of the two fingerprints knows of: {', '.join(left_out)}"
     if found:
         verdict = Verdict.CHANGED
     elif written or unproved:
@@ -106,7 +112,25 @@ def compare(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = 
         notes=tuple(between(before.surroundings, after.surroundings)),
         written=written,
         unproved=unproved,
+        left_out=left_out,
     )
+
+
+def common(before: Fingerprint, after: Fingerprint) -> tuple[Fingerprint, Fingerprint, tuple[str, ...]]:
+    """Both, reduced to the kinds that both know, and the kinds that were left out: none within one version."""
+    if before.kinds == after.kinds:
+        return before, after, ()
+    known = kinds.both_know(before.kinds, after.kinds)
+    one, other = (
+        msgspec.structs.replace(
+            each,
+            schema=kinds.limited(each.schema, known),
+            surroundings=kinds.limited(each.surroundings, known),
+            history=each.history if kinds.HISTORY in known else {},
+        )
+        for each in (before, after)
+    )
+    return one, other, tuple(sorted((before.kinds.keys() | after.kinds.keys()) - known))
 
 
 def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
@@ -115,6 +139,7 @@ def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: 
     What no dump carries is a note, not a difference: an index that was not valid, the version of an extension, an
     expression that prints with other casts and parentheses.
     """
+    before, after, left_out = common(before, after)
     found: list[Difference] = []
     notes = list(between(before.surroundings, after.surroundings))
     for difference in structural(before.structure, after.structure):
@@ -122,7 +147,7 @@ def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: 
     if rows_must_match:
         found += _rows(before, after)
     verdict = Verdict.CHANGED if found else Verdict.SCHEMA_UNCHANGED
-    return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes))
+    return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes), left_out=left_out)
 
 
 def structural(before: tuple[Definitions, History], after: tuple[Definitions, History]) -> Iterator[Difference]:

@@ -30,13 +30,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from psycopg import Connection, errors, sql
 
 from release.database import catalog
 from release.database.canonical import canonical
+from release.database.kinds import FIRST, HISTORY, KINDS
 
 Definitions: TypeAlias = dict[str, dict[str, str]]
 """By kind, by name. Of a kind in BLOCKS the definition is a block: name, tab, definition, a line each."""
@@ -75,6 +76,14 @@ COUNT_BATCH: Final = 50
 POSITION_BATCH: Final = 500
 """Reading a sequence's position keeps a lock until the transaction ends, and the room for locks is limited."""
 
+VERSION: Final = 2
+"""Of the document. 1 said nothing of its kinds."""
+
+WITH_KINDS: Final = 2
+
+BLANKS: Final[tuple[Any, ...]] = (None, {}, [], "", 0, False, "1970-01-01T00:00:00Z")
+"""What stands for a field that another version's document does not have: the first that its type allows."""
+
 FLUSH_SINCE: Final = 150_000
 """The version with pg_stat_force_next_flush()."""
 
@@ -94,10 +103,12 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
     history: entries by table. row_counts: exact, of small tables only. positions: last value of each sequence, negated
     where it counts down, None when never used. epoch: of the counters, None when they prove nothing. surroundings: what
-    belongs to the database as such and is not part of any comparison.
+    belongs to the database as such and is not part of any comparison. kinds: what the code that made it looks at, with
+    revisions (see kinds.py); comparison.py leaves out what one of two does not know.
     """
 
-    version: Literal[1] = 1
+    version: int = VERSION
+    kinds: dict[str, int] = msgspec.field(default_factory=lambda: KINDS)
     taken_at: datetime
     server_version: int
     schema: Definitions
@@ -115,8 +126,15 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, document: bytes) -> Fingerprint:
-        """The way back. Raises msgspec.DecodeError when it is no fingerprint of this version."""
-        return msgspec.json.decode(document, type=cls)
+        """The way back, also of another version's document: what cannot be read of it is not known, and proves nothing.
+
+        Never raises; of what is no fingerprint at all, nothing is known.
+        """
+        try:
+            found = msgspec.json.decode(document, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return _as_far_as_readable(document)
+        return msgspec.structs.replace(found, kinds=dict(FIRST)) if found.version < WITH_KINDS else found
 
     @property
     def structure(self) -> tuple[Definitions, History]:
@@ -131,6 +149,39 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """SHA-256 of schema and history, hexadecimal. Equal: the same structure. Not equal: ask same_structure()."""
         return hashlib.sha256(msgspec.json.encode([self.schema, self.history], order="deterministic")).hexdigest()
+
+
+def _as_far_as_readable(document: bytes) -> Fingerprint:
+    """What can be read of another version's document; its counters prove nothing."""
+    raw: Any = None
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        raw = msgspec.json.decode(document)
+    given = raw if isinstance(raw, dict) else {}
+    fields: dict[str, Any] = {}
+    lost: set[str] = set()
+    for field in msgspec.structs.fields(Fingerprint):
+        value, fits = _fitting(given.get(field.name, msgspec.UNSET), field.type)
+        fields[field.name] = value
+        if not fits:
+            lost.add(field.name)
+    return Fingerprint(**{**fields, "epoch": None, "kinds": _known(fields, lost)})
+
+
+def _fitting(value: Any, wanted: Any) -> tuple[Any, bool]:
+    """The value as the type that is wanted, or the emptiest one of that type; whether it was the value."""
+    for each in (value, *BLANKS):
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(each, wanted), each is value
+    raise TypeError(wanted)
+
+
+def _known(fields: dict[str, Any], lost: set[str]) -> dict[str, int]:
+    if lost & {"schema", "surroundings", "version"}:
+        return {}
+    kinds = dict(FIRST) if fields["version"] < WITH_KINDS else dict(fields["kinds"])
+    if "history" in lost:
+        kinds.pop(HISTORY, None)
+    return kinds
 
 
 def take(connection: Connection[Any]) -> Fingerprint:

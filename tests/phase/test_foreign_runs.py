@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from release.database.journal import TABLES
 from release.sandbox import Action, App, Sandbox
 from tests.conftest import GOOD
 from tests.hook import POSTGRES_BIN, SMALL_APP, Hook, finish, small_app
-from tests.judge import execute, query
+from tests.judge import execute, picture, query
 from tests.phase.test_nothing_lost import SLOW, migrating, wait_for
 
 FORGET_ORIGIN = "UPDATE release_phase.runs SET app_id = NULL, addon_id = NULL, system_id = NULL, database = NULL"
@@ -150,3 +151,41 @@ def test_a_row_of_the_same_database_s_other_app_is_not_kept_either(hook: Hook, a
     assert hook.run("recover", "--keep").ended == (0, None, "nothing_to_recover")
     assert query(app.database_url, "SELECT state, fence FROM release_phase.runs") == [("migrating", "release")]
     assert app.maintenance() is True
+
+
+OTHER_VERSION = "UPDATE release_phase.runs SET fingerprint = (fingerprint::jsonb #- '{kinds,columns}')::text"
+FIRST_VERSION = "UPDATE release_phase.runs SET fingerprint = (fingerprint::jsonb - 'kinds' || '{\"version\": 1}')::text"
+NO_DOCUMENT = "UPDATE release_phase.runs SET fingerprint = 'of another time'"
+
+
+@pytest.mark.parametrize("document", [OTHER_VERSION, FIRST_VERSION, NO_DOCUMENT])
+def test_a_run_of_another_version_is_restored_and_proved_by_what_both_know(
+    hook: Hook, app: App, sandbox: Sandbox, document: str
+) -> None:
+    before = picture(sandbox.superuser_url(app))
+    # As the other version wrote it, so that the dump holds it: the capture is begun a moment later.
+    execute(app.database_url, *_rewriting(document))
+    cut_off(hook, app)
+    before_recovery = hook.run("recover")
+
+    recovered = hook.run("recover", "--restore")
+
+    assert before_recovery.ended == (3, "refused", "unfinished_run")
+    assert recovered.ended == (0, "restored", "cut_off")
+    assert picture(sandbox.superuser_url(app)) == before
+    said = [each["detail"] for each in recovered.named("warning_raised") if each["warning"] == "compared_in_part"]
+    assert bool(said) is (document is not FIRST_VERSION)
+    assert all("columns" in each for each in said)
+
+
+def _rewriting(statement: str) -> list[str]:
+    """A journal whose rows get their fingerprint changed as soon as it is written."""
+    changed = statement.partition(" = ")[2].replace("fingerprint::", "NEW.fingerprint::")
+    return [
+        TABLES,
+        "CREATE FUNCTION release_phase.rewrite() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF OLD.fingerprint IS NULL AND NEW.fingerprint IS NOT NULL THEN NEW.fingerprint = {changed}; END IF;"
+        " RETURN NEW; END $$",
+        "CREATE TRIGGER rewrite BEFORE UPDATE ON release_phase.runs FOR EACH ROW"
+        " EXECUTE FUNCTION release_phase.rewrite()",
+    ]
