@@ -117,6 +117,18 @@ def keep(run: Run, record: Mapping[str, Any]) -> None:
     if record["outcome"] not in KEPT_IN_JOURNAL or not run.database.connected:
         return
     try:
-        run.journal.keep_record(run.id, fit(plain(record, run.log.redactor.text), ROOM))
+        kept = run.journal.keep_record(run.id, fit(plain(record, run.log.redactor.text), ROOM))
     except ReleaseError as error:
         run.warn("record_not_kept", str(error))
+        return
+    if kept:
+        _prune(run)
+
+
+def _prune(run: Run) -> None:
+    from release.database.pruning import prune  # noqa: PLC0415 -- only a run that has migrated pays for it
+
+    try:
+        prune(run.database)
+    except ReleaseError as error:
+        run.warn("journal_not_pruned", f"{error}; the next run does it")

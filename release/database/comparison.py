@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from release.database import evidence
+from release.database import evidence, kinds
 from release.database.canonical import skeleton
 from release.database.definitions import BLOCKS, EXPRESSIONS, Definitions, parse_block
 from release.database.evidence import Evidence, Traces, Written
@@ -70,6 +70,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     notes: differences that are no part of the verdict: of the surroundings, and of what no dump carries.
     traces: what was written in between, None after a restore. unread: why a comparison could not be made, if so.
+    left_out: kinds that only one of the two knows, since another version of this code made it (see kinds.py).
     """
 
     verdict: Verdict
@@ -77,6 +78,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[Difference, ...] = ()
     traces: Traces | None = None
     unread: str | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def written(self) -> dict[str, Written]:
@@ -86,6 +88,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unproved(self) -> str | None:
         """Why it is not proved what was written, if so."""
+        if self.left_out:
+            return f"only one of the two fingerprints knows of: {', '.join(self.left_out)}"
         return self.unread or (self.traces.unproved if self.traces else None)
 
     @property
@@ -99,14 +103,32 @@ def compare(before: Fingerprint, after: Fingerprint, *, since: Evidence | None =
 
     `since`: evidence of a later moment than `before`, if only what was written after that is to count.
     """
+    before, after, left_out = common(before, after)
     traces = evidence.compare(since or before.evidence, after.evidence)
     found = tuple(structural(before.structure, after.structure))
     if found or traces.reshaped:
         verdict = Verdict.CHANGED
     else:
-        verdict = Verdict.UNCHANGED if traces.none else Verdict.SCHEMA_UNCHANGED
+        verdict = Verdict.UNCHANGED if traces.none and not left_out else Verdict.SCHEMA_UNCHANGED
     notes = tuple(between(before.surroundings, after.surroundings))
-    return Comparison(verdict=verdict, differences=found, notes=notes, traces=traces)
+    return Comparison(verdict=verdict, differences=found, notes=notes, traces=traces, left_out=left_out)
+
+
+def common(before: Fingerprint, after: Fingerprint) -> tuple[Fingerprint, Fingerprint, tuple[str, ...]]:
+    """Both, reduced to the kinds that both know, and the kinds that were left out: none within one version."""
+    if before.kinds == after.kinds:
+        return before, after, ()
+    known = kinds.both_know(before.kinds, after.kinds)
+    one, other = (
+        msgspec.structs.replace(
+            each,
+            schema=kinds.limited(each.schema, known),
+            evidence=msgspec.structs.replace(each.evidence, surroundings=kinds.limited(each.surroundings, known)),
+            history=each.history if kinds.HISTORY in known else {},
+        )
+        for each in (before, after)
+    )
+    return one, other, tuple(sorted((before.kinds.keys() | after.kinds.keys()) - known))
 
 
 def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
@@ -115,6 +137,7 @@ def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: 
     What no dump carries is a note, not a difference: an index that was not valid, the version of an extension, an
     expression that prints with other casts and parentheses.
     """
+    before, after, left_out = common(before, after)
     found: list[Difference] = []
     notes = list(between(before.surroundings, after.surroundings))
     for difference in structural(before.structure, after.structure):
@@ -122,7 +145,7 @@ def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: 
     if rows_must_match:
         found += _rows(before, after)
     verdict = Verdict.CHANGED if found else Verdict.SCHEMA_UNCHANGED
-    return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes))
+    return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes), left_out=left_out)
 
 
 def structural(before: tuple[Definitions, History], after: tuple[Definitions, History]) -> Iterator[Difference]:

@@ -92,18 +92,18 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What a database showed at one moment.
 
-    epoch: of the counters, None when they prove nothing. catalogs: rows and sum of hashes of each. unread: what could
-    not be looked at (a sequence that is locked), by name.
+    epoch: of the counters, None when they prove nothing, as in evidence that could not be read back. catalogs: rows and
+    sum of hashes of each. unread: what could not be looked at (a sequence that is locked), by name.
     """
 
-    taken_at: datetime
-    epoch: str | None
-    writes: dict[str, Counters]
-    positions: dict[str, Position]
-    catalogs: dict[str, tuple[int, str]]
-    surroundings: Definitions
-    prepared: list[str]
-    snapshot: Snapshot
+    taken_at: datetime | None = None
+    epoch: str | None = None
+    writes: dict[str, Counters] = {}
+    positions: dict[str, Position] = {}
+    catalogs: dict[str, tuple[int, str]] = {}
+    surroundings: Definitions = {}
+    prepared: list[str] = []
+    snapshot: Snapshot = Snapshot(0, 0, [])
     unread: list[str] = []
 
     def to_json(self) -> bytes:
@@ -112,8 +112,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, document: bytes) -> Evidence:
-        """The way back. Raises msgspec.DecodeError when another version of this code has written it."""
-        return msgspec.json.decode(document, type=cls)
+        """The way back; what another version of this code has written in another form proves nothing."""
+        try:
+            return msgspec.json.decode(document, type=cls)
+        except msgspec.MsgspecError:
+            return cls()
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from psycopg import Connection, errors, sql
@@ -17,6 +17,7 @@ from psycopg import Connection, errors, sql
 from release.database import catalog, evidence, rows
 from release.database.definitions import Definitions, parse_block, read
 from release.database.evidence import Evidence
+from release.database.kinds import FIRST, HISTORY, KINDS
 from release.database.rows import Holding
 
 History: TypeAlias = dict[str, list[str]]
@@ -26,16 +27,28 @@ COUNT_PAGES: Final = {"pages": 64, "total": 2000, "tables": 500}
 """A table is counted if it has at most so many pages of 8 kB, and so many in all; so many tables."""
 
 COUNT_BATCH: Final = 50
+AROUND: Final = frozenset({"database", "setting", "event trigger", "large objects"})
+"""Kinds that are read with the evidence."""
+
+VERSION: Final = 2
+"""Of the document. 1 said nothing of its kinds."""
+
+WITH_KINDS: Final = 2
+
+BLANKS: Final[tuple[Any, ...]] = (None, {}, [], "", 0, False)
+"""What stands for a field that another version's document does not have: the first that its type allows."""
 
 
 class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     """A database at one moment.
 
     history: entries by table. row_counts: exact, of small tables only. holding: which tables held rows. evidence: what
-    a write afterwards would change.
+    a write afterwards would change. kinds: what the code that made it looks at, with revisions (see kinds.py);
+    comparison.py leaves out what one of two does not know.
     """
 
-    version: Literal[1] = 1
+    version: int = VERSION
+    kinds: dict[str, int] = msgspec.field(default_factory=lambda: KINDS)
     server_version: int
     schema: Definitions
     history: History
@@ -49,8 +62,15 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, document: bytes) -> Fingerprint:
-        """The way back. Raises msgspec.DecodeError when it is no fingerprint of this version."""
-        return msgspec.json.decode(document, type=cls)
+        """The way back, also of another version's document: what cannot be read of it is not known, and proves nothing.
+
+        Never raises; of what is no fingerprint at all, nothing is known.
+        """
+        try:
+            found = msgspec.json.decode(document, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return _as_far_as_readable(document)
+        return msgspec.structs.replace(found, kinds=dict(FIRST)) if found.version < WITH_KINDS else found
 
     @property
     def structure(self) -> tuple[Definitions, History]:
@@ -70,6 +90,40 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """SHA-256 of schema and history, hexadecimal. Equal: the same structure. Not equal: ask same_structure()."""
         return hashlib.sha256(msgspec.json.encode([self.schema, self.history], order="deterministic")).hexdigest()
+
+
+def _as_far_as_readable(document: bytes) -> Fingerprint:
+    """What can be read of another version's document; its counters prove nothing."""
+    raw: Any = None
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        raw = msgspec.json.decode(document)
+    given = raw if isinstance(raw, dict) else {}
+    fields: dict[str, Any] = {}
+    lost: set[str] = set()
+    for field in msgspec.structs.fields(Fingerprint):
+        value, fits = _fitting(given.get(field.name, msgspec.UNSET), field.type)
+        fields[field.name] = value
+        if not fits:
+            lost.add(field.name)
+    seen = msgspec.structs.replace(fields["evidence"], epoch=None)
+    return Fingerprint(**{**fields, "evidence": seen, "kinds": _known(fields, lost)})
+
+
+def _fitting(value: Any, wanted: Any) -> tuple[Any, bool]:
+    """The value as the type that is wanted, or the emptiest one of that type; whether it was the value."""
+    for each in (value, *BLANKS):
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(each, wanted), each is value
+    raise TypeError(wanted)
+
+
+def _known(fields: dict[str, Any], lost: set[str]) -> dict[str, int]:
+    if lost & {"schema", "version"}:
+        return {}
+    kinds = dict(FIRST) if fields["version"] < WITH_KINDS else dict(fields["kinds"])
+    for kind in ({HISTORY} if "history" in lost else set()) | (AROUND if "evidence" in lost else set()):
+        kinds.pop(kind, None)
+    return kinds
 
 
 def take(connection: Connection[Any]) -> Fingerprint:

@@ -16,6 +16,7 @@ from psycopg import Connection, errors, sql
 from release.database import catalog
 from release.database.definitions import parse_block, read
 from release.database.fingerprint import Fingerprint
+from release.database.kinds import KINDS, both_know
 
 FROM_16: Final = 160_000
 """From here on being a member of a role and being able to act as it are two things."""
@@ -116,9 +117,11 @@ def foreign_objects(connection: Connection[Any]) -> list[str]:
 def put_back_grants(connection: Connection[Any], before: Fingerprint) -> list[str]:
     """Gives owners and grants back as they were, as far as this credential can; returns what it could not do.
 
-    Rights that came in between are revoked. One transaction; a statement that is refused loses only itself. Raises
-    psycopg.Error for anything but a refusal.
+    Rights that came in between are revoked; nothing is done where another version of this code wrote them down. One
+    transaction; a statement that is refused loses only itself. Raises psycopg.Error for anything but a refusal.
     """
+    if not {"grants", "owner"} <= both_know(before.kinds, KINDS):
+        return ["owners and grants: another version of this code wrote them down"]
     with connection.transaction():
         return [*_put_back_owners(connection, before), *_put_back_rights(connection, before)]
 

@@ -7,15 +7,18 @@ tells any later run what happened. The fingerprint leaves the schema out.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from release.database.session import Database
+from release import __version__
+from release.database.session import Database, Failed
 from release.errors import Reason, StepFailed
 
-VERSION = 1
+VERSION = 2
+"""Of the table. 1 had none of the columns that the ALTER below adds."""
 
 TABLES = f"""
 CREATE SCHEMA IF NOT EXISTS release_phase;
@@ -42,7 +45,16 @@ CREATE TABLE IF NOT EXISTS release_phase.runs (
     restore     text,
     recovery_at timestamptz,
     record      jsonb
-)"""
+);
+ALTER TABLE release_phase.runs
+    ADD COLUMN IF NOT EXISTS app_id text, ADD COLUMN IF NOT EXISTS addon_id text,
+    ADD COLUMN IF NOT EXISTS system_id text, ADD COLUMN IF NOT EXISTS database text,
+    ADD COLUMN IF NOT EXISTS code_version text, ADD COLUMN IF NOT EXISTS xids text[]"""
+"""Run only where something is missing: the ALTER waits for everybody who reads the table, a dump for one."""
+
+UNDEFINED_COLUMN = "42703"
+MISSING = frozenset({"3F000", "42P01", UNDEFINED_COLUMN})
+"""SQLSTATEs for a schema, a table and a column that is not there."""
 
 
 class State(StrEnum):
@@ -62,7 +74,9 @@ class State(StrEnum):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One run in the journal. `baseline`: the highest transfer number before the run; `formation`: quantities before.
 
-    `fence`: the mode of a fence that may be up; `release` means since before the backup.
+    `fence`: the mode of a fence that may be up; `release` means since before the backup. `app_id`, `addon_id`,
+    `system_id` (the cluster's identifier), `database`: where it was written, None where that is unknown (version 1, or
+    no backup); `elsewhere`: in another database than the one that holds the row now. `code_version`: the hook's own.
     """
 
     run_id: str
@@ -81,14 +95,41 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     backup: str | None
     salvage: str | None
     restore: str | None
+    app_id: str | None = None
+    addon_id: str | None = None
+    system_id: str | None = None
+    database: str | None = None
+    code_version: str | None = None
+    elsewhere: bool = False
+
+    def belongs(self, app_id: str | None, addon_id: str | None = None, *, app: str | None = None) -> bool:
+        """Whether it is a run of this app on this add-on in this very database, as far as both sides know.
+
+        `app`: the app's name, which tells of rows without an id. Any other row came with a dump that was loaded here,
+        or is another app's: history, and nothing to act upon.
+        """
+        if self.elsewhere or not _alike(self.app_id, app_id) or not _alike(self.addon_id, addon_id):
+            return False
+        return self.app_id is not None or app is None or self.app in {"", app, app_id}
 
 
-_COLUMNS = (
+def _alike(one: str | None, other: str | None) -> bool:
+    return one is None or other is None or one == other
+
+
+_SYSTEM = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
+
+_FIRST = (
     "run_id, app, release, commit, state, outcome, reason,"
     " to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
     " to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
     " fence, maintenance, formation, baseline, backup, salvage, restore"
 )
+"""The columns of version 1."""
+
+_ELSEWHERE = f"(system_id <> {_SYSTEM} OR database <> current_database()) IS TRUE"
+
+_COLUMNS = f"{_FIRST}, app_id, addon_id, system_id, database, code_version, {_ELSEWHERE}"
 
 
 class Journal:
@@ -101,22 +142,19 @@ class Journal:
         """Whether any run has ever been recorded here."""
         return bool(self._database.one("SELECT to_regclass('release_phase.runs') IS NOT NULL")[0])
 
-    def unfinished(self) -> Entry | None:
-        """The run that was cut off, if there is one: the newest that is not finished, or whose fence is still up."""
-        if not self.exists():
-            return None
-        found = self._database.rows(
-            f"SELECT {_COLUMNS} FROM release_phase.runs WHERE state <> 'finished' OR fence IS NOT NULL"  # noqa: S608
-            " ORDER BY started_at DESC LIMIT 1"
-        )
-        return _entry(found[0]) if found else None
+    def unfinished(
+        self, app_id: str | None = None, addon_id: str | None = None, *, app: str | None = None
+    ) -> Entry | None:
+        """The run of this app and add-on that was cut off: the newest that is not finished, or whose fence is still up.
+
+        What is None is not asked for; see Entry.belongs.
+        """
+        left = self._entries("WHERE state <> 'finished' OR fence IS NOT NULL ORDER BY started_at DESC")
+        return next((entry for entry in left if entry.belongs(app_id, addon_id, app=app)), None)
 
     def entry(self, run_id: str) -> Entry | None:
         """One run."""
-        if not self.exists():
-            return None
-        found = self._database.rows(f"SELECT {_COLUMNS} FROM release_phase.runs WHERE run_id = %s", [run_id])  # noqa: S608
-        return _entry(found[0]) if found else None
+        return next(iter(self._entries("WHERE run_id = %s", run_id)), None)
 
     def age(self, run_id: str) -> float:
         """Seconds since a run has announced something, on the server's clock."""
@@ -128,14 +166,8 @@ class Journal:
         return float(age or 0)
 
     def runs(self, limit: int) -> list[Entry]:
-        """The newest runs, newest first."""
-        if not self.exists():
-            return []
-        found = self._database.rows(
-            f"SELECT {_COLUMNS} FROM release_phase.runs ORDER BY started_at DESC LIMIT %s",  # noqa: S608
-            [limit],
-        )
-        return [_entry(row) for row in found]
+        """The newest runs, newest first, those from elsewhere among them."""
+        return self._entries("ORDER BY started_at DESC LIMIT %s", limit)
 
     def open(
         self,
@@ -147,14 +179,18 @@ class Journal:
         maintenance: bool | None,
         formation: dict[str, int] | None,
         baseline: int,
+        app_id: str | None = None,
+        addon_id: str | None = None,
     ) -> None:
-        """Records a run that is about to back up."""
-        self._database.rows(TABLES)
-        self._database.rows(
-            "INSERT INTO release_phase.runs (run_id, app, release, commit, state, maintenance, formation, baseline)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        """Records a run that is about to back up. Which database this is, the row knows by itself."""
+        self._write(
+            "INSERT INTO release_phase.runs (run_id, version, code_version, app, release, commit, state, maintenance,"  # noqa: S608
+            " formation, baseline, app_id, addon_id, system_id, database, xids) VALUES (%s, %s, %s, %s, %s, %s, %s, %s,"
+            f" %s, %s, %s, %s, {_SYSTEM}, current_database(), ARRAY[pg_current_xact_id()::text])",
             [
                 run_id,
+                VERSION,
+                __version__,
                 app,
                 release,
                 commit,
@@ -162,21 +198,22 @@ class Journal:
                 maintenance,
                 None if formation is None else msgspec.json.encode(formation).decode(),
                 baseline,
+                app_id,
+                addon_id,
             ],
+            mended=MISSING,
         )
 
     def fenced(self, run_id: str, mode: str | None) -> None:
         """The fence is about to go up in this mode; None: it is down again."""
-        self._set(
-            "UPDATE release_phase.runs SET fence = %s, changed_at = clock_timestamp() WHERE run_id = %s", [mode, run_id]
-        )
+        self._update(run_id, "fence = %s, changed_at = clock_timestamp()", [mode])
 
     def fingerprinted(self, run_id: str, document: bytes, evidence: bytes) -> None:
         """Keeps the fingerprint, before the capture, so that the dump holds it; the evidence stays after the run."""
-        self._set(
-            "UPDATE release_phase.runs SET fingerprint = %s, record = jsonb_build_object('evidence', %s::jsonb),"
-            " changed_at = clock_timestamp() WHERE run_id = %s",
-            [document.decode(), evidence.decode(), run_id],
+        self._update(
+            run_id,
+            "fingerprint = %s, record = jsonb_build_object('evidence', %s::jsonb), changed_at = clock_timestamp()",
+            [document.decode(), evidence.decode()],
         )
 
     def evidence(self, backup: str) -> bytes | None:
@@ -189,35 +226,32 @@ class Journal:
         )
         return msgspec.json.encode(found[0][0]) if found else None
 
+    def own_transactions(self, run_id: str) -> frozenset[int]:
+        """Ids (64 bits) of the transactions in which the hook itself has written this row; empty for version 1."""
+        if not self.exists():
+            return frozenset()
+        found = self._read(_select("xids", "WHERE run_id = %s"), _select("NULL", "WHERE run_id = %s"), run_id)
+        return frozenset(int(xid) for (xids,) in found for xid in xids or ())
+
     def in_the_dump(self) -> Entry | None:
         """In a database that was just restored: the run that made the dump, whose fingerprint came back with it."""
-        if not self.exists():
-            return None
-        found = self._database.rows(
-            f"SELECT {_COLUMNS} FROM release_phase.runs WHERE state = 'backing_up' AND fingerprint IS NOT NULL"  # noqa: S608
-            " ORDER BY started_at DESC LIMIT 1"
-        )
-        return _entry(found[0]) if found else None
+        found = self._entries("WHERE state = 'backing_up' AND fingerprint IS NOT NULL ORDER BY started_at DESC")
+        return next((entry for entry in found if not entry.elsewhere), None)
 
-    def keep_record(self, run_id: str, record: dict[str, Any]) -> None:
-        """Keeps the final record of a run that is decided; waits for nobody long. No row, nothing kept."""
+    def keep_record(self, run_id: str, record: dict[str, Any]) -> bool:
+        """Keeps the final record of a run that is decided; waits for nobody long. False: there is no row to keep it."""
         if not self.exists():
-            return
+            return False
         self._database.rows("SELECT set_config('statement_timeout', '3s', false)")
-        self._set(
-            "UPDATE release_phase.runs SET record = coalesce(record, '{}') || %s::jsonb WHERE run_id = %s",
-            [msgspec.json.encode(record).decode(), run_id],
-        )
+        kept = msgspec.json.encode(record).decode()
+        return self._update(run_id, "record = coalesce(record, '{}') || %s::jsonb", [kept])
 
     def history(self, limit: int) -> list[tuple[Entry, dict[str, Any]]]:
         """The newest runs with their final records (empty where none was kept), newest first."""
         if not self.exists():
             return []
-        found = self._database.rows(
-            f"SELECT {_COLUMNS}, coalesce(record - 'evidence', '{{}}') FROM release_phase.runs"  # noqa: S608
-            " ORDER BY started_at DESC LIMIT %s",
-            [limit],
-        )
+        columns, clause = ", coalesce(record - 'evidence', '{}')", "ORDER BY started_at DESC LIMIT %s"
+        found = self._read(_select(_COLUMNS + columns, clause), _select(_FIRST + columns, clause), limit)
         return [(_entry(row[:-1]), row[-1]) for row in found]
 
     def fingerprint(self, run_id: str) -> bytes | None:
@@ -230,29 +264,26 @@ class Journal:
 
         Raises StepFailed (lock_lost) when the row is finished: another run has settled this one in the meantime.
         """
-        self._must(
-            "UPDATE release_phase.runs SET state = %s, backup = coalesce(%s, backup), salvage = coalesce(%s, salvage),"
-            " changed_at = clock_timestamp() WHERE run_id = %s AND state <> 'finished' RETURNING 1",
-            [state, backup, salvage, run_id],
+        changes = (
+            "state = %s, backup = coalesce(%s, backup), salvage = coalesce(%s, salvage), changed_at = clock_timestamp()"
         )
+        self._must(self._update(run_id, changes, [state, backup, salvage], only="state <> 'finished'"))
 
     def commit(self, run_id: str) -> None:
         """The release is in: nothing may undo it afterwards. May be called twice.
 
         Raises StepFailed (lock_lost) when the row does not say that this run's migration is what the database holds.
         """
-        self._must(
-            "UPDATE release_phase.runs SET state = 'finished', outcome = 'released', fingerprint = NULL,"
+        changes = (
+            "state = 'finished', outcome = 'released', fingerprint = NULL,"
             " finished_at = clock_timestamp(), changed_at = clock_timestamp()"
-            " WHERE run_id = %s AND (state = 'probing' OR outcome = 'released') RETURNING 1",
-            [run_id],
         )
+        self._must(self._update(run_id, changes, [], only="(state = 'probing' OR outcome = 'released')"))
 
     def sign_of_life(self, run_id: str) -> None:
         """A recovery says that it is there, before it waits for the lock; not while a restore has the table away."""
-        if not self.exists():
-            return
-        self._set("UPDATE release_phase.runs SET recovery_at = clock_timestamp() WHERE run_id = %s", [run_id])
+        if self.exists():
+            self._update(run_id, "recovery_at = clock_timestamp()", [])
 
     def recovery_seen(self, run_id: str) -> bool:
         """Whether a recovery has given a sign of life."""
@@ -274,21 +305,55 @@ class Journal:
 
         `fence`: the mode of a fence that still has to be lowered, where a restore took the row back to before it.
         """
-        self._set(
-            "UPDATE release_phase.runs SET state = 'finished', outcome = %s, reason = %s,"
-            " restore = coalesce(%s, restore), fence = coalesce(fence, %s),"
-            " fingerprint = NULL, finished_at = clock_timestamp(), changed_at = clock_timestamp()"
-            " WHERE run_id = %s",
-            [outcome, reason, restore, fence, run_id],
+        self._update(
+            run_id,
+            "state = 'finished', outcome = %s, reason = %s, restore = coalesce(%s, restore),"
+            " fence = coalesce(fence, %s), fingerprint = NULL, finished_at = clock_timestamp(),"
+            " changed_at = clock_timestamp()",
+            [outcome, reason, restore, fence],
         )
 
-    def _must(self, statement: Any, values: list[object]) -> None:
-        if not self._database.rows(statement, values):
+    def _must(self, there: bool) -> None:
+        if not there:
             raise StepFailed(Reason.LOCK_LOST, "another run has settled this one in the meantime")
 
-    def _set(self, statement: Any, values: list[object]) -> None:
-        self._database.rows(statement, values)
+    def _update(self, run_id: str, changes: str, values: list[object], *, only: str = "true") -> bool:
+        """Changes a row, noting in which transaction; whether it was there."""
+        statement = (
+            f"UPDATE release_phase.runs SET {changes}, xids = array_append(xids, pg_current_xact_id()::text)"  # noqa: S608
+            f" WHERE run_id = %s AND {only} RETURNING 1"
+        )
+        return bool(self._write(statement, [*values, run_id], mended={UNDEFINED_COLUMN}))
+
+    def _write(self, statement: Any, values: list[object], *, mended: AbstractSet[str]) -> list[tuple[Any, ...]]:
+        """Runs a statement; where it fails with one of these SQLSTATEs, once more over a table of this version."""
+        try:
+            return self._database.rows(statement, values)
+        except Failed as error:
+            if error.facts.get("sqlstate") not in mended:
+                raise
+        self._database.rows(TABLES)
+        return self._database.rows(statement, values)
+
+    def _entries(self, clause: str, *values: object) -> list[Entry]:
+        if not self.exists():
+            return []
+        return [_entry(row) for row in self._read(_select(_COLUMNS, clause), _select(_FIRST, clause), *values)]
+
+    def _read(self, query: Any, first: Any, *values: object) -> list[tuple[Any, ...]]:
+        """Runs a query, or `first` where the table is of version 1: who only looks changes nothing."""
+        try:
+            return self._database.rows(query, values)
+        except Failed as error:
+            if error.facts.get("sqlstate") != UNDEFINED_COLUMN:
+                raise
+        return self._database.rows(first, values)
+
+
+def _select(columns: str, clause: str) -> str:
+    return f"SELECT {columns} FROM release_phase.runs {clause}"  # noqa: S608
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    return msgspec.convert(dict(zip(Entry.__struct_fields__, row, strict=True)), Entry, strict=False)
+    # Of version 1 the row is shorter, and the rest is as Entry has it.
+    return msgspec.convert(dict(zip(Entry.__struct_fields__, row, strict=False)), Entry, strict=False)

@@ -19,6 +19,7 @@ from release.database.comparison import Change, Difference, between
 from release.database.definitions import Definitions
 from release.database.fingerprint import Fingerprint, read_schema
 from release.database.grants import REFUSALS
+from release.database.kinds import KINDS, both_know, limited
 
 _WHOLE: Final = {
     "view": "VIEW",
@@ -71,26 +72,31 @@ _ORDER: Final = [*_PARTS, *_WHOLE]
 def remove_unknown(connection: Connection[Any], before: Fingerprint) -> list[str]:
     """Drops what `before` does not know; returns what was dropped, as `table public.badges`.
 
-    One transaction. What cannot be dropped stays, and the next comparison will say so; if anything known had gone with
-    it, all is rolled back and nothing returned. Raises psycopg.Error for anything but a refusal to drop.
+    Of kinds that a fingerprint of another version of this code does not know, nothing is. One transaction. What cannot
+    be dropped stays, and the next comparison will say so; if anything known had gone with it, all is rolled back and
+    nothing returned. Raises psycopg.Error for anything but a refusal to drop.
     """
     with connection.transaction() as whole:
-        found = read_schema(connection)
+        found = _read(connection, before)
         unknown = _unknown(before.schema, found)
         if not unknown:
             return []
         lost = _lost(before.schema, found)
         left = _drop(connection, unknown)
-        if _lost(before.schema, read_schema(connection)) - lost:
+        if _lost(before.schema, _read(connection, before)) - lost:
             raise Rollback(whole)
-        if left:
+        if left and before.kinds == KINDS:
             with connection.transaction() as rest:
                 _drop(connection, left, cascade=True)
-                if _lost(before.schema, read_schema(connection)) - lost:
+                if _lost(before.schema, _read(connection, before)) - lost:
                     raise Rollback(rest)
-        still = set(map(str, _unknown(before.schema, read_schema(connection))))
+        still = set(map(str, _unknown(before.schema, _read(connection, before))))
         return [f"{each.kind} {each.name}" for each in unknown if str(each) not in still]
     return []
+
+
+def _read(connection: Connection[Any], before: Fingerprint) -> Definitions:
+    return limited(read_schema(connection), both_know(before.kinds, KINDS))
 
 
 def analyze(connection: Connection[Any], *, seconds: int = 120) -> None:

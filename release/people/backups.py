@@ -102,6 +102,8 @@ def makers(runs: Runs) -> dict[str, str]:
     """Which run made which backup or salvage, in words, by uuid and by name."""
     found: dict[str, str] = {}
     for entry, record in reversed(runs):
+        if entry.elsewhere:  # its backups are another database's, and may have the same names
+            continue
         by_hand = "proof" in (record.get("facts") or {})
         who = f"run {entry.run_id}" if not entry.release else f"release {entry.release} (run {entry.run_id})"
         for kind, uuid in (("backup", entry.backup), ("salvage", entry.salvage)):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from release.clock import Deadline, Interrupted
-from release.database import repair
-from release.database.comparison import compare
+from release.database import evidence, repair
+from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.database.session import Identity, translated
@@ -90,7 +90,7 @@ def look(run: Run, name: str) -> Plan:
         target=target,
         identity=identity,
         source=source,
-        earlier=run.journal.unfinished(),
+        earlier=run.journal.unfinished(target.app.id, target.addon.id, app=target.app.name),
         half=half_restored(run, target) is not None,
         why_no_salvage=_why_no_salvage(run, shelf, source),
     )
@@ -115,7 +115,9 @@ def _say(run: Run, plan: Plan) -> None:
     since = [
         each.release or each.run_id
         for each, _ in runs
-        if each.outcome == "released" and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
+        if each.outcome == "released"
+        and each.belongs(plan.target.app.id, plan.target.addon.id)
+        and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
     ]
     if since:
         notes.append(
@@ -136,14 +138,13 @@ def _say(run: Run, plan: Plan) -> None:
 
 def _loss(run: Run, plan: Plan) -> tuple[dict[str, str], list[str]]:
     """Tables with rows written since the backup, where its counters are known; else a note that says why not."""
-    evidence = run.journal.evidence(plan.source.uuid)
-    if evidence is None:
+    document = run.journal.evidence(plan.source.uuid)
+    if document is None:
         return {}, [f"what was written since {plan.source.name} is not known: no run of this tool made it"]
     with translated():
-        now = take_fingerprint(run)
-    comparison = compare(Fingerprint.from_json(evidence), now)
-    notes = [f"what was written since is not known for certain: {comparison.unproved}"] if comparison.unproved else []
-    written = {table: str(rows) for table, rows in comparison.written.items() if str(rows)}
+        traces = evidence.compare(Evidence.from_json(document), evidence.take(run.database.connection))
+    notes = [f"what was written since is not known for certain: {traces.unproved}"] if traces.unproved else []
+    written = {table: str(rows) for table, rows in traces.written.items() if str(rows)}
     if not written and not notes:
         notes = ["no table was written since"]
     return written, notes
@@ -239,7 +240,7 @@ def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Trans
     stood = plan.stood
     if made:
         run.journal.announce(made.run_id, State.RESTORING, backup=plan.source.uuid)
-    while left := run.journal.unfinished():
+    while left := run.journal.unfinished(stood.app.id, stood.addon.id, app=stood.app.name):
         _close_what_came_back(run, left, transfer, known=made)
     formation = made.formation if made and plan.half and plan.earlier is None else stood.formation
     maintenance = made.maintenance if made and plan.half and plan.earlier is None else stood.app.maintenance
@@ -251,6 +252,8 @@ def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Trans
         maintenance=maintenance,
         formation=formation,
         baseline=transfer.number,
+        app_id=stood.app.id,
+        addon_id=stood.addon.id,
     )
     salvage = kept.uuid if kept else None
     run.journal.announce(run.id, State.RESTORING, backup=plan.source.uuid, salvage=salvage)

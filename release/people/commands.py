@@ -70,7 +70,21 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
 
         return finish(run, Choice(choice) if choice else None, run_id)
 
-    context.exit(context.obj(work))
+    edge = context.obj
+    if choice == "keep" and not _heroku_known(edge.environ):  # the journal's row is enough to keep what is there
+        needing = {"RELEASE_FENCE", "RELEASE_REHEARSAL_DATABASE"}
+        environ = {name: value for name, value in edge.environ.items() if name not in needing}
+        edge = replace(edge, environ={**environ, "RELEASE_BACKUP": "off"})
+    context.exit(edge(work))
+
+
+def _heroku_known(environ: Mapping[str, str]) -> bool:
+    """Whether there is a key and an app's name to ask Heroku with."""
+
+    def given(name: str) -> bool:
+        return bool(environ.get(name, "").strip())
+
+    return given("HEROKU_API_KEY") and (given("HEROKU_APP_ID") or given("HEROKU_APP_NAME"))
 
 
 @cli.command()
@@ -172,7 +186,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     from release.people import history as past  # noqa: PLC0415
 
     def show(run: Run) -> int:
-        runs = run.journal.history(1000 if run_name else past.LIMIT)
+        runs = past.marked(run.journal.history(1000 if run_name else past.LIMIT), run.settings.heroku_app_id)
         if run_name:
             entry, record = past.pick(runs, run_name)
             click.echo(_json(past.fields(entry, record)) if as_json else past.whole(entry, record), nl=False)

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from release.database.journal import Entry, State
 from release.errors import Misconfigured, Reason
 from release.people.backups import Runs, columns
 from release.reading.words import seconds, what_happened, what_the_database_is
 
 LIMIT = 30
-"""Runs in the list; the journal keeps all."""
+"""Runs in the list; the journal keeps more (see pruning.py)."""
 
 STEPS = ("prepare", "recover", "rehearse", "backup", "migrate", "probe", "finish", "restore")
+
+
+def marked(runs: Runs, app_id: str | None) -> Runs:
+    """The runs, those of another app marked like those of another database: foreign, whatever else is said of them."""
+    return [(structs.replace(entry, elsewhere=not entry.belongs(app_id)), record) for entry, record in runs]
 
 
 def fields(entry: Entry, record: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +38,8 @@ def fields(entry: Entry, record: dict[str, Any]) -> dict[str, Any]:
         "backup": record.get("backup"),
         "salvage": record.get("salvage"),
         "restore": entry.restore,
+        "foreign": entry.elsewhere,
+        "database": entry.database,
         "record": record or None,
     }
 
@@ -47,20 +56,28 @@ def table(runs: Runs) -> str:
 
 
 def _line(entry: Entry, record: dict[str, Any]) -> tuple[str, ...]:
-    outcome = entry.outcome or f"unfinished: {entry.state}"
-    if entry.reason:
-        outcome += f" ({entry.reason})"
     return (
         entry.run_id,
         entry.release or "-",
         (entry.commit or "-")[:8],
         entry.started_at.replace("T", " ").removesuffix("Z"),
-        outcome,
+        _outcome(entry),
         seconds(record.get("duration")),
         str(record.get("backup") or "-"),
         str(record.get("salvage") or "-"),
         waited(record) or "-",
     )
+
+
+def _outcome(entry: Entry) -> str:
+    if entry.elsewhere:
+        return f"foreign, of {_origin(entry)}: {entry.outcome or entry.state}"
+    outcome = entry.outcome or f"unfinished: {entry.state}"
+    return outcome + (f" ({entry.reason})" if entry.reason else "")
+
+
+def _origin(entry: Entry) -> str:
+    return f"{entry.app or 'another app'}, database {entry.database or 'unknown'}"
 
 
 def waited(record: dict[str, Any]) -> str:
@@ -90,6 +107,7 @@ def whole(entry: Entry, record: dict[str, Any]) -> str:
         ("started", entry.started_at),
         ("finished", entry.finished_at),
         ("outcome", entry.outcome or f"unfinished: {entry.state}"),
+        ("foreign", f"of {_origin(entry)}; it came here with a dump" if entry.elsewhere else None),
         ("reason", entry.reason),
         ("backup", record.get("backup") or entry.backup),
         ("salvage", record.get("salvage") or entry.salvage),
@@ -107,6 +125,6 @@ def whole(entry: Entry, record: dict[str, Any]) -> str:
         text += f"  changed: {change}\n"
     if record:
         text += f"\n{what_happened(record)} {what_the_database_is(record)}\n"
-    elif entry.state is not State.FINISHED:
+    elif entry.state is not State.FINISHED and not entry.elsewhere:
         text += "\nIt is under way, or was cut off: `bin/release recover` finishes it.\n"
     return text

@@ -177,7 +177,7 @@ def _look_for_others(run: Run) -> None:
         run.warn("locked", f"{holder.application_name} holds the lock since {holder.since}; a release would wait")
     if run.database.being_restored():
         run.warn("being_restored", "somebody restores this database at this moment; a release would wait")
-    if entry := run.journal.unfinished():
+    if entry := run.journal.unfinished(run.settings.heroku_app_id):
         _judge_unfinished(run, entry)
 
 

@@ -128,6 +128,8 @@ def _enter(run: Run, target: Target | None) -> None:
         maintenance=target.app.maintenance if target else None,
         formation=target.formation if target else None,
         baseline=target.baseline if target else 0,
+        app_id=target.app.id if target else run.settings.heroku_app_id,
+        addon_id=target.addon.id if target else None,
     )
 
 

@@ -6,11 +6,13 @@ Both ways are idempotent, and the state before is in the journal and so in the d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from release.database.journal import Entry
 from release.database.session import Failed
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
+from release.heroku.platform import Platform
 from release.log import Event
 from release.run import HOOKS, Run
 from release.settings import FenceMode
@@ -21,6 +23,14 @@ KEPT_RUNNING = frozenset({"web", "release"})
 
 GONE_WITHIN = 10.0
 """Seconds that other sessions get to end."""
+
+
+class Reachable(Protocol):
+    """What a fence is raised around: all that is needed is the way to its app."""
+
+    @property
+    def platform(self) -> Platform:
+        """The way."""
 
 
 def up(run: Run, target: Target, mode: FenceMode) -> None:
@@ -55,7 +65,7 @@ def lower(run: Run, target: Target | None) -> None:
         run.warn("fence_not_lowered", f"{error}; `bin/release recover` or the next release lowers it")
 
 
-def down(run: Run, target: Target, entry: Entry) -> None:
+def down(run: Run, target: Reachable, entry: Entry) -> None:
     """Puts back what the journal says was there before, and nothing else: an operator's own maintenance mode stays on.
 
     Only process types that stand at 0 now are scaled; another figure is somebody's newer wish. Raises HerokuError.
@@ -74,10 +84,10 @@ def down(run: Run, target: Target, entry: Entry) -> None:
     run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=entry.maintenance)
 
 
-def _maintenance(run: Run, target: Target, *, on: bool) -> None:
+def _maintenance(run: Run, target: Reachable, *, on: bool) -> None:
     run.retried("PATCH maintenance", lambda: target.platform.set_maintenance(on=on))
 
 
-def _scale(run: Run, target: Target, quantities: Mapping[str, int]) -> None:
+def _scale(run: Run, target: Reachable, quantities: Mapping[str, int]) -> None:
     if quantities:
         run.retried("PATCH formation", lambda: target.platform.scale(quantities))

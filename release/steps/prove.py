@@ -17,6 +17,7 @@ from release.steps.sessions import reconnect, unsettled
 def changed_since(run: Run, backup: Before) -> Comparison:
     """The database now against the fingerprint from before the migration."""
     comparison = compare(backup.before, take_fingerprint(run))
+    _say_left_out(run, comparison)
     run.log.info(
         Event.DATABASE_COMPARED,
         verdict=comparison.verdict,
@@ -24,6 +25,15 @@ def changed_since(run: Run, backup: Before) -> Comparison:
         written=figures(comparison),
     )
     return comparison
+
+
+def _say_left_out(run: Run, comparison: Comparison) -> None:
+    if comparison.left_out:
+        run.warn(
+            "compared_in_part",
+            "another version of this tool took the fingerprint from before; not compared, since only one of the two"
+            f" knows of it: {', '.join(comparison.left_out)}",
+        )
 
 
 def figures(comparison: Comparison) -> dict[str, str]:
@@ -52,6 +62,7 @@ def tidy_and_compare(run: Run, before: Fingerprint, *, rows_must_match: bool) ->
         _tidy(run, before)
         comparison = compared()
     differences = [str(each) for each in comparison.differences]
+    _say_left_out(run, comparison)
     run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not differences else "changed", differences=differences)
     if differences:
         raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(differences[:20]), differences=len(differences))

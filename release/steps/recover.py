@@ -20,6 +20,7 @@ from release.run import Ending, Run, ended
 from release.settings import Backup, FenceMode, Guard
 from release.steps import fence, prepare, restore
 from release.steps.backup import BackedUp
+from release.steps.keep import keep
 from release.steps.load import ask, await_restore
 from release.steps.prove import changed_since, figures, prove
 from release.steps.sessions import no_ghosts, reconnect
@@ -45,11 +46,13 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
     ending = finish_earlier(run, choice, decided=run_id) or _finish_restore(run, choice, run_id)
     if ending is None:
         return Ending(outcome=None, exit_code=0, reason=Reason.NOTHING_TO_RECOVER)
-    return replace(ending, exit_code=0) if ending.outcome in RECOVERED else ending
+    return replace(ending, exit_code=0) if ending.outcome in RECOVERED and "fence" not in ending.facts else ending
 
 
 def _finish_restore(run: Run, choice: Choice | None, run_id: str | None) -> Ending | None:
     """A restore under way has taken the journal with it: it is waited for, and may bring an unfinished run back."""
+    if run.settings.backup is Backup.OFF:
+        return None
     target = find(run)
     reconnect(run)
     if ending := finish_earlier(run, choice, decided=run_id):
@@ -70,11 +73,13 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
 
     Raises Refused (unfinished_run) when only a person can decide.
     """
-    entry = run.journal.unfinished()
+    entry = run.journal.unfinished(run.settings.heroku_app_id)
     if entry is None:
         return None
     with run.step("recover") as within:
         earlier = replace(within, id=entry.run_id)
+        if choice is Choice.KEEP:
+            return keep(earlier, entry, _cause(entry), lambda: _look(within, entry))
         if run.settings.backup is Backup.OFF:
             run.warn(
                 "unfinished_run", f"the run {entry.run_id} was cut off; RELEASE_BACKUP=off, so it is left as it is"
@@ -83,12 +88,15 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
             restore.close(earlier, None, ending)
             return ending
         target, now = _look(within, entry)
-        return _settle(earlier, target, now, choice, decided=decided == now.run_id) if now else None
+        if now is None:
+            return None
+        return _settle(replace(within, id=now.run_id), target, now, choice, decided=decided == now.run_id)
 
 
 def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
     """Add-on and row once no restore is under way, nor can begin any more. The row is gone where one broke off."""
-    target, now = find(run), _again(run, entry)
+    target = find(run)
+    now = _again(run, entry, target)
     if now is None or now.state is not State.LOADING:
         return target, now
     late = SETTLE - run.journal.age(now.run_id)
@@ -96,13 +104,21 @@ def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
         return target, now
     run.warn("restore_unknown", f"a restore was about to be asked for; for {late:.0f} s it may still begin")
     run.clock.sleep(run.deadline.clamp(late))
-    return find(run), _again(run, entry)
+    target = find(run)
+    return target, _again(run, entry, target)
 
 
-def _again(run: Run, entry: Entry) -> Entry | None:
-    """The row, read again: a restore that was waited for has taken it back, and ended this session."""
+def _again(run: Run, entry: Entry, target: Target) -> Entry | None:
+    """The row, read again: a restore that was waited for has taken it back, and ended this session.
+
+    Only here is known whether it is this app's; where it is another's, an older one that is unfinished is.
+    """
     reconnect(run)
-    return run.journal.entry(entry.run_id)
+    app, addon = target.app, target.addon
+    now = run.journal.entry(entry.run_id)
+    if now is None or now.belongs(app.id, addon.id, app=app.name):
+        return now
+    return run.journal.unfinished(app.id, addon.id, app=app.name)
 
 
 def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
@@ -130,8 +146,6 @@ def _undo_or_ask(
     comparison = changed_since(run, backup)
     if comparison.verdict is Verdict.UNCHANGED:
         return _close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
-    if choice is Choice.KEEP:
-        return _close(run, target, ended(Outcome.KEPT, cause, backup=backup.name))
     fenced = entry.state in {State.RESTORING, State.LOADING} and target.app.maintenance
     foreign = _foreign(target, newest, backup)
     if choice is Choice.RESTORE or ((decided or backup.sealed or fenced) and foreign is None):
@@ -241,7 +255,8 @@ def half_restored(run: Run, target: Target) -> Transfer | None:
     newest = _newest_restore(target, 0)
     if newest is None or newest.succeeded:
         return None
-    accepted = max((entry.baseline or 0 for entry in run.journal.runs(limit=50)), default=0)
+    own = [entry for entry in run.journal.runs(limit=50) if entry.belongs(target.app.id, target.addon.id)]
+    accepted = max((entry.baseline or 0 for entry in own), default=0)
     return newest if newest.number > accepted else None
 
 

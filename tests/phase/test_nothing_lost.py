@@ -35,7 +35,9 @@ def wait_for(what: Callable[[], object], within: float = 20) -> None:
 def migrating(app: App) -> Callable[[], object]:
     """Whether the slow migration has dropped its column and sleeps."""
     return lambda: query(
-        app.database_url, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+        app.database_url,
+        "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+        " AND datname = current_database()",
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
+from release import __version__
 from release.database import session
 from release.database.journal import Entry, Journal, State
 from release.errors import Reason, StepFailed
@@ -35,6 +36,8 @@ def _open(journal: Journal, run_id: str = "0f3a") -> None:
         maintenance=False,
         formation={"web": 1, "worker": 2},
         baseline=12,
+        app_id="app-1",
+        addon_id="addon-1",
     )
 
 
@@ -60,7 +63,7 @@ def test_where_nothing_was_ever_recorded_nothing_is_found_and_nothing_is_made(
     assert hook.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'release_phase'") == []
 
 
-def test_an_opened_run_holds_what_a_later_one_needs(journal: Journal) -> None:
+def test_an_opened_run_holds_what_a_later_one_needs(hook: session.Database, journal: Journal) -> None:
     _open(journal)
     entry = _entry(journal)
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry.started_at)
@@ -81,6 +84,12 @@ def test_an_opened_run_holds_what_a_later_one_needs(journal: Journal) -> None:
         backup=None,
         salvage=None,
         restore=None,
+        app_id="app-1",
+        addon_id="addon-1",
+        system_id=hook.identity().system,
+        database=hook.identity().database,
+        code_version=__version__,
+        elsewhere=False,
     )
     assert journal.unfinished() == entry
     assert journal.entry("unknown") is None
@@ -198,3 +207,154 @@ def test_names_of_the_app_cannot_become_part_of_a_statement(journal: Journal) ->
     journal.open(run_id=name, app=name, release=name, commit=name, maintenance=True, formation={name: 1}, baseline=0)
     entry = _entry(journal, name)
     assert (entry.app, entry.formation) == (name, {name: 1})
+
+
+# Where a row comes from.
+
+
+@pytest.mark.parametrize(
+    ("app_id", "addon_id", "ours"),
+    [
+        ("app-1", "addon-1", True),
+        ("app-1", None, True),
+        (None, None, True),
+        ("app-2", None, False),
+        ("app-1", "addon-2", False),
+        (None, "addon-2", False),
+    ],
+)
+def test_unfinished_is_only_what_this_app_began_on_this_add_on(
+    journal: Journal, app_id: str | None, addon_id: str | None, ours: bool
+) -> None:
+    _open(journal)
+    entry = _entry(journal)
+    assert entry.belongs(app_id, addon_id) is ours
+    assert journal.unfinished(app_id, addon_id) == (entry if ours else None)
+
+
+@pytest.mark.parametrize("column", ["system_id", "database"])
+def test_a_row_that_a_dump_of_another_database_brought_is_history(
+    hook: session.Database, journal: Journal, column: str
+) -> None:
+    _open(journal)
+    hook.rows(f"UPDATE release_phase.runs SET {column} = 'other', fingerprint = '{{}}'")  # type: ignore[arg-type]
+    assert _entry(journal).elsewhere
+    assert (journal.unfinished(), journal.in_the_dump()) == (None, None)
+    assert [each.run_id for each in journal.runs(5)] == ["0f3a"]
+    assert [entry.elsewhere for entry, _ in journal.history(5)] == [True]
+
+
+def test_an_older_run_of_ours_is_found_behind_a_newer_one_from_elsewhere(
+    hook: session.Database, journal: Journal
+) -> None:
+    _open(journal, "ours")
+    _open(journal, "theirs")
+    hook.rows("UPDATE release_phase.runs SET database = 'shop_production' WHERE run_id = 'theirs'")
+    unfinished = journal.unfinished("app-1", "addon-1")
+    assert unfinished is not None
+    assert unfinished.run_id == "ours"
+
+
+# A journal of version 1.
+
+FIRST = """
+CREATE SCHEMA release_phase;
+CREATE TABLE release_phase.runs (
+    run_id text PRIMARY KEY, version integer NOT NULL DEFAULT 1, app text NOT NULL, release text, commit text,
+    state text NOT NULL, outcome text, reason text, started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(), finished_at timestamptz, fence text, maintenance boolean,
+    formation jsonb, baseline integer, fingerprint text, backup text, salvage text, restore text,
+    recovery_at timestamptz, record jsonb);
+INSERT INTO release_phase.runs (run_id, app, state, fence, formation, baseline, backup, record)
+VALUES ('old', 'shop', 'migrating', 'restore', '{"worker": 2}', 3, 'b-uuid', '{"duration": 2, "evidence": {"a": 1}}')"""
+
+
+@pytest.fixture
+def old(hook: session.Database) -> Journal:
+    hook.rows(FIRST)
+    return Journal(hook)
+
+
+def _columns(hook: session.Database) -> set[str]:
+    found = hook.rows("SELECT attname FROM pg_attribute WHERE attrelid = 'release_phase.runs'::regclass AND attnum > 0")
+    return {name for (name,) in found}
+
+
+def test_rows_of_version_1_are_read_without_changing_the_table(hook: session.Database, old: Journal) -> None:
+    before = _columns(hook)
+    entry = _entry(old, "old")
+    assert (entry.state, entry.fence, entry.formation) == (State.MIGRATING, "restore", {"worker": 2})
+    assert (entry.app_id, entry.addon_id, entry.system_id, entry.database, entry.elsewhere) == (*[None] * 4, False)
+    assert old.unfinished("app-1", "addon-1") == entry
+    assert old.runs(5) == [entry]
+    assert old.history(5) == [(entry, {"duration": 2})]
+    assert old.evidence("b-uuid") == b'{"a":1}'
+    assert old.own_transactions("old") == frozenset()
+    assert _columns(hook) == before
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda journal: journal.announce("old", State.RESTORING),
+        lambda journal: journal.close("old", outcome="kept", reason=None),
+        lambda journal: journal.fenced("old", None),
+        lambda journal: journal.sign_of_life("old"),
+        lambda journal: journal.keep_record("old", {"outcome": "kept"}),
+        _open,
+    ],
+    ids=["announce", "close", "fenced", "sign_of_life", "keep_record", "open"],
+)
+def test_whatever_is_written_first_brings_a_journal_of_version_1_up_to_date(
+    hook: session.Database, old: Journal, write: Callable[[Journal], object]
+) -> None:
+    write(old)
+    assert {"app_id", "addon_id", "system_id", "database", "code_version", "xids"} <= _columns(hook)
+    assert _entry(old, "old").app == "shop"
+    assert old.own_transactions("old" if old.entry("0f3a") is None else "0f3a")
+
+
+def test_what_only_changes_a_row_does_not_make_a_table_that_is_gone(journal: Journal) -> None:
+    for act in (lambda: journal.announce("0f3a", State.PROBING), lambda: journal.fenced("0f3a", None)):
+        with pytest.raises(session.Failed, match="does not exist"):
+            act()
+    assert not journal.exists()
+
+
+def test_a_dump_under_way_does_not_hold_up_a_run_that_opens(database: Database, journal: Journal) -> None:
+    _open(journal, "1")
+    with database.connect().transaction(force_rollback=True) as held:
+        held.connection.execute("LOCK TABLE release_phase.runs IN ACCESS SHARE MODE")
+        _open(journal, "2")
+    assert [each.run_id for each in journal.runs(5)] == ["2", "1"]
+
+
+# The hook's own transactions.
+
+
+def test_a_row_knows_each_transaction_in_which_the_hook_wrote_it(hook: session.Database, journal: Journal) -> None:
+    written = []
+
+    def note() -> None:
+        (xmin,) = hook.one("SELECT xmin::text::bigint FROM release_phase.runs WHERE run_id = '0f3a'")
+        written.append(xmin)
+
+    for act in (
+        lambda: _open(journal),
+        lambda: journal.fenced("0f3a", "release"),
+        lambda: journal.fingerprinted("0f3a", b"{}", b"{}"),
+        lambda: journal.announce("0f3a", State.MIGRATING),
+        lambda: journal.sign_of_life("0f3a"),
+        lambda: journal.announce("0f3a", State.PROBING),
+        lambda: journal.commit("0f3a"),
+        lambda: journal.close("0f3a", outcome="released", reason=None),
+        lambda: journal.keep_record("0f3a", {"outcome": "released"}),
+    ):
+        act()
+        note()
+
+    assert len(set(written)) == 9
+    assert {xid % 2**32 for xid in journal.own_transactions("0f3a")} == set(written)
+    hook.rows("CREATE TABLE public.theirs (n integer)")
+    assert len(journal.own_transactions("0f3a")) == 9
+    assert journal.own_transactions("unknown") == frozenset()

@@ -1,0 +1,40 @@
+"""Kinds: what a fingerprint can tell of, so that those of two versions of this code are compared by what both know.
+
+Each kind has a revision. Whoever changes how a definition of a kind is written, or which objects of that kind are
+looked at, raises it; a new kind begins with 1. FIRST stays as it is for ever: it is what documents without a list know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+HISTORY: Final = "migrations"
+"""The migration histories, which are kept apart from definitions."""
+
+FIRST: Final[Mapping[str, int]] = dict.fromkeys(
+    (
+        "aggregate", "cast", "collation", "columns", "comment", "comments", "constraints", "database", "domain",
+        "event trigger", "extension", "foreign server", "foreign table", "function", "grants", "indexes",
+        "invalid indexes", "large objects", "materialized view", HISTORY, "operator", "operator class", "owner",
+        "policies", "procedure", "publication", "rules", "schema", "sequence", "setting", "statistics", "table",
+        "text search configuration", "text search dictionary", "triggers", "type", "view",
+    ),
+    1,
+)  # fmt: skip
+"""What version 1 of the document knew."""
+
+KINDS: Final[dict[str, int]] = {**FIRST}
+"""What this code knows, with revisions."""
+
+T = TypeVar("T")
+
+
+def both_know(one: Mapping[str, int], other: Mapping[str, int]) -> frozenset[str]:
+    """The kinds that two documents write alike."""
+    return frozenset(kind for kind, revision in one.items() if other.get(kind) == revision)
+
+
+def limited(definitions: Mapping[str, T], kinds: frozenset[str]) -> dict[str, T]:
+    """What of it is of these kinds."""
+    return {kind: found for kind, found in definitions.items() if kind in kinds}
