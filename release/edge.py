@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from release import __version__
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.database.session import Database
-from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
+from release.errors import (
+    MISCONFIGURED_EXIT_CODE,
+    Misconfigured,
+    Outcome,
+    Reason,
+    Refused,
+    ReleaseError,
+    RestoreUnderWay,
+)
 from release.log import Event, Log, Render, open_log
 from release.reading import show
 from release.record import Tally, final_record, keep
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.02
 """Of the time limit, at most 30 s: the dyno was there before this process, and its end takes a moment."""
+
+GOES_ON = "The restore goes on at Heroku; `bin/release recover`, or the next release, waits for it and proves it."
 
 Work = Callable[[Run], Ending]
 
@@ -146,6 +156,8 @@ def _guarded(
         ending = replace(ended(Outcome.REFUSED, error), outcome=None, exit_code=MISCONFIGURED_EXIT_CODE)
     except Refused as error:
         ending = ended(Outcome.REFUSED, error)
+    except RestoreUnderWay as error:
+        ending = ended(Outcome.HANDED_OVER, error, hint=GOES_ON)
     except (ReleaseError, Interrupted) as error:
         ending = ended(Outcome.UNTOUCHED, error)
     finally:

@@ -281,6 +281,11 @@ class Reason(Enum):
         "A probe failed on the migrated database",
         "The event probe_failed says which and what it saw.",
     )
+    EMPTIED_TABLES = (
+        "emptied_tables",
+        "Tables that held rows are empty after the migration",
+        "If that is meant, set RELEASE_ALLOW=emptied-tables for this release.",
+    )
     WEB_NOT_FOUND = (
         "web_not_found",
         "The web process cannot be started",
@@ -403,6 +408,10 @@ class Refused(ReleaseError):
 
 class StepFailed(ReleaseError):
     """A step failed. What that means for the database depends on the step; phase.py decides."""
+
+
+class RestoreUnderWay(ReleaseError):
+    """The run was told to stop while a restore of the database goes on at Heroku: nothing may be called untouched."""
 
 
 class ProbeFailed(StepFailed):

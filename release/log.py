@@ -69,6 +69,7 @@ class Event(StrEnum):
     FENCE_RAISED = "fence_raised"
     FENCE_LOWERED = "fence_lowered"
     DATABASE_COMPARED = "database_compared"
+    RESTORE_COMPLAINED = "restore_complained"
     RESTORE_PLANNED = "restore_planned"
     RESTORE_SKIPPED = "restore_skipped"
     HANDOVER_STARTED = "handover_started"

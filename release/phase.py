@@ -17,6 +17,9 @@ from release.steps.probe import probe
 from release.steps.rehearse import find_stage, rehearse
 from release.steps.target import Target
 
+UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
+"""Endings of an earlier run over which nothing new may begin."""
+
 
 def release_phase(run: Run) -> Ending:
     """Runs the release phase. What it raises was raised while preparing: nothing was changed."""
@@ -24,7 +27,7 @@ def release_phase(run: Run) -> Ending:
         commands = prepare.commands(now)
         identity = prepare.connect(now)
         earlier = recover.finish_earlier(now)
-        if earlier and earlier.outcome is Outcome.RESTORE_FAILED:
+        if earlier and earlier.outcome in UNFINISHED:
             return earlier
         pending = drift.pending(now, commands)
         target = prepare.target(now) if pending else None
@@ -36,6 +39,7 @@ def release_phase(run: Run) -> Ending:
     if not pending:
         with run.step("probe") as now:
             probe(now, commands, None)
+            prepare.still_there(now)
         return ended(Outcome.RELEASED)
 
     backup = None
@@ -91,5 +95,4 @@ def give_up(run: Run, target: Target | None, failure: ReleaseError | Interrupted
     """Ends a run that failed before its migration: nothing to undo but a fence."""
     run.signals.acknowledge()
     ending = ended(Outcome.UNTOUCHED, failure)
-    restore.close(run, target, ending)
-    return ending
+    return restore.close(run, target, ending)

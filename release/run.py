@@ -12,7 +12,7 @@ from release import retry
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.database.journal import Journal
 from release.database.session import Database
-from release.errors import Outcome, Reason, Refused, ReleaseError
+from release.errors import Outcome, Reason, ReleaseError
 from release.log import Event, Log
 from release.settings import Guard, Settings
 
@@ -80,8 +80,8 @@ class Run:
         """Something an operator should know that stops nothing; `warning` is a slug."""
         self.log.warning(Event.WARNING_RAISED, warning=warning, detail=detail, **facts)
 
-    def guard(self, name: Guard, refusal: Refused) -> None:
-        """Refuses, unless the operator overrides this guard; that is logged every time."""
+    def guard(self, name: Guard, refusal: ReleaseError) -> None:
+        """Refuses, or fails, unless the operator overrides this guard; that is logged every time."""
         if name not in self.settings.allow:
             raise refusal
         self.log.warning(Event.GUARD_OVERRIDDEN, guard=name, reason=refusal.reason.slug, detail=refusal.detail)

@@ -126,6 +126,7 @@ class Guard(StrEnum):
     UNFINISHED_RESTORE = "unfinished-restore"
     DATABASE_AHEAD = "database-ahead"
     OCCUPIED_REHEARSAL = "occupied-rehearsal"
+    EMPTIED_TABLES = "emptied-tables"
 
 
 def _a(meaning: str, example: str) -> Meta:

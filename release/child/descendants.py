@@ -57,6 +57,19 @@ class Descendants:
         """Whether anything in the session that `leader` began is still running: itself, or an orphan of it."""
         return any(child.session == leader and not child.zombie for child in _children())
 
+    def pids(self) -> set[int]:
+        """All processes below this one that were not there before; none where there is no /proc."""
+        children: dict[int, list[int]] = {}
+        for process in filter(None, map(_process, _all_processes())):
+            children.setdefault(process.parent, []).append(process.pid)
+        found: set[int] = set()
+        waiting = [pid for pid in children.get(os.getpid(), []) if pid not in self._bystanders]
+        while waiting:
+            pid = waiting.pop()
+            found.add(pid)
+            waiting += children.get(pid, [])
+        return found
+
     def kill(self, leader: int) -> tuple[int, int]:
         """SIGKILL for all that is left, and reap it, but for `leader` itself (its owner does that).
 

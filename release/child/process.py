@@ -20,6 +20,7 @@ from pathlib import Path
 
 from release.child.descendants import Descendants
 from release.child.output import TAIL_LINES, Lines, Output
+from release.child.sockets import local_ports
 from release.child.spawn import CommandNotStarted, spawn
 from release.clock import Clock, Deadline, Signals
 from release.log import Event, Log
@@ -109,6 +110,10 @@ class Running:
             return self._child.poll() is None
         # WNOWAIT leaves it a zombie, so that its number stays taken until its group has been killed.
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def ports(self) -> frozenset[int]:
+        """The local TCP ports by which it, or anything that it started, is connected at this moment."""
+        return local_ports(self._descendants.pids())
 
     def pump(self, seconds: float) -> None:
         """Pass its output on for so long; less when it ends or a signal is pending."""

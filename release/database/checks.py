@@ -35,19 +35,46 @@ SELECT s.oid::regclass::text, t.oid::regclass::text, quote_ident(a.attname), q.s
 """
 """(sequence, table, column, increment) of the columns whose highest value is the end of an index: never a scan."""
 
+INVALID_INDEXES: Final[LiteralString] = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+  FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'i' AND NOT (i.indisvalid AND i.indisready) AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
+ ORDER BY 1
+"""
+
+UNVALIDATED: Final[LiteralString] = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(k.conname)
+  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT k.convalidated AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
+ ORDER BY 1, 2
+"""
+
 BATCH = 50
 
 
-def unvalidated(before: Fingerprint, after: Fingerprint) -> list[str]:
-    """Constraints that were valid before and are not any more; one that is new and not valid yet is on purpose."""
+def invalid_indexes(connection: Connection[Any]) -> list[str]:
+    """Names of the indexes that are not valid: a concurrent build of them failed. Raises Failed or Lost.
+
+    The catalogs alone are asked, so that no lock of anybody can be in the way.
+    """
+    with translated():
+        return [name for (name,) in connection.execute(INVALID_INDEXES, [list(catalog.EXCLUDED_SCHEMAS)])]
+
+
+def unvalidated(connection: Connection[Any], before: Fingerprint) -> list[str]:
+    """Constraints that were valid before and are not any more; one that is new and not valid yet is on purpose.
+
+    Raises Failed or Lost.
+    """
+    with translated():
+        now = connection.execute(UNVALIDATED, [list(catalog.EXCLUDED_SCHEMAS)]).fetchall()
     found = []
-    for table, block in after.schema.get("constraints", {}).items():
-        was = parse_block(before.schema.get("constraints", {}).get(table, ""))
-        found += [
-            f"{table}.{name}"
-            for name, definition in parse_block(block).items()
-            if definition.endswith(" NOT VALID") and name in was and not was[name].endswith(" NOT VALID")
-        ]
+    for table, name in now:
+        was = parse_block(before.schema.get("constraints", {}).get(table, "")).get(name)
+        if was is not None and not was.endswith(" NOT VALID"):
+            found.append(f"{table}.{name}")
     return found
 
 

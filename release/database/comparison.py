@@ -93,6 +93,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return self.unread or (self.traces.unproved if self.traces else None)
 
     @property
+    def added(self) -> tuple[Difference, ...] | None:
+        """What has come; None where that could not be found out."""
+        return None if self.unread else tuple(each for each in self.differences if each.change is Change.ADDED)
+
+    @property
     def same(self) -> bool:
         """Whether structure, history and, if asked for, row counts are equal."""
         return not self.differences
@@ -131,21 +136,34 @@ def common(before: Fingerprint, after: Fingerprint) -> tuple[Fingerprint, Finger
     return one, other, tuple(sorted((before.kinds.keys() | after.kinds.keys()) - known))
 
 
-def same_structure(before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False) -> Comparison:
+def same_structure(
+    before: Fingerprint, after: Fingerprint, *, rows_must_match: bool = False, owners_may_differ: bool = False
+) -> Comparison:
     """Whether a restored database is the one that was dumped; says nothing about what was written.
 
     What no dump carries is a note, not a difference: an index that was not valid, the version of an extension, an
-    expression that prints with other casts and parentheses.
+    expression that prints with other casts and parentheses; with `owners_may_differ` also what belonged to roles that
+    this credential cannot act as, and what they had granted.
     """
     before, after, left_out = common(before, after)
     found: list[Difference] = []
     notes = list(between(before.surroundings, after.surroundings))
-    for difference in structural(before.structure, after.structure):
-        (notes if _beyond_dump(difference) else found).append(difference)
+    differences = list(structural(before.structure, after.structure))
+    owned = {each.name.removeprefix("of ") for each in differences if each.kind == "owner"}
+    for difference in differences:
+        expected = owners_may_differ and _of_other_owner(difference, owned)
+        (notes if expected or _beyond_dump(difference) else found).append(difference)
     if rows_must_match:
         found += _rows(before, after)
     verdict = Verdict.CHANGED if found else Verdict.SCHEMA_UNCHANGED
     return Comparison(verdict=verdict, differences=tuple(found), notes=tuple(notes), left_out=left_out)
+
+
+def _of_other_owner(difference: Difference, owned: set[str]) -> bool:
+    """Whether it comes from things changing hands: their owner, grants on them, what their owner grants by default."""
+    return difference.kind == "owner" or (
+        difference.kind == "grant" and (difference.owner in owned or difference.owner.startswith("default for role "))
+    )
 
 
 def structural(before: tuple[Definitions, History], after: tuple[Definitions, History]) -> Iterator[Difference]:

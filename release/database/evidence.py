@@ -74,6 +74,13 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
     called: bool
     increment: int
 
+    def is_ahead_of(self, other: Position) -> bool:
+        """Whether it would give a later value next, in the direction in which both count."""
+        if (self.increment > 0) != (other.increment > 0):
+            return False
+        mine, others = (each.value + each.increment * each.called for each in (self, other))
+        return mine > others if self.increment > 0 else mine < others
+
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """Which transactions were over: all before `begin`; of the others before `end` those that are not `running`."""

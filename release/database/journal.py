@@ -7,6 +7,7 @@ tells any later run what happened. The fingerprint leaves the schema out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Any
@@ -49,7 +50,9 @@ CREATE TABLE IF NOT EXISTS release_phase.runs (
 ALTER TABLE release_phase.runs
     ADD COLUMN IF NOT EXISTS app_id text, ADD COLUMN IF NOT EXISTS addon_id text,
     ADD COLUMN IF NOT EXISTS system_id text, ADD COLUMN IF NOT EXISTS database text,
-    ADD COLUMN IF NOT EXISTS code_version text, ADD COLUMN IF NOT EXISTS xids text[]"""
+    ADD COLUMN IF NOT EXISTS code_version text, ADD COLUMN IF NOT EXISTS xids text[],
+    ADD COLUMN IF NOT EXISTS migrating_at timestamptz, ADD COLUMN IF NOT EXISTS outset text,
+    ADD COLUMN IF NOT EXISTS sessions jsonb"""
 """Run only where something is missing: the ALTER waits for everybody who reads the table, a dump for one."""
 
 UNDEFINED_COLUMN = "42703"
@@ -111,6 +114,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         if self.elsewhere or not _alike(self.app_id, app_id) or not _alike(self.addon_id, addon_id):
             return False
         return self.app_id is not None or app is None or self.app in {"", app, app_id}
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """What is known of a run's migration: when it began, in microseconds since 1970 by the server, and its sessions.
+
+    `sessions`: (process id, when it began) of those that were seen. `since` is None when it had not begun.
+    """
+
+    since: int | None = None
+    sessions: frozenset[tuple[int, int]] = frozenset()
 
 
 def _alike(one: str | None, other: str | None) -> bool:
@@ -217,7 +230,7 @@ class Journal:
         )
 
     def evidence(self, backup: str) -> bytes | None:
-        """The counters of the tables when this backup (a uuid) was taken, as a fingerprint without a structure."""
+        """The evidence of when this backup (a uuid) was taken."""
         if not self.exists():
             return None
         found = self._database.rows(
@@ -269,13 +282,46 @@ class Journal:
         )
         self._must(self._update(run_id, changes, [state, backup, salvage], only="state <> 'finished'"))
 
+    def begin_migration(self, run_id: str, *, backup: str | None, outset: bytes) -> None:
+        """The migration is about to begin; `outset`: the evidence of right before it. May be called twice.
+
+        Raises StepFailed (lock_lost) as `announce` does.
+        """
+        changes = (
+            "state = %s, backup = coalesce(%s, backup), outset = %s, changed_at = clock_timestamp(),"
+            " migrating_at = coalesce(migrating_at, clock_timestamp())"
+        )
+        values: list[object] = [State.MIGRATING, backup, outset.decode()]
+        self._must(self._update(run_id, changes, values, only="state <> 'finished'"))
+
+    def outset(self, run_id: str) -> bytes | None:
+        """The evidence of right before the migration, as it was kept; none in a row of version 1."""
+        found = self._read(_select("outset", "WHERE run_id = %s"), _select("NULL", "WHERE run_id = %s"), run_id)
+        return found[0][0].encode() if found and found[0][0] else None
+
+    def saw(self, run_id: str, sessions: Iterable[tuple[int, int]]) -> None:
+        """Sessions that are the migration's, each a process id and when it began."""
+        seen = msgspec.json.encode(sorted(sessions)).decode()
+        self._update(run_id, "sessions = coalesce(sessions, '[]') || %s::jsonb", [seen])
+
+    def migration(self, run_id: str) -> Migration:
+        """What is known of a run's migration; nothing where the row is gone or of version 1."""
+        if not self.exists():
+            return Migration()
+        columns = "(extract(epoch FROM migrating_at) * 1000000)::bigint, coalesce(sessions, '[]')"
+        found = self._read(_select(columns, "WHERE run_id = %s"), _select("NULL, '[]'", "WHERE run_id = %s"), run_id)
+        if not found:
+            return Migration()
+        ((since, sessions),) = found
+        return msgspec.convert({"since": since, "sessions": sessions}, Migration)
+
     def commit(self, run_id: str) -> None:
         """The release is in: nothing may undo it afterwards. May be called twice.
 
         Raises StepFailed (lock_lost) when the row does not say that this run's migration is what the database holds.
         """
         changes = (
-            "state = 'finished', outcome = 'released', fingerprint = NULL,"
+            "state = 'finished', outcome = 'released', fingerprint = NULL, outset = NULL,"
             " finished_at = clock_timestamp(), changed_at = clock_timestamp()"
         )
         self._must(self._update(run_id, changes, [], only="(state = 'probing' OR outcome = 'released')"))
@@ -308,7 +354,7 @@ class Journal:
         self._update(
             run_id,
             "state = 'finished', outcome = %s, reason = %s, restore = coalesce(%s, restore),"
-            " fence = coalesce(fence, %s), fingerprint = NULL, finished_at = clock_timestamp(),"
+            " fence = coalesce(fence, %s), fingerprint = NULL, outset = NULL, finished_at = clock_timestamp(),"
             " changed_at = clock_timestamp()",
             [outcome, reason, restore, fence],
         )

@@ -1,14 +1,14 @@
-"""After a restore: removes what the backup does not know, and renews the planner's statistics.
+"""After a restore: removes what the failed migration added, and renews the planner's statistics.
 
 Whether a restore really resets the database first is Heroku's affair; where it does not, tables of the failed
-migration stay behind. They are dropped here, and nothing that the fingerprint knows ever is: a DROP without CASCADE is
-refused while anything else depends on it, CASCADE comes only for what is left, and in the end the catalogs say whether
-something known is gone; then nothing has happened.
+migration stay behind. They are dropped here, and nothing else ever is: a DROP without CASCADE is refused while anything
+else depends on it, CASCADE comes only for what is left, and in the end the catalogs say whether anything else is gone;
+then nothing has happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from release.database.fingerprint import Fingerprint, read_schema
 from release.database.grants import REFUSALS
 from release.database.kinds import KINDS, both_know, limited
 
-_WHOLE: Final = {
+WHOLE: Final = {
     "view": "VIEW",
     "materialized view": "MATERIALIZED VIEW",
     "foreign table": "FOREIGN TABLE",
@@ -66,32 +66,34 @@ GONE: Final = (
 )
 """It went with something else that was dropped."""
 
-_ORDER: Final = [*_PARTS, *_WHOLE]
+_ORDER: Final = [*_PARTS, *WHOLE]
 
 
-def remove_unknown(connection: Connection[Any], before: Fingerprint) -> list[str]:
-    """Drops what `before` does not know; returns what was dropped, as `table public.badges`.
+def remove_added(connection: Connection[Any], before: Fingerprint, added: Collection[Difference]) -> list[str]:
+    """Drops what a migration has `added`, is still there and `before` does not know, as `table public.badges`.
 
-    Of kinds that a fingerprint of another version of this code does not know, nothing is. One transaction. What cannot
-    be dropped stays, and the next comparison will say so; if anything known had gone with it, all is rolled back and
-    nothing returned. Raises psycopg.Error for anything but a refusal to drop.
+    What somebody else has made stays, and so does everything of a kind that a fingerprint of another version of this
+    code does not know. One transaction. What cannot be dropped stays, and the next comparison will say so; if anything
+    else had gone with it, all is rolled back and nothing returned. Raises psycopg.Error for anything but a refusal to
+    drop.
     """
+    ours = {str(each) for each in added}
     with connection.transaction() as whole:
         found = _read(connection, before)
-        unknown = _unknown(before.schema, found)
-        if not unknown:
+        unwanted = [each for each in _unknown(before.schema, found) if str(each) in ours]
+        if not unwanted:
             return []
-        lost = _lost(before.schema, found)
-        left = _drop(connection, unknown)
-        if _lost(before.schema, _read(connection, before)) - lost:
+        names = {f"{each.kind} {each.name}" for each in unwanted}
+        left = _drop(connection, unwanted)
+        if _gone(found, _read(connection, before)) - names:
             raise Rollback(whole)
         if left and before.kinds == KINDS:
             with connection.transaction() as rest:
                 _drop(connection, left, cascade=True)
-                if _lost(before.schema, _read(connection, before)) - lost:
+                if _gone(found, _read(connection, before)) - names:
                     raise Rollback(rest)
         still = set(map(str, _unknown(before.schema, _read(connection, before))))
-        return [f"{each.kind} {each.name}" for each in unknown if str(each) not in still]
+        return [f"{each.kind} {each.name}" for each in unwanted if str(each) not in still]
     return []
 
 
@@ -128,8 +130,8 @@ def _unknown(before: Definitions, now: Definitions) -> list[Difference]:
     return sorted(added, key=lambda each: _ORDER.index(each.kind))
 
 
-def _lost(before: Definitions, now: Definitions) -> set[str]:
-    return {str(each) for each in between(before, now) if each.change is Change.REMOVED}
+def _gone(before: Definitions, now: Definitions) -> set[str]:
+    return {f"{each.kind} {each.name}" for each in between(before, now) if each.change is Change.REMOVED}
 
 
 def _drop(connection: Connection[Any], objects: list[Difference], *, cascade: bool = False) -> list[Difference]:
@@ -143,7 +145,7 @@ def _drop(connection: Connection[Any], objects: list[Difference], *, cascade: bo
 
 
 def _dropped(connection: Connection[Any], unknown: Difference, *, cascade: bool) -> bool:
-    template = _PARTS.get(unknown.kind) or f"DROP {_WHOLE[unknown.kind]} {{name}}"
+    template = _PARTS.get(unknown.kind) or f"DROP {WHOLE[unknown.kind]} {{name}}"
     statement = sql.SQL(template + (" CASCADE" if cascade else "")).format(
         name=sql.SQL(unknown.name), owner=sql.SQL(unknown.owner), part=sql.SQL(unknown.part)
     )

@@ -6,7 +6,6 @@ Unknown fields are let through, numbers may come as strings, timestamps as `2020
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -147,18 +146,6 @@ class _Line(msgspec.Struct, frozen=True):
 
 class _Verbose(msgspec.Struct, frozen=True):
     logs: tuple[_Line, ...] = ()
-
-
-def harmless_warnings(logs: tuple[str, ...], warnings: int) -> bool:
-    """Whether all that a restore complains of are comments on extensions, which only a superuser may set.
-
-    Text is all there is: pg_restore prints `error: could not execute query: ERROR: …` and then `Command was: …`.
-    Heroku's own worker judges by the same text (heroku/transferatu, lib/transferatu/commands.rb).
-    """
-    text = "\n".join(logs)
-    commands = re.findall(r"Command was: (.+)", text)
-    harmless = [command for command in commands if command.startswith("COMMENT ON EXTENSION ")]
-    return len(commands) == len(harmless) == warnings
 
 
 def database_name(url: str | None) -> str | None:

@@ -13,9 +13,11 @@ from msgspec import structs
 
 from release.clock import Deadline, Interrupted
 from release.database import evidence, repair
+from release.database.comparison import Change, structural
 from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
+from release.database.outset import Outset
 from release.database.session import Identity, translated
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
@@ -152,11 +154,13 @@ def _loss(run: Run, plan: Plan) -> tuple[dict[str, str], list[str]]:
 
 def carry_out(run: Run, plan: Plan) -> Ending:
     """Fence, salvage, restore, proof. A failure before the restore was asked for leaves all as it was."""
+    present = take_fingerprint(run)
     backup = BackedUp(
         uuid=plan.source.uuid,
         name=plan.source.name,
         seconds=plan.source.seconds or 0.0,
-        before=take_fingerprint(run),
+        before=present,
+        outset=Outset(evidence=present.evidence),
         identity=plan.identity,
         sealed=False,
         target=plan.target,
@@ -164,7 +168,9 @@ def carry_out(run: Run, plan: Plan) -> Ending:
     kept = None
     try:
         kept = secure(run, plan)
-        transfer, problem = restore.load_and_prove(run, backup, lambda run, backup: prove(run, plan, backup))
+        transfer, problem = restore.load_and_prove(
+            run, backup, lambda log_read: prove(run, plan, backup, log_read=log_read)
+        )
     except (ReleaseError, Interrupted) as failure:
         return _broken_off(run, plan, backup, kept, failure)
     if problem is not None or transfer is None:
@@ -207,7 +213,7 @@ def secure(run: Run, plan: Plan) -> Transfer | None:
     return taken
 
 
-def prove(run: Run, plan: Plan, backup: BackedUp) -> None:
+def prove(run: Run, plan: Plan, backup: BackedUp, *, log_read: bool) -> None:
     """Proves the database against the fingerprint that the dump itself carries; says so where it carries none."""
     reconnect(run)
     if _still_there(run, plan):
@@ -217,13 +223,17 @@ def prove(run: Run, plan: Plan, backup: BackedUp) -> None:
     if made is None or document is None:
         run.warn(
             "structure_unproved",
-            f"{backup.name} carries no fingerprint of this tool; Heroku says that it was restored without warnings",
+            f"{backup.name} carries no fingerprint of this tool; "
+            + ("its log names no table that was not loaded" if log_read else "its log could not be read either"),
         )
         with translated():
             repair.analyze(run.database.connection)
         return
-    dumped = replace(backup, before=Fingerprint.from_json(document), sealed=made.fence == FenceMode.RELEASE)
-    prove_structure(replace(run, id=made.run_id), dumped)
+    dump = Fingerprint.from_json(document)
+    dumped = replace(backup, before=dump, outset=Outset(), sealed=made.fence == FenceMode.RELEASE)
+    # What there was beyond the dump was to be overwritten: whoever chose the dump has chosen that.
+    beyond = [each for each in structural(dump.structure, backup.before.structure) if each.change is Change.ADDED]
+    prove_structure(replace(run, id=made.run_id), dumped, beyond, log_read=log_read)
 
 
 def _still_there(run: Run, plan: Plan) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from msgspec import structs
+from typing import Final, LiteralString, TypeVar
 
 from release.clock import Deadline
-from release.database import checks, fingerprint
+from release.database import checks, evidence, fingerprint
+from release.database.comparison import between, structural
 from release.database.fingerprint import Fingerprint
-from release.database.journal import State
+from release.database.outset import Outset, at_outset
 from release.database.session import Failed, Identity, translated
 from release.errors import Reason, StepFailed
 from release.heroku.http import HerokuError
@@ -26,8 +26,22 @@ from release.steps.target import Target
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events; Heroku refreshes the figure about as often."""
 
-FINGERPRINT_ATTEMPTS = 4
-"""Catalogs are read in one snapshot, but definitions are printed from the newest state: DDL can get in between."""
+LOOKS, PAUSE = 4, 0.5
+"""How often a look at the database is made, and the seconds between: catalogs are read in one snapshot, but definitions
+are printed from the newest state, so that DDL can get in between."""
+
+CAPTURES = 3
+"""The first, and two more when the structure changed meanwhile."""
+
+HOLDERS: Final[LiteralString] = """
+SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), 'without a name'), l.relation::regclass::text
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND l.relation IS NOT NULL AND l.pid <> pg_backend_pid()
+   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+ ORDER BY 1, 3 LIMIT 3
+"""
+
+T = TypeVar("T")
 
 OVERHEAD = 15.0
 """Seconds for fence and proof around a restore, kept free of the migration beside the transfers' own time."""
@@ -38,6 +52,7 @@ class Unprotected:
     """The database as it was before the migration, without a backup (RELEASE_BACKUP=off)."""
 
     before: Fingerprint
+    outset: Outset
     identity: Identity
     behind: frozenset[str] = frozenset()
     uuid: None = None
@@ -47,13 +62,14 @@ class Unprotected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackedUp:
-    """A backup that was proved usable, and the database as it was when it was taken.
+    """A backup that was proved usable, the database as it was when it was taken, and as it was right after that.
 
     `seconds`: how long it took; `sealed`: whether the fence has been up since before it; `behind`: sequences that were
     behind their columns already; `rehearsed`: seconds that its restore took in a rehearsal.
     """
 
     before: Fingerprint
+    outset: Outset
     identity: Identity
     uuid: str
     name: str
@@ -80,16 +96,17 @@ Before = BackedUp | Unprotected
 """The database before the migration, with or without a backup."""
 
 
-def back_up(run: Run, target: Target | None, identity: Identity, *, kind: str = "backup") -> Before:
+def back_up(run: Run, target: Target | None, identity: Identity) -> Before:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
     before = record(run, target)
     behind = frozenset(checks.sequences_behind(run.database.connection))
     if target is None:
-        return Unprotected(before=before, identity=identity, behind=behind)
+        return Unprotected(before=before, outset=take_outset(run, before), identity=identity, behind=behind)
     began = run.clock.monotonic()
-    transfer = capture(run, target, kind=kind, deadline=backup_deadline(run))
+    transfer, before, outset = _capture_unchanging(run, target, before)
     return BackedUp(
         before=before,
+        outset=outset,
         identity=identity,
         uuid=transfer.uuid,
         name=transfer.name,
@@ -98,6 +115,38 @@ def back_up(run: Run, target: Target | None, identity: Identity, *, kind: str = 
         target=target,
         behind=behind,
     )
+
+
+def _capture_unchanging(run: Run, target: Target, before: Fingerprint) -> tuple[Transfer, Fingerprint, Outset]:
+    """Captures the database with one structure from before to after, so that the fingerprint is the dump's.
+
+    Somebody else's DDL in between would be in one of the two only: then it is captured again. Raises StepFailed
+    (backup_unusable).
+    """
+    deadline = backup_deadline(run)
+    for attempt in range(1, CAPTURES + 1):
+        transfer = capture(run, target, kind="backup", deadline=deadline)
+        outset = take_outset(run, before)
+        after, differences = _restructured(run, before, outset)
+        if not differences:
+            return transfer, before, outset
+        detail = f"somebody changed the structure while {transfer.name} was being taken: {'; '.join(differences[:10])}"
+        if attempt == CAPTURES:
+            break
+        run.warn("structure_changed", f"{detail}; it is captured again", backup=transfer.name)
+        before = after
+        _note(run, before)
+    raise StepFailed(Reason.BACKUP_UNUSABLE, detail, differences=differences)
+
+
+def _restructured(run: Run, before: Fingerprint, outset: Outset) -> tuple[Fingerprint, list[str]]:
+    """What has changed in the structure since. Only where the catalogs were written is there anything to compare."""
+    traces = evidence.compare(before.evidence, outset.evidence)
+    if not traces.catalogs and not traces.around:
+        return before, []
+    after = take_fingerprint(run)
+    around = between(before.surroundings, after.surroundings)
+    return after, [str(each) for each in (*structural(before.structure, after.structure), *around)]
 
 
 def record(run: Run, target: Target | None) -> Fingerprint:
@@ -116,7 +165,7 @@ def record_again(run: Run, backup: BackedUp) -> None:
     _note(run, backup.before)
     if backup.sealed:
         run.journal.fenced(run.id, FenceMode.RELEASE)
-    run.journal.announce(run.id, State.MIGRATING, backup=backup.uuid)
+    run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
 
 
 def _enter(run: Run, target: Target | None) -> None:
@@ -134,8 +183,7 @@ def _enter(run: Run, target: Target | None) -> None:
 
 
 def _note(run: Run, before: Fingerprint) -> None:
-    counters = structs.replace(before, schema={}, history={}, row_counts={}, positions={}, surroundings={})
-    run.journal.fingerprinted(run.id, before.to_json(), evidence=counters.to_json())
+    run.journal.fingerprinted(run.id, before.to_json(), evidence=before.evidence.to_json())
 
 
 def backup_deadline(run: Run) -> Deadline:
@@ -146,15 +194,34 @@ def backup_deadline(run: Run) -> Deadline:
 
 def take_fingerprint(run: Run) -> Fingerprint:
     """The database as it is now; again when somebody's DDL of the same moment got in between. Raises Failed, Lost."""
-    for _ in range(FINGERPRINT_ATTEMPTS - 1):
+    return undisturbed(run, lambda: fingerprint.take(run.database.connection))
+
+
+def take_outset(run: Run, before: Fingerprint) -> Outset:
+    """The database right before its migration. Raises Failed, Lost."""
+    return undisturbed(run, lambda: at_outset(run.database.connection, before))
+
+
+def undisturbed(run: Run, look: Callable[[], T], *, attempts: int = LOOKS) -> T:
+    """What a look at the database gives, repeated when a lock or somebody's DDL was in the way. Raises Failed, Lost."""
+    for _ in range(attempts - 1):
         try:
             with translated():
-                return fingerprint.take(run.database.connection)
+                return look()
         except Failed as error:
-            run.warn("fingerprint_disturbed", str(error))
-            run.clock.sleep(0.5)
+            run.warn("look_disturbed", f"{error}{_in_the_way(run)}")
+            run.clock.sleep(PAUSE)
     with translated():
-        return fingerprint.take(run.database.connection)
+        return look()
+
+
+def _in_the_way(run: Run) -> str:
+    """Who holds locks that keep everybody out, in words."""
+    try:
+        found = run.database.rows(HOLDERS)
+    except StepFailed:
+        return ""
+    return "".join(f"; pid {pid} ({name}) holds a lock on {relation}" for pid, name, relation in found)
 
 
 def capture(

@@ -5,7 +5,7 @@ Both ways are idempotent, and the state before is in the journal and so in the d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from release.database.journal import Entry
@@ -52,36 +52,63 @@ def end_sessions(run: Run) -> list[str]:
         return []
 
 
-def lower(run: Run, target: Target | None) -> None:
-    """Lowers the fence if one may be up; a failure is a warning, and the next run tries again.
+def is_up(target: Target, entry: Entry) -> bool:
+    """Whether the fence that a row tells of is up, by what Heroku says now: somebody may have lifted it since."""
+    stopped = (kind for kind, quantity in (entry.formation or {}).items() if quantity and kind not in KEPT_RUNNING)
+    return target.app.maintenance and all(not target.formation.get(kind) for kind in stopped)
 
-    Only called over a database that is proved old, or new, or as somebody decided.
+
+def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
+    """Lowers the fence if one may be up; whether it is down. A failure is a warning, and the next run tries again.
+
+    `raised`: it is known to be up, also where the journal cannot be read. Only called over a database that is proved
+    old, or new, or as somebody decided.
     """
+    if target is None:
+        return True
     try:
         entry = run.journal.entry(run.id)
-        if target is not None and entry is not None and entry.fence is not None:
-            down(run, target, entry)
+    except StepFailed as error:
+        if not raised:
+            return True
+        run.warn("journal_unreadable", f"{error}; the fence is lowered to how it stood when the run began")
+        return _tried(run, lambda: _put_back(run, target, target.formation, maintenance=target.app.maintenance))
+    if entry is None or entry.fence is None:
+        return True
+    return _tried(run, lambda: down(run, target, entry))
+
+
+def _tried(run: Run, lowering: Callable[[], None]) -> bool:
+    try:
+        lowering()
     except (HerokuError, StepFailed) as error:
         run.warn("fence_not_lowered", f"{error}; `bin/release recover` or the next release lowers it")
+        return False
+    return True
 
 
 def down(run: Run, target: Reachable, entry: Entry) -> None:
     """Puts back what the journal says was there before, and nothing else: an operator's own maintenance mode stays on.
 
-    Only process types that stand at 0 now are scaled; another figure is somebody's newer wish. Raises HerokuError.
+    Raises HerokuError.
     """
+    _put_back(run, target, entry.formation or {}, maintenance=entry.maintenance)
+    run.journal.fenced(entry.run_id, None)
+
+
+def _put_back(run: Run, target: Reachable, formation: Mapping[str, int], *, maintenance: bool | None) -> None:
+    """Only process types that stand at 0 now are scaled; another figure is somebody's newer wish."""
     now = run.retried("GET formation", target.platform.formation)
     stopped = {each.type for each in now if each.quantity == 0}
     back = {
         kind: quantity
-        for kind, quantity in (entry.formation or {}).items()
+        for kind, quantity in formation.items()
         if quantity and kind in stopped and kind not in KEPT_RUNNING
     }
     _scale(run, target, back)
-    if entry.maintenance is False:
+    if maintenance is False:
         _maintenance(run, target, on=False)
-    run.journal.fenced(entry.run_id, None)
-    run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=entry.maintenance)
+    run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=maintenance)
 
 
 def _maintenance(run: Run, target: Reachable, *, on: bool) -> None:

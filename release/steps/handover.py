@@ -15,11 +15,13 @@ from pathlib import Path
 
 from release import procfile
 from release.clock import Deadline, Interrupted
+from release.database import evidence
+from release.database.others import others
 from release.errors import Outcome, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.log import Event
-from release.run import Ending, Run, ended
+from release.run import HOOKS, Ending, Run, ended
 from release.settings import FenceMode
 from release.steps import fence, restore
 from release.steps.backup import BackedUp, Before, Unprotected, find_backup
@@ -57,6 +59,8 @@ def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) ->
             return found
     dyno = _start_dyno(run, backup)
     if running is None and not _seen(run, dyno):
+        if writers := others_wrote(run, backup):
+            return _left_for_later(run, backup, interruption, writers)
         running = _post_restore(run, backup)
     return ended(
         Outcome.HANDED_OVER,
@@ -68,6 +72,33 @@ def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) ->
             if running
             else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno {dyno}`."
         ),
+    )
+
+
+def others_wrote(run: Run, backup: BackedUp) -> str | None:
+    """Who else has written since the backup, or may be writing, as far as it can be told; None: nobody in sight.
+
+    What was written while the backup was being taken was not the migration's, and a session of the app that is neither
+    its own nor Heroku's may write at any moment. Raises Lost or Failed.
+    """
+    if backup.sealed:
+        return None
+    if written := evidence.compare(backup.before.evidence, backup.outset.evidence).written:
+        return f"others have written to {', '.join(sorted(written)[:10])} while the backup was being taken"
+    here = [each for each in others(run.database) if not each.heroku and not each.name.startswith(HOOKS)]
+    return f"others are connected: {', '.join(map(str, here[:10]))}" if here else None
+
+
+def _left_for_later(run: Run, backup: BackedUp, interruption: Interrupted, why: str) -> Ending:
+    """There is no time for a salvage, and without one a restore would lose what others wrote: the fence stays up."""
+    _raise_fence(run, backup)
+    run.warn("restore_left", f"{why}; without a salvage that would be lost, so that no restore is asked for now")
+    return ended(
+        Outcome.RESTORE_FAILED,
+        interruption,
+        backup=backup.name,
+        hint="Run `bin/release recover`, or release again: the salvage is taken then, and the backup restored. The site"
+        " stays in maintenance mode until then.",
     )
 
 
@@ -115,10 +146,15 @@ def _seen(run: Run, dyno: str | None) -> bool:
 
 def _post_restore(run: Run, backup: BackedUp) -> Transfer:
     """Fence as far as it goes, then the restore; not waited for."""
-    if run.settings.fence is not FenceMode.OFF and not backup.sealed:
-        try:
-            fence.up(run, backup.target, FenceMode.RESTORE)
-        except (HerokuError, StepFailed) as error:
-            run.warn("fence_not_raised", str(error))
+    _raise_fence(run, backup)
     source = find_backup(backup.target, backup.uuid)
     return ask(run, backup.target, source, lambda: announce(run, backup))
+
+
+def _raise_fence(run: Run, backup: BackedUp) -> None:
+    if run.settings.fence is FenceMode.OFF or backup.sealed:
+        return
+    try:
+        fence.up(run, backup.target, FenceMode.RESTORE)
+    except (HerokuError, StepFailed) as error:
+        run.warn("fence_not_raised", str(error))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from release.database.journal import State
 from release.errors import Reason, StepFailed
+from release.heroku.complaints import complaints
+from release.heroku.http import HerokuError
 from release.heroku.start import Request, start
-from release.heroku.transfers import Transfer, harmless_warnings
+from release.heroku.transfers import Transfer
 from release.log import Event
 from release.retry import TimedOut
 from release.run import Run
@@ -15,21 +18,30 @@ from release.settings import FenceMode
 from release.steps import fence
 from release.steps.backup import BackedUp, find_backup, follow
 from release.steps.migrate import still_ours
-from release.steps.sessions import GHOSTS_GONE_WITHIN, end_prepared, reconnect, unsettled
+from release.steps.sessions import end_migration, end_prepared, reconnect, unsettled
 from release.steps.target import Target, quiet_transfers, restores
 
+LOG_WITHIN = 30.0
+"""Seconds in which a transfer's log has to be got."""
 
-def load(run: Run, backup: BackedUp) -> Transfer:
-    """Restores the run's own backup, by uuid, onto its add-on, and waits. Raises StepFailed or HerokuError."""
+SHOWN = 40
+"""Complaints of one restore that are said."""
+
+
+def load(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
+    """Restores the run's own backup, by uuid, onto its add-on, waits and judges; whether the log was read.
+
+    Raises StepFailed or HerokuError.
+    """
     target = backup.target
     reconnect(run)
-    end_prepared(run, backup.before)
+    end_prepared(run, backup.outset.evidence)
     source = find_backup(target, backup.uuid)
     entry = unsettled(run)
     # A salvage of our own that hangs keeps nobody away: what comes now ends it.
     quiet_transfers(run, target.data, target.addon, target.source, ours=entry.salvage if entry else None)
     announce(run, backup)
-    run.database.terminate(run.migration_name, clock=run.clock, deadline=run.deadline.within(GHOSTS_GONE_WITHIN))
+    end_migration(run, run.id)
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
     return await_restore(run, target, ask(run, target, source, lambda: announce(run, backup)))
@@ -82,17 +94,59 @@ def loads(restore: Transfer, backup: Transfer) -> bool:
     return restore.from_url is None or restore.from_url == backup.to_url
 
 
-def await_restore(run: Run, target: Target, started: Transfer) -> Transfer:
-    """Waits for a restore and accepts it, or not. Raises StepFailed (restore_failed) or HerokuError."""
+def await_restore(run: Run, target: Target, started: Transfer) -> tuple[Transfer, bool]:
+    """Waits for a restore and judges it: the transfer, and whether its log was read. Raises StepFailed, HerokuError."""
     try:
         finished = follow(run, target, started, kind="restore", deadline=run.deadline)
     except TimedOut as error:
         raise StepFailed(Reason.RESTORE_UNFINISHED, f"{started.name}: {error}") from error
+    return finished, judge(run, target, finished)
+
+
+def judge(run: Run, target: Target, finished: Transfer) -> bool:
+    """Judges a finished restore, this run's or another's, by its own log; whether that could be read.
+
+    The number of warnings decides nothing. A table that could not be loaded is fatal; whatever else pg_restore
+    complained of is said, and left to the proof. Raises StepFailed (restore_failed).
+    """
     if finished.succeeded is not True or finished.canceled_at:
         how = "was cancelled" if finished.canceled_at else "failed"
-        raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}", transfer=finished.name)
-    if finished.warnings:
-        logs = run.retried("GET transfer logs", lambda: target.data.logs(target.addon, finished.uuid))
-        if not harmless_warnings(logs, finished.warnings):
-            raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} finished with {finished.warnings} warnings")
-    return finished
+        raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}{_last_words(run, target, finished)}")
+    try:
+        found = complaints(_log(run, target, finished))
+    except HerokuError as error:
+        run.warn("restore_log_unread", f"{finished.name}: {error}; the proof has to do without it")
+        return False
+    for complaint in found[:SHOWN]:
+        run.log.warning(
+            Event.RESTORE_COMPLAINED,
+            transfer=finished.name,
+            about=complaint.about,
+            error=complaint.error,
+            fatal=complaint.fatal,
+        )
+    if fatal := [complaint for complaint in found if complaint.fatal]:
+        tables = sorted({complaint.table for complaint in fatal if complaint.table})
+        named = f"rows of {', '.join(tables)} were not loaded" if tables else "rows were not loaded"
+        raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name}: {named}: {fatal[0]}", tables=tables)
+    if (finished.warnings or 0) > len(found):
+        run.warn("restore_log_partial", f"{finished.name} has {finished.warnings} warnings, its log {len(found)}")
+        return False
+    return True
+
+
+def _log(run: Run, target: Target, restore: Transfer) -> tuple[str, ...]:
+    return run.retried(
+        "GET transfer logs",
+        lambda: target.data.logs(target.addon, restore.uuid),
+        deadline=run.deadline.within(LOG_WITHIN),
+    )
+
+
+def _last_words(run: Run, target: Target, restore: Transfer) -> str:
+    """What a failed restore's log says last, where it can be read."""
+    with suppress(HerokuError):
+        lines = _log(run, target, restore)
+        found = [str(each) for each in complaints(lines)] or [line for line in lines if line.strip()]
+        return f": {found[-1]}" if found else ""
+    return ""

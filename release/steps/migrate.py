@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
-from release.database.comparison import Verdict, compare
+from release.database.comparison import Verdict
 from release.database.journal import State
+from release.database.others import Other, wait_until_gone
 from release.database.session import Identity
 from release.errors import Reason, StepFailed
 from release.retry import attempts
 from release.run import Run
 from release.steps import prepare
-from release.steps.backup import Before, take_fingerprint
+from release.steps.backup import Before
+from release.steps.changes import changed_since
 from release.steps.command import app_environ, start_app
 from release.steps.locks import Watch
 from release.steps.prepare import Commands
+from release.steps.sessions import is_migration, no_ghosts
 
 SESSIONS_END_WITHIN = 5.0
 """Seconds after the command's end within which the server has to have noticed that its sessions are gone."""
@@ -28,7 +31,7 @@ def migrate(run: Run, commands: Commands, backup: Before) -> None:
     """Runs the migration. Raises StepFailed; only after the journal says `migrating` can anything have changed."""
     deadline = prepare.migration_deadline(run, backup.reserve)
     still_ours(run, backup.identity)
-    run.journal.announce(run.id, State.MIGRATING, backup=backup.uuid)
+    run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
     attempts(
         lambda: _attempt(run, commands, backup, deadline),
         most=run.settings.migrate_attempts,
@@ -78,35 +81,35 @@ def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -
         again = watch.lock_timeout and run.settings.migrate_attempts > 1 and _unchanged(run, backup)
         failure = LockedOut if again else StepFailed
         raise failure(Reason.MIGRATION_FAILED, detail, exit_code=ended.exit_code)
-    if not sessions_gone(run):
-        raise StepFailed(Reason.SESSIONS_LEFT, f"application name {run.migration_name}")
-    if left := sorted(set(run.database.prepared_transactions()) - set(backup.before.evidence.prepared)):
-        raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(left)}")
+    if left := sessions_left(run):
+        raise StepFailed(Reason.SESSIONS_LEFT, ", ".join(map(str, left)))
+    if prepared := sorted(set(run.database.prepared_transactions()) - set(backup.outset.evidence.prepared)):
+        raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(prepared)}")
 
 
 def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
     try:
         with start_app(run, commands.migrate, env=migration_environ(run), on_lines=watch.hear) as running:
             while running.alive and not run.signals.pending and not deadline.expired:
-                running.pump(deadline.clamp(watch.every))
-                watch.look()
+                running.pump(deadline.clamp(watch.pause))
+                watch.look(running)
             return running.wait(deadline)
     except CommandNotStarted as error:
         raise StepFailed(Reason.MIGRATION_FAILED, str(error)) from error
 
 
 def _unchanged(run: Run, backup: Before) -> bool:
-    """Whether it is proved that nothing was written since the backup, by anybody."""
-    if not sessions_gone(run):
-        return False
-    return compare(backup.before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
+    """Whether it is proved that nothing was written since the migration began, by anybody."""
+    return changed_since(run, backup, unsettled=no_ghosts(run, run.id)).verdict is Verdict.UNCHANGED
 
 
-def sessions_gone(run: Run, within: float = SESSIONS_END_WITHIN) -> bool:
-    """Waits until no session of the app's commands is left; whether that came true in time."""
-    deadline = Deadline(run.clock, within)
-    while run.database.sessions(run.migration_name):
-        if deadline.expired:
-            return False
-        run.clock.sleep(0.02)
-    return True
+def sessions_left(run: Run, within: float = SESSIONS_END_WITHIN) -> list[Other]:
+    """Waits until no session of the app's commands is left; those that are there all the same. Raises Lost, Failed."""
+    migration = run.journal.migration(run.id)
+    _, left = wait_until_gone(
+        run.database,
+        lambda each: is_migration(each, run.migration_name, migration),
+        clock=run.clock,
+        deadline=Deadline(run.clock, within),
+    )
+    return left

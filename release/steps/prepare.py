@@ -135,6 +135,17 @@ def ask_pending(run: Run, found: Commands) -> bool | None:
     return answer
 
 
+def still_there(run: Run) -> None:
+    """Makes sure that nobody has begun to replace the database since the lock was taken. Raises StepFailed, Refused.
+
+    A restore ends every session first, this run's too, and then loads.
+    """
+    if not run.database.holds_lock():
+        raise StepFailed(Reason.LOCK_LOST, "its session was ended; somebody may be restoring the database")
+    if run.database.being_restored():
+        raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
+
+
 def target(run: Run) -> Target | None:
     """Finds the add-on behind the database through Heroku's APIs and refuses what could not be undone.
 

@@ -1,7 +1,8 @@
 """Probe: the new code and the new schema, checked together. All probes must pass.
 
 Built in, after a migration: nothing is pending any more, no index became invalid, no constraint lost its validation, no
-sequence fell behind its column. Then those that are configured: command, SQL, boot, live.
+table that held rows is empty, no sequence fell behind its column. Then those that are configured: command, SQL, boot,
+live.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from contextlib import suppress
 
 from release.child.process import CommandNotStarted
 from release.clock import Deadline
-from release.database import checks
-from release.database.comparison import compare
-from release.database.fingerprint import Fingerprint
-from release.database.session import Database
+from release.database import checks, evidence
+from release.database.outset import emptied_tables
+from release.database.session import Database, translated
 from release.errors import ProbeFailed, Reason, StepFailed
 from release.log import Event
 from release.retry import TimedOut, polling
 from release.run import Run
-from release.settings import OnMissing
+from release.settings import Guard, OnMissing
 from release.steps import drift, prepare
-from release.steps.backup import BackedUp, Unprotected, take_fingerprint
+from release.steps.backup import BackedUp, Unprotected
 from release.steps.command import app_environ, run_app
-from release.steps.migrate import sessions_gone
+from release.steps.migrate import sessions_left
 from release.steps.prepare import Commands
+
+MOST_TABLES = 20
+"""Tables that a failure names."""
 
 SHOWN_ROWS = 5
 SHOWN_VALUE = 80
@@ -74,14 +77,13 @@ def failed(detail: str, **facts: object) -> ProbeFailed:
 
 
 def _built_in(run: Run, commands: Commands, backup: BackedUp | Unprotected) -> None:
-    before = backup.before
     _check(run, "nothing_pending", lambda: _nothing_pending(run, commands))
     if run.settings.on_missing_migrations is not OnMissing.OFF:
         _check(run, "nothing_missing", lambda: _nothing_missing(run, commands))
-    after = take_fingerprint(run)
-    _check(run, "valid_indexes", lambda: _valid_indexes(before, after))
-    _check(run, "valid_constraints", lambda: _valid_constraints(before, after))
-    _check(run, "sequences", lambda: _sequences(run, backup, after))
+    _check(run, "valid_indexes", lambda: _valid_indexes(run, backup))
+    _check(run, "valid_constraints", lambda: _valid_constraints(run, backup))
+    _check(run, "emptied_tables", lambda: _emptied_tables(run, backup))
+    _check(run, "sequences", lambda: _sequences(run, backup))
 
 
 def _nothing_pending(run: Run, commands: Commands) -> Facts | None:
@@ -103,22 +105,40 @@ def _nothing_missing(run: Run, commands: Commands) -> Facts | None:
     return None
 
 
-def _valid_indexes(before: Fingerprint, after: Fingerprint) -> Facts:
+def _valid_indexes(run: Run, backup: BackedUp | Unprotected) -> Facts:
     """A concurrent index build that failed leaves an index that costs and serves nobody."""
-    if invalid := sorted(set(after.invalid_indexes) - set(before.invalid_indexes)):
+    now = checks.invalid_indexes(run.database.connection)
+    if invalid := sorted(set(now) - set(backup.before.invalid_indexes)):
         raise failed(f"invalid: {', '.join(invalid)}", indexes=invalid)
     return {}
 
 
-def _valid_constraints(before: Fingerprint, after: Fingerprint) -> Facts:
-    if constraints := checks.unvalidated(before, after):
+def _valid_constraints(run: Run, backup: BackedUp | Unprotected) -> Facts:
+    if constraints := checks.unvalidated(run.database.connection, backup.before):
         raise failed(f"valid before, not valid now: {', '.join(constraints)}", constraints=constraints)
     return {}
 
 
-def _sequences(run: Run, backup: BackedUp | Unprotected, after: Fingerprint) -> Facts:
+def _emptied_tables(run: Run, backup: BackedUp | Unprotected) -> Facts:
+    """A migration that empties tables may end well, and all is gone: flush, schema:load, a careless DELETE."""
+    with translated():
+        emptied, usual, unknown = emptied_tables(run.database.connection, backup.before, backup.outset)
+    if usual:
+        run.warn("tables_emptied", f"empty now, as they often are: {', '.join(usual)}", tables=usual)
+    if unknown:
+        run.warn("rows_unknown", f"could not be looked into for rows: {', '.join(unknown)}", tables=unknown)
+    if not emptied:
+        return {}
+    detail = f"held rows before the migration, and are empty now: {', '.join(emptied[:MOST_TABLES])}"
+    run.guard(Guard.EMPTIED_TABLES, ProbeFailed(Reason.EMPTIED_TABLES, detail, tables=emptied))
+    return {"tables": emptied}
+
+
+def _sequences(run: Run, backup: BackedUp | Unprotected) -> Facts:
     """Only of tables that were written since: what was behind before is not this release's doing."""
-    written = compare(backup.before, after).written
+    with translated():
+        now = evidence.take(run.database.connection)
+    written = evidence.compare(backup.outset.evidence, now).written
     behind = checks.sequences_behind(run.database.connection)
     ours = sorted(name for name, table in behind.items() if name not in backup.behind and table in written)
     if ours:
@@ -187,7 +207,7 @@ def _boot(run: Run, path: str, deadline: Deadline) -> Facts:
     try:
         return boot(run, path, deadline, environ(run))
     finally:
-        sessions_gone(run)
+        sessions_left(run)
 
 
 def _live(run: Run, url: str, deadline: Deadline) -> Facts:

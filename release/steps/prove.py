@@ -1,82 +1,163 @@
-"""Prove: what the database is now, against the fingerprint of what it was."""
+"""Prove: a restored database, against the fingerprint of what it was when the backup was taken.
+
+Nothing is believed because Heroku says so. The structure has to be equal, every table made anew by the restore; every
+table that held rows has to hold rows, and no sequence may stand behind where it stood. What a proof cannot read because
+of a lock or a lost session is read again; only a real difference is a reason to restore once more.
+"""
 
 from __future__ import annotations
 
-from release.database import grants, repair
-from release.database.comparison import Comparison, compare, same_structure
+from collections.abc import Sequence
+
+from release.database import grants, repair, rows
+from release.database.comparison import Change, Comparison, Difference, same_structure
+from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
 from release.database.journal import State
-from release.database.session import Failed, translated
+from release.database.session import Failed, Lost, translated
 from release.errors import Reason, StepFailed
 from release.log import Event
 from release.run import Run
-from release.steps.backup import BackedUp, Before, take_fingerprint
+from release.settings import FenceMode, Guard
+from release.steps import fence
+from release.steps.backup import BackedUp, take_fingerprint
+from release.steps.changes import say_left_out
 from release.steps.sessions import reconnect, unsettled
 
+PROOF_WITHIN = 120.0
+"""Seconds in which a proof that is disturbed is tried again."""
 
-def changed_since(run: Run, backup: Before) -> Comparison:
-    """The database now against the fingerprint from before the migration."""
-    comparison = compare(backup.before, take_fingerprint(run))
-    _say_left_out(run, comparison)
-    run.log.info(
-        Event.DATABASE_COMPARED,
-        verdict=comparison.verdict,
-        differences=[str(each) for each in comparison.differences],
-        written=figures(comparison),
-    )
-    return comparison
+AGAIN_AFTER = 2.0
+"""Seconds between two tries."""
 
+SHOWN = 20
+"""Differences that an error names."""
 
-def _say_left_out(run: Run, comparison: Comparison) -> None:
-    if comparison.left_out:
-        run.warn(
-            "compared_in_part",
-            "another version of this tool took the fingerprint from before; not compared, since only one of the two"
-            f" knows of it: {', '.join(comparison.left_out)}",
-        )
+Added = Sequence[Difference] | None
+"""What the failed migration has added, by the comparison before the restore; None where that is not known."""
 
 
-def figures(comparison: Comparison) -> dict[str, str]:
-    """What was written to each table, in words."""
-    return {table: str(written) for table, written in comparison.written.items()}
+class Undecided(StepFailed):
+    """A proof that could not be made: nothing is known to be wrong, so that another restore would mend nothing."""
 
 
-def prove(run: Run, backup: BackedUp) -> None:
-    """Proves that the database is what it was before the migration, tidying up first. Raises StepFailed or Lost."""
-    reconnect(run)
+def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
+    """Proves that the database is what it was when the backup was taken; tidies up on the way.
+
+    `log_read`: whether the restore's own log was read and complained of no lost rows. Raises StepFailed
+    (restore_unproved), and Undecided where the database could not be read in time.
+    """
+    deadline = run.deadline.within(PROOF_WITHIN)
+    while True:
+        try:
+            reconnect(run)
+            _check_reset(run)
+            return _prove_once(run, backup, added, log_read=log_read)
+        except (Failed, Lost) as error:
+            if deadline.expired:
+                raise Undecided(Reason.RESTORE_UNPROVED, f"it could not be read: {error}") from error
+            run.warn("proof_disturbed", f"{error}; the proof is made again")
+        run.clock.sleep(deadline.clamp(AGAIN_AFTER))
+        if run.settings.fence is not FenceMode.OFF:
+            fence.end_sessions(run)
+
+
+def _check_reset(run: Run) -> None:
     entry = unsettled(run)
     if entry is None or entry.state is not State.BACKING_UP:
         state = entry.state if entry else "missing"
         raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's ({state}): it did not reset")
-    tidy_and_compare(run, backup.before, rows_must_match=backup.sealed)
 
 
-def tidy_and_compare(run: Run, before: Fingerprint, *, rows_must_match: bool) -> None:
-    """Compares, tidying up first where something differs, and refreshes the statistics. Raises StepFailed or Lost."""
+def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
+    with translated():
+        old = rows.not_made_anew(run.database.connection)
+    if old:
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"not made anew by the restore: {', '.join(old[:SHOWN])}")
+    now = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed)
+    check_rows(run, backup, now, log_read=log_read)
+    _check_sequences(backup.before.evidence, now.evidence)
+    _analyze(run)
 
-    def compared() -> Comparison:
-        return same_structure(before, take_fingerprint(run), rows_must_match=rows_must_match)
 
-    comparison = compared()
+def tidy_and_compare(run: Run, before: Fingerprint, added: Added, *, rows_must_match: bool) -> Fingerprint:
+    """Compares, tidying up first where something differs; what the database is now. Raises StepFailed or Lost."""
+    now = take_fingerprint(run)
+    comparison = _compared(run, before, now, rows_must_match=rows_must_match)
     if comparison.differences or comparison.notes:
-        _tidy(run, before)
-        comparison = compared()
-    differences = [str(each) for each in comparison.differences]
-    _say_left_out(run, comparison)
-    run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not differences else "changed", differences=differences)
-    if differences:
-        raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(differences[:20]), differences=len(differences))
+        _tidy(run, before, added)
+        now = take_fingerprint(run)
+        comparison = _compared(run, before, now, rows_must_match=rows_must_match)
+    wrong, strange = _sorted_out(comparison, added)
+    say_left_out(run, comparison)
+    if strange:
+        run.warn("object_not_known", f"neither the backup's nor the migration's, left as it is: {', '.join(strange)}")
+    if notes := [str(each) for each in comparison.notes]:
+        run.warn("not_as_before", f"what no backup carries differs: {', '.join(notes[:SHOWN])}", differences=notes)
+    run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not wrong else "changed", differences=wrong)
+    if wrong:
+        raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(wrong[:SHOWN]), differences=len(wrong))
+    return now
+
+
+def _compared(run: Run, before: Fingerprint, now: Fingerprint, *, rows_must_match: bool) -> Comparison:
+    foreign = Guard.OTHER_CREDENTIALS in run.settings.allow
+    return same_structure(before, now, rows_must_match=rows_must_match, owners_may_differ=foreign)
+
+
+def _sorted_out(comparison: Comparison, added: Added) -> tuple[list[str], list[str]]:
+    """Differences that are wrong, and what somebody else has made since, which nobody has lost anything by."""
+    if added is None:
+        return [str(each) for each in comparison.differences], []
+    ours = {(each.kind, each.name) for each in added}
+    strange = [
+        str(each)
+        for each in comparison.differences
+        if each.change is Change.ADDED and each.kind in repair.WHOLE and (each.kind, each.name) not in ours
+    ]
+    return [str(each) for each in comparison.differences if str(each) not in strange], strange
+
+
+def _tidy(run: Run, before: Fingerprint, added: Added) -> None:
+    """Removes what the failed migration left behind, and puts back what a backup cannot carry."""
+    with translated():
+        for removed in repair.remove_added(run.database.connection, before, added or ()):
+            run.warn("unknown_object_removed", removed)
+        for problem in grants.put_back_grants(run.database.connection, before):
+            run.warn("not_put_back", problem)
+
+
+def check_rows(run: Run, backup: BackedUp, now: Fingerprint, *, log_read: bool) -> None:
+    """Every table that surely held rows when the backup was taken holds rows. Raises StepFailed."""
+    held, holding = set(backup.before.holding.held), now.holding
+    empty = sorted((held & now.evidence.writes.keys()) - set(holding.held) - set(holding.unknown))
+    # A table may have been emptied between fingerprint and dump. It was not where a row is older than both; elsewhere
+    # the log is believed, in which a table that could not be loaded is named.
+    lost = [name for name in empty if not log_read or name in backup.outset.steady]
+    if lost:
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"hold no rows any more: {', '.join(lost[:SHOWN])}", tables=lost)
+    if empty:
+        run.warn("rows_unknown", f"empty now, as in the backup by the restore's log: {', '.join(empty[:SHOWN])}")
+    if unknown := sorted(held & set(holding.unknown)):
+        run.warn("rows_unknown", f"could not be looked into for rows: {', '.join(unknown[:SHOWN])}")
+
+
+def _check_sequences(before: Evidence, now: Evidence) -> None:
+    """No sequence stands behind where it stood: a dump is younger than the fingerprint. Raises StepFailed."""
+    behind = [
+        name
+        for name in sorted(before.positions.keys() & now.positions.keys())
+        if before.positions[name].is_ahead_of(now.positions[name])
+    ]
+    if behind:
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"sequences stand behind: {', '.join(behind[:SHOWN])}")
+
+
+def _analyze(run: Run) -> None:
+    """Renews the planner's statistics, which a restored database has none of; a failure is a warning."""
     try:
         with translated():
             repair.analyze(run.database.connection)
-    except Failed as error:
-        run.warn("analyze_failed", str(error))
-
-
-def _tidy(run: Run, before: Fingerprint) -> None:
-    """Removes what the dump does not know, and puts back what it cannot carry."""
-    with translated():
-        for removed in repair.remove_unknown(run.database.connection, before):
-            run.warn("unknown_object_removed", removed)
-        for problem in grants.put_back_grants(run.database.connection, before):
-            run.warn("grant_not_put_back", problem)
+    except (Failed, Lost) as error:
+        run.warn("analyze_failed", f"{error}; run ANALYZE by hand, since a restored database has no statistics")
+        reconnect(run)

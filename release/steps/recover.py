@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
+from release.clock import Interrupted
+from release.database import evidence
 from release.database.comparison import Comparison, Verdict
 from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
+from release.database.outset import Outset
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.start import SETTLE
 from release.heroku.transfers import Transfer
@@ -20,11 +23,15 @@ from release.run import Ending, Run, ended
 from release.settings import Backup, FenceMode, Guard
 from release.steps import fence, prepare, restore
 from release.steps.backup import BackedUp
+from release.steps.changes import changed_since, figures
 from release.steps.keep import keep
-from release.steps.load import ask, await_restore
-from release.steps.prove import changed_since, figures, prove
+from release.steps.load import ask, await_restore, judge
+from release.steps.prove import Undecided, prove
 from release.steps.sessions import no_ghosts, reconnect
 from release.steps.target import Target, find, restores
+
+EXIT_WITHIN = 15.0
+"""Seconds in which a recovery that was told to stop has to have ended."""
 
 RECOVERED = frozenset({Outcome.RELEASED, Outcome.UNTOUCHED, Outcome.RESTORED, Outcome.KEPT})
 """Endings of an earlier run after which the database is as it was, or as somebody decided: `recover` exits 0."""
@@ -122,31 +129,63 @@ def _again(run: Run, entry: Entry, target: Target) -> Entry | None:
 
 
 def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
+    """Finishes the run of a row. Never says `untouched` while a restore of it may be under way."""
+    try:
+        return _settled(run, target, entry, choice, decided=decided)
+    except Refused:
+        raise
+    except (ReleaseError, Interrupted) as failure:
+        ending = _broken_off(run, target, entry, failure)
+        if ending is None:
+            raise
+        return ending
+
+
+def _settled(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
     cause = _cause(entry)
     newest = _newest_restore(target, entry.baseline or 0)
     if entry.state is State.FINISHED:  # cut off after its end: only the fence is left
         fence.lower(run, target)
         return ended(Outcome(entry.outcome or Outcome.UNTOUCHED))
     if entry.state is State.BACKING_UP and newest is None:  # cut off before its migration began
-        return _close(run, target, ended(Outcome.UNTOUCHED, cause))
+        return restore.close(run, target, ended(Outcome.UNTOUCHED, cause))
     backup = _backup(run, target, entry, newest)
-    if newest is not None and newest.succeeded and entry.state is State.BACKING_UP:
-        return _conclude(run, backup, newest, cause)
-    if newest is not None and entry.state is State.BACKING_UP:  # it broke off, but the journal was loaded already
-        return restore.carry_out(run, backup, None, cause)
+    if newest is not None and entry.state is State.BACKING_UP:  # the restore brought the row back
+        return _conclude(run, backup, entry, newest, choice, decided=decided)
     return _undo_or_ask(run, backup, entry, newest, choice, decided=decided)
+
+
+def _broken_off(run: Run, target: Target, entry: Entry, failure: ReleaseError | Interrupted) -> Ending | None:
+    """How a recovery ends that was stopped or failed; None where surely no restore was asked for."""
+    run.signals.acknowledge()
+    run = replace(run, deadline=run.deadline.within(EXIT_WITHIN))
+    target.session.deadline = run.deadline
+    try:
+        asked = restores(target.data.transfers(target.addon), target.source, after=entry.baseline or 0)
+        now = run.journal.entry(run.id)
+    except ReleaseError as error:
+        run.warn("restore_unknown", str(error))
+        asked, now = [], None
+    newest = asked[-1] if asked else None
+    if newest is not None and not newest.finished:
+        hint = f"{newest.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
+        return ended(Outcome.HANDED_OVER, failure, restore=newest.name, hint=hint)
+    if newest is None and now is not None and now.state not in {State.RESTORING, State.LOADING}:
+        return None
+    hint = "`bin/release recover`, or the next release, goes on; the site stays in maintenance mode until then."
+    return ended(Outcome.RESTORE_FAILED, failure, restore=newest.name if newest else None, hint=hint)
 
 
 def _undo_or_ask(
     run: Run, backup: BackedUp, entry: Entry, newest: Transfer | None, choice: Choice | None, *, decided: bool
 ) -> Ending:
     """The migration had begun: undo it where nobody can lose by it, or where that was decided; else refuse."""
-    no_ghosts(run, run.id)
+    unsettled = no_ghosts(run, run.id)
     target, cause = backup.target, _cause(entry)
-    comparison = changed_since(run, backup)
+    comparison = changed_since(run, backup, unsettled=unsettled)
     if comparison.verdict is Verdict.UNCHANGED:
-        return _close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
-    fenced = entry.state in {State.RESTORING, State.LOADING} and target.app.maintenance
+        return restore.close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
+    fenced = entry.state in {State.RESTORING, State.LOADING} and fence.is_up(target, entry)
     foreign = _foreign(target, newest, backup)
     if choice is Choice.RESTORE or ((decided or backup.sealed or fenced) and foreign is None):
         run.journal.announce(run.id, State.RESTORING)
@@ -197,30 +236,45 @@ def _backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> 
             Reason.UNFINISHED_RUN,
             f"the run {entry.run_id} is unfinished, and its {'fingerprint' if found else 'backup'} is not to be found",
         )
+    before = Fingerprint.from_json(document)
+    outset = Outset.from_json(run.journal.outset(entry.run_id))
     return BackedUp(
         uuid=found.uuid,
         name=found.name,
         seconds=found.seconds or 0.0,
-        before=Fingerprint.from_json(document),
+        before=before,
+        outset=outset,
         identity=run.database.identity(),
-        sealed=entry.fence == FenceMode.RELEASE,
+        sealed=_sealed(target, entry, before, outset),
         target=target,
     )
 
 
-def _conclude(run: Run, backup: BackedUp, newest: Transfer, cause: StepFailed) -> Ending:
-    """A restore has happened: prove it, or restore once more."""
+def _sealed(target: Target, entry: Entry, before: Fingerprint, outset: Outset) -> bool:
+    """Whether nobody else can have written since the backup, by what Heroku and the counters say now."""
+    leaked = outset.evidence.epoch is not None and evidence.compare(before.evidence, outset.evidence).written
+    return entry.fence == FenceMode.RELEASE and fence.is_up(target, entry) and not leaked
+
+
+def _conclude(
+    run: Run, backup: BackedUp, entry: Entry, newest: Transfer, choice: Choice | None, *, decided: bool
+) -> Ending:
+    """A restore has happened: judge and prove it as strictly as one's own, or restore once more.
+
+    Not unasked where people may have written since: the fence has to be up.
+    """
+    target, cause = backup.target, _cause(entry)
     try:
-        prove(run, backup)
+        if not newest.succeeded:
+            raise StepFailed(Reason.RESTORE_FAILED, f"{newest.name} did not succeed")
+        prove(run, backup, None, log_read=judge(run, target, newest))
     except ReleaseError as error:
         run.warn("restore_unproved", str(error))
+        again = choice is Choice.RESTORE or decided or fence.is_up(target, entry)
+        if isinstance(error, Undecided) or not again:
+            return restore.not_restored(run, backup, error, cause, transfer=newest)
         return restore.carry_out(run, backup, None, cause)
-    return _close(run, backup.target, ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name))
-
-
-def _close(run: Run, target: Target, ending: Ending) -> Ending:
-    restore.close(run, target, ending)
-    return ending
+    return restore.close(run, target, ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name))
 
 
 def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: str | None) -> Refused:

@@ -16,7 +16,7 @@ from msgspec import structs
 from release.clock import Interrupted
 from release.database import repair
 from release.database.catalog import EXCLUDED_SCHEMAS
-from release.database.comparison import compare, same_structure
+from release.database.comparison import Change, Difference, compare, same_structure
 from release.database.fingerprint import Fingerprint
 from release.database.journal import State
 from release.database.session import Database, Identity, translated
@@ -25,11 +25,12 @@ from release.log import Event
 from release.run import Run, hook_name
 from release.settings import Guard, Secret
 from release.steps import fence, prepare
-from release.steps.backup import BackedUp, Before, Unprotected, find_backup, take_fingerprint
+from release.steps.backup import BackedUp, Before, Unprotected, find_backup, take_fingerprint, take_outset
 from release.steps.load import ask, await_restore
 from release.steps.migrate import migrate
 from release.steps.prepare import Commands
 from release.steps.probe import probe
+from release.steps.prove import check_rows
 from release.steps.target import Target, find, quiet_transfers
 from release.steps.turn import take_turn
 
@@ -146,16 +147,17 @@ def rehearse(run: Run, commands: Commands, backup: Before, there: Stage) -> Back
         raise StepFailed(Reason.REHEARSAL_FAILED, str(error), failed=error.reason.slug, **error.facts) from error
     finally:
         stage_run.database.close()
-    _production_untouched(run, backup)
-    return rehearsed
+    return replace(_production_untouched(run, backup), rehearsed=rehearsed)
 
 
-def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) -> BackedUp:
+def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) -> float:
+    """The seconds that the restore took."""
     began = run.clock.monotonic()
-    _restore(run, backup, target)
+    log_read = _restore(run, backup, target)
     restored = run.clock.monotonic()
-    before = _proved_copy(run, backup.before)
-    staged = Unprotected(before=before, identity=run.database.identity(), behind=backup.behind)
+    before = _proved_copy(run, backup, log_read=log_read)
+    outset = take_outset(run, before)
+    staged = Unprotected(before=before, outset=outset, identity=run.database.identity(), behind=backup.behind)
     ready = run.clock.monotonic()
     migrate(run, commands, staged)
     migrated = run.clock.monotonic()
@@ -167,41 +169,52 @@ def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) ->
         probes=run.clock.monotonic() - migrated,
         duration=run.clock.monotonic() - began,
     )
-    return replace(backup, rehearsed=restored - began)
+    return restored - began
 
 
-def _restore(run: Run, backup: BackedUp, target: Target) -> None:
+def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
+    """Restores the backup into the second database; whether the log was read. Raises StepFailed, HerokuError."""
     source = find_backup(backup.target, backup.uuid)
     quiet_transfers(run, target.data, target.addon, target.source)
     fence.end_sessions(run)
     run.database.close()
-    await_restore(run, target, ask(run, target, source))
+    _, log_read = await_restore(run, target, ask(run, target, source))
+    return log_read
 
 
-def _proved_copy(run: Run, before: Fingerprint) -> Fingerprint:
+def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:
     """Proves that the copy is what was dumped; its own fingerprint, with its own counters."""
     take_turn(run)
-    with translated():
-        for removed in repair.remove_unknown(run.database.connection, before):
+    before, copy = backup.before, take_fingerprint(run)
+    added = [each for each in _differing(before, copy) if each.change is Change.ADDED]
+    with translated():  # what an earlier rehearsal has left behind
+        for removed in repair.remove_added(run.database.connection, before, added):
             run.warn("unknown_object_removed", removed)
-    copy = take_fingerprint(run)
-    found = [each for each in same_structure(before, copy).differences if each.kind not in NOT_CARRIED]
-    differences = [str(each) for each in found]
-    run.log.info(Event.DATABASE_COMPARED, verdict="changed" if found else "equal", differences=differences)
-    if found:
+    copy = take_fingerprint(run) if added else copy
+    differences = [str(each) for each in _differing(before, copy)]
+    run.log.info(Event.DATABASE_COMPARED, verdict="changed" if differences else "equal", differences=differences)
+    if differences:
         raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(differences[:20]), differences=len(differences))
+    check_rows(run, backup, copy, log_read=log_read)
     with translated():
         repair.analyze(run.database.connection)
     return take_fingerprint(run)
 
 
-def _production_untouched(run: Run, backup: BackedUp) -> None:
+def _differing(before: Fingerprint, copy: Fingerprint) -> list[Difference]:
+    found = same_structure(before, copy, owners_may_differ=True).differences
+    return [each for each in found if each.kind not in NOT_CARRIED]
+
+
+def _production_untouched(run: Run, backup: BackedUp) -> BackedUp:
     """Makes sure that the rehearsal's commands did not find their way into the protected database.
 
-    If they did, the migration has begun there; that is said in the journal, so that it is undone. Raises StepFailed.
+    If they did, the migration has begun there; that is said in the journal, so that it is undone. Returns the backup
+    with the outset as it is now. Raises StepFailed.
     """
     comparison = compare(backup.before, take_fingerprint(run))
     if comparison.differences:
-        run.journal.announce(run.id, State.MIGRATING, backup=backup.uuid)
+        run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
         changed = "; ".join(str(each) for each in comparison.differences[:10])
         raise StepFailed(Reason.REHEARSAL_UNSAFE, f"it changed while the rehearsal ran: {changed}")
+    return replace(backup, outset=take_outset(run, backup.before))

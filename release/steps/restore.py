@@ -16,8 +16,9 @@ from release.run import Ending, Run, ended
 from release.settings import FenceMode, Restore
 from release.steps import fence
 from release.steps.backup import BackedUp, Before, Unprotected, record_again
+from release.steps.changes import changed_since
 from release.steps.load import asked_for, load
-from release.steps.prove import changed_since, prove
+from release.steps.prove import Undecided, prove
 from release.steps.salvage import salvage
 from release.steps.sessions import no_ghosts
 from release.steps.target import Target
@@ -26,6 +27,9 @@ RESTORE_WITHIN = 900.0
 """Seconds a restore gets at least, though the plan be used up: Heroku ends the dyno, not the transfer."""
 
 ATTEMPTS = 2
+
+CLOSED_WITHIN = 60.0
+"""Seconds in which the journal's row has to be closed."""
 
 NOT_AGAIN = frozenset(
     {
@@ -53,7 +57,7 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
 
 def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
     """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
-    no_ghosts(run, run.id)
+    unsettled = no_ghosts(run, run.id)
     if ending := settled(run, backup, failure):
         return ending
     entry = run.journal.entry(run.id)
@@ -62,7 +66,7 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
     if entry is None and isinstance(backup, BackedUp) and not asked_for(backup.target):
         run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
         record_again(run, backup)
-    comparison = changed_since(run, backup)
+    comparison = changed_since(run, backup, unsettled=unsettled)
     skipped = decide(run, backup, comparison, failure)
     if skipped is not None:
         return skipped
@@ -107,25 +111,37 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
     if outcome is Outcome.KEPT:
         hint = Reason.RESTORE_OFF.hint.replace("BACKUP", backup.name) if backup.name else Reason.NO_BACKUP.hint
     ending = ended(outcome, failure, backup=backup.name, hint=hint)
-    close(run, backup.target if isinstance(backup, BackedUp) else None, ending)
-    return ending
+    return close(run, backup.target if isinstance(backup, BackedUp) else None, ending)
 
 
-def close(run: Run, target: Target | None, ending: Ending) -> None:
-    """Closes the journal's row and lowers the fence, over a database that is old, or as somebody decided."""
+def close(run: Run, target: Target | None, ending: Ending) -> Ending:
+    """Closes the journal's row and lowers the fence, over a database that is old, or as somebody decided.
+
+    The two do not depend on each other. Returns the ending, with what to paste where the site may still be down.
+    """
     reason = ending.reason.slug if ending.reason else None
     raised = FenceMode.RESTORE if ending.restore and run.settings.fence is not FenceMode.OFF else None
     try:
-        run.journal.close(run.id, outcome=str(ending.outcome), reason=reason, restore=ending.restore, fence=raised)
-        fence.lower(run, target)
+        run.retried(
+            "close",
+            lambda: run.journal.close(
+                run.id, outcome=str(ending.outcome), reason=reason, restore=ending.restore, fence=raised
+            ),
+            deadline=run.deadline.within(CLOSED_WITHIN),
+        )
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the next run closes it")
+    if target is None or fence.lower(run, target, raised=raised is not None):
+        return ending
+    paste = "; ".join(commands_by_hand(target))
+    return replace(ending, hint=f"{ending.hint} The site may still be down. Paste: {paste}".strip())
 
 
 def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure: ReleaseError | Interrupted) -> Ending:
     """Fence, salvage, restore, prove, with one more try; `restore_failed` when neither ends well.
 
-    Without `comparison` a restore has already overwritten the failed state, and there is nothing to salvage.
+    Without `comparison` a restore has already overwritten the failed state: there is nothing to salvage, and what the
+    migration had added is not known.
     """
     target = backup.target
     if run.settings.fence is not FenceMode.OFF and not backup.sealed:
@@ -134,7 +150,8 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
         except (HerokuError, StepFailed) as error:
             run.warn("fence_not_raised", str(error))
     salvaged = salvage(run, backup, comparison) if comparison else None
-    transfer, problem = load_and_prove(run, backup)
+    added = comparison.added if comparison else None
+    transfer, problem = load_and_prove(run, backup, lambda log_read: prove(run, backup, added, log_read=log_read))
     if problem is not None or transfer is None:
         return not_restored(run, backup, problem or StepFailed(Reason.RESTORE_FAILED), failure, salvaged, transfer)
     ending = ended(
@@ -144,24 +161,26 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
         salvage=salvaged.name if salvaged else None,
         restore=transfer.name,
     )
-    close(run, target, ending)
-    return ending
+    return close(run, target, ending)
 
 
 def load_and_prove(
-    run: Run, backup: BackedUp, proof: Callable[[Run, BackedUp], None] | None = None
+    run: Run, backup: BackedUp, proof: Callable[[bool], None]
 ) -> tuple[Transfer | None, ReleaseError | None]:
-    """Restores and proves, with one more try where that may help: the last restore, and what is wrong with it if so."""
+    """Restores and proves, with one more try where that may help: the last restore, and what is wrong with it if so.
+
+    `proof` is told whether the restore's log was read.
+    """
     problem: ReleaseError | None = None
     transfer: Transfer | None = None
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            transfer = load(run, backup)
-            (proof or prove)(run, backup)
+            transfer, log_read = load(run, backup)
+            proof(log_read)
         except ReleaseError as error:
             problem = error
             run.warn("restore_attempt_failed", str(error), attempt=attempt)
-            if error.reason in NOT_AGAIN:
+            if error.reason in NOT_AGAIN or isinstance(error, Undecided):
                 break
             continue
         return transfer, None

@@ -10,7 +10,7 @@ from release.heroku.transfers import Transfer
 from release.run import Run
 from release.settings import Switch
 from release.steps.backup import BackedUp, capture
-from release.steps.prove import figures
+from release.steps.changes import figures
 from release.steps.sessions import end_prepared
 
 
@@ -45,7 +45,7 @@ def _capture(run: Run, backup: BackedUp) -> Transfer:
     share = (run.deadline.left() - backup.restore_seconds) / 2  # one that hangs must not take the restore's time
     if share < backup.seconds:
         raise Unsalvaged(f"no time: it may take {max(share, 0):.0f} s, for the restore's sake")
-    end_prepared(run, backup.before)
+    end_prepared(run, backup.outset.evidence)
     return capture(
         run,
         target,

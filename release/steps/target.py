@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from release.errors import Reason, Refused
+from release.clock import Interrupted
+from release.errors import Reason, Refused, RestoreUnderWay
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import AddOn, App, Attachment, Platform
 from release.heroku.transfers import DataAPI, Source, Transfer
@@ -204,17 +205,30 @@ def quiet_transfers(
         return transfers
     names = [each.name for each in running]
     run.log.info(Event.TRANSFER_AWAITED, transfers=names, limit=run.settings.lock_wait)
+    loading = [each.name for each in running if each.is_restore]
     try:
-        return polling(
-            lambda: data.transfers(addon),
-            until=lambda listed: not _touching(listed, source, ours),
-            name="GET transfers",
-            clock=run.clock,
-            log=run.log,
-            deadline=run.deadline.within(run.settings.lock_wait),
-        )
+        with restoring(f"{', '.join(loading)} goes on at Heroku" if loading else None):
+            return polling(
+                lambda: data.transfers(addon),
+                until=lambda listed: not _touching(listed, source, ours),
+                name="GET transfers",
+                clock=run.clock,
+                log=run.log,
+                deadline=run.deadline.within(run.settings.lock_wait),
+            )
     except TimedOut as error:
         raise Refused(Reason.FOREIGN_TRANSFER, f"{', '.join(names)} is running") from error
+
+
+@contextmanager
+def restoring(what: str | None) -> Iterator[None]:
+    """A wait for a restore (None: for something else): a signal that ends it leaves the restore under way."""
+    try:
+        yield
+    except Interrupted as stop:
+        if what is None:
+            raise
+        raise RestoreUnderWay(Reason.INTERRUPTED, f"{stop}; {what}") from stop
 
 
 def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None) -> list[Transfer]:

@@ -15,7 +15,7 @@ from release.log import Event
 from release.retry import LONGEST_WAIT
 from release.run import HOOKS, Run
 from release.settings import Backup
-from release.steps.target import Located, locate
+from release.steps.target import Located, locate, restoring
 
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to take the lock."""
@@ -25,14 +25,18 @@ NOTICED_WITHIN = LONGEST_WAIT + 5.0
 
 
 def take_turn(run: Run) -> None:
-    """Waits for the lock, and for a restore that somebody has under way. Raises Refused (locked, foreign_transfer)."""
+    """Waits for the lock, and for a restore that somebody has under way.
+
+    Raises Refused (locked, foreign_transfer), and RestoreUnderWay when a signal comes while a restore goes on.
+    """
     deadline = run.deadline.within(run.settings.lock_wait)
     if not run.database.try_lock():
         _wait(run, deadline)
     while run.database.being_restored():
         if deadline.expired:
-            raise Refused(Reason.FOREIGN_TRANSFER, "pg_restore is loading a dump into the database")
-        run.clock.sleep(deadline.clamp(1.0))
+            raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
+        with restoring("a dump is being loaded into the database"):
+            run.clock.sleep(deadline.clamp(1.0))
 
 
 def _wait(run: Run, deadline: Deadline) -> None:
@@ -57,7 +61,8 @@ def _wait(run: Run, deadline: Deadline) -> None:
             raise _refusal(run, name)
         if cut_off:
             run.database.close()  # a session would be in the restore's way
-        run.clock.sleep(deadline.clamp(pause))
+        with restoring("the run that is waited for may be restoring the database" if cut_off else None):
+            run.clock.sleep(deadline.clamp(pause))
         pause = min(longest, pause * 1.5)
 
 
