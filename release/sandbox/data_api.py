@@ -44,7 +44,7 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
         return _classic(state, db)
 
     def transfer(of: Transfer) -> Any:
-        return world.shape(of.as_asked_for()), HTTPStatus.CREATED
+        return wire.accepted(world.shape(of.as_asked_for()), world.options.variants), HTTPStatus.CREATED
 
     def description(of: Addon, figures: tuple[int, int, int, str]) -> dict[str, Any]:
         return wire.database(shapes.database(state, of, world.addons, figures), world.options.variants)

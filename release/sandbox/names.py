@@ -62,6 +62,7 @@ class Variant(StrEnum):
     UNSORTED = "unsorted"  # the list in no order at all: the CLI sorts it itself
     PLAIN_PLAN = "plain-plan"  # a database's `plan` is a text (Heroku's specs)
     JSON_ERRORS = "json-errors"  # a 404 is `{"id", "message"}` (the CLI's tests)
+    SHORT_ANSWERS = "short-answers"  # a POST is answered with uuid and types only (Heroku's specs)
     SIGNED = "signed"  # a backup's address carries a signature, another one each time
 
 

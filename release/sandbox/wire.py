@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .state import Transfer
 
 _TIMES = ("created_at", "started_at", "canceled_at", "updated_at", "finished_at")
+_SHORT = ("uuid", "from_type", "to_type")
 _SWAPPED_EVERY = 4
 
 
@@ -66,6 +67,11 @@ _TRANSFER = {
     Variant.ISO_TIMES: _iso_times,
     Variant.SIGNED: _signed,
 }
+
+
+def accepted(shape: dict[str, Any], variants: Collection[Variant]) -> dict[str, Any]:
+    """What a POST for a transfer is answered."""
+    return {name: shape[name] for name in _SHORT} if Variant.SHORT_ANSWERS in variants else shape
 
 
 def listed(rows: list[dict[str, Any]], variants: Collection[Variant]) -> list[dict[str, Any]]:

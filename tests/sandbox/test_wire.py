@@ -115,6 +115,9 @@ def test_each_variant_changes_what_it_says(sandbox: Sandbox, app: App) -> None:
     assert [each["num"] for each in seen(Variant.TEXT_NUMBERS)] == ["1", "2"]
     assert all(each["finished_at"].endswith("Z") and "T" in each["finished_at"] for each in seen(Variant.ISO_TIMES))
     assert seen(Variant.EARLY_FIGURES)[1]["source_bytes"] > 0
+    sandbox.set_options(variants=[Variant.SHORT_ANSWERS])
+    short = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    assert short.keys() == {"uuid", "from_type", "to_type"}
     first, second = (seen(Variant.SIGNED)[0]["to_url"] for _ in range(2))
     assert first != second
     assert first.partition("?")[0] == second.partition("?")[0] == backup["to_url"]
