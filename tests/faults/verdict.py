@@ -90,6 +90,10 @@ class Seen:
         wanted = {"backup": ("pg_dump", False), "restore": ("gof3r", True)}[kind]
         return [each for each in self.transfers if (each["from_type"], each["to_type"] == "pg_restore") == wanted]
 
+    def of_this_database(self, backup: dict[str, Any]) -> bool:
+        """Whether it was taken of the app's database: recorded traffic tells that by the name in the URL alone."""
+        return urlsplit(backup["from_url"]).path == f"/{self.database}"
+
     def accepted(self, kind: str) -> int:
         """How many POSTs of a kind (`backups`, `restores`) the sandbox accepted, answered or not."""
         return sum(
@@ -211,7 +215,7 @@ def backup_first(seen: Seen) -> Iterator[str]:
         if each["succeeded"] is True
         and not each["canceled_at"]
         and each["warnings"] == 0
-        and urlsplit(each["from_url"]).path == f"/{seen.database}"
+        and seen.of_this_database(each)
     ]
     if not good:
         yield "S3: the migration was started without a good backup of this run"
@@ -238,11 +242,10 @@ def once_only(seen: Seen) -> Iterator[str]:
 def own_restore(seen: Seen) -> Iterator[str]:
     """S5: a restore's source is the backup that this run took first (or one that is no longer listed)."""
     backups = sorted(seen.made("backup"), key=lambda each: int(each["num"]))
-    own = [stored(each["to_url"]) for each in backups]
-    others = seen.older | set(own[1:])
+    first = next((stored(each["to_url"]) for each in backups if seen.of_this_database(each)), None)
+    others = seen.older | {stored(each["to_url"]) for each in backups} - {first}
     for each in seen.made("restore"):
-        source = stored(each["from_url"])
-        if source in others or not (source not in own or source == own[0]):
+        if stored(each["from_url"]) in others:
             yield f"S5: {each['num']} is a restore from another backup than this run's"
 
 

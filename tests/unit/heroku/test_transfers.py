@@ -9,7 +9,16 @@ import pytest
 
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import AddOn, Ref
-from release.heroku.transfers import DataAPI, Source, Transfer, database_name, harmless_warnings, moment
+from release.heroku.transfers import (
+    DataAPI,
+    Source,
+    Transfer,
+    database_host,
+    database_name,
+    harmless_warnings,
+    moment,
+    stored,
+)
 from tests.unit.heroku.server import replies, serving
 
 ADDON = AddOn("aaaa", "postgresql-flat-1", Ref("01234567", "shop"))
@@ -81,6 +90,40 @@ def test_whose_data_it_is_tells_the_uuid_or_the_databases_name(
     assert restore.writes(OURS) is matches
 
 
+@pytest.mark.parametrize(
+    ("uuid", "host", "matches"),
+    [
+        (None, "10.0.0.1", True),
+        (None, "inner.example", True),
+        (None, "fork.example", False),
+        ("aaaa", "fork.example", True),
+    ],
+)
+def test_a_fork_has_the_same_name_on_another_host(uuid: str | None, host: str, matches: bool) -> None:
+    ours = Source(addon_id="aaaa", database_name="d9", elsewhere=frozenset({"fork.example"}))
+    assert ours.matches(uuid, f"postgres://u7f:x@{host}:5432/d9") is matches
+
+
+@pytest.mark.parametrize(
+    ("changes", "loads"),
+    [
+        ({}, True),
+        ({"from_url": "https://store.example/b012?X-Amz-Signature=another"}, True),
+        ({"from_url": "https://store.example/b012#x"}, True),
+        ({"from_url": "https://store.example/b013?X-Amz-Signature=hidden"}, False),
+        ({"from_url": "https://elsewhere.example/b012"}, False),
+        ({"from_url": None}, None),
+        ({"to_type": "gof3r"}, False),
+    ],
+)
+def test_which_backup_a_restore_loads_tells_the_address_without_its_signature(
+    changes: dict[str, Any], loads: bool | None
+) -> None:
+    restore = _transfer(**{"from_type": "gof3r", "to_type": "pg_restore", "from_url": STORE, "to_url": URL, **changes})
+    assert restore.loads(_transfer()) is loads
+    assert restore.loads(_transfer(to_url=None)) in {None, False}
+
+
 def test_a_backup_writes_nothing_and_a_restore_reads_nothing_of_a_database() -> None:
     restore = _transfer(from_type="gof3r", to_type="pg_restore", from_url=STORE, to_url=URL)
     copy = _transfer(to_type="pg_restore", to_url=OTHER_URL)
@@ -133,6 +176,13 @@ def test_the_databases_name_in_a_url() -> None:
     assert database_name(URL) == "d9"
     assert database_name("postgresql://h/with%20space?sslmode=require") == "with space"
     assert [database_name(each) for each in (None, "", STORE, "postgres://h", "postgres://h/")] == [None] * 5
+
+
+def test_the_host_in_a_url_and_where_a_backup_is() -> None:
+    assert database_host(URL) == "10.0.0.1"
+    assert [database_host(each) for each in (None, "", STORE, "postgres://h")] == [None] * 4
+    assert stored(STORE) == "https://store.example/b012"
+    assert (stored(None), stored("")) == (None, "")
 
 
 # Warnings of a restore.
