@@ -151,15 +151,13 @@ def test_a_fork_keeps_the_databases_name_and_is_told_by_its_host(
 def test_a_restore_onto_nobody_knows_what_undoes_nothing_after_a_run_that_was_cut_off(
     hook: Hook, sandbox: Sandbox, app: App, other: dict[str, Any], told: bool
 ) -> None:
-    source = next(each for each in app.transfers() if each["from_type"] == "pg_dump")
-    sandbox.transfer_fault("backup", TransferAction.STUCK_RUNNING)
+    sandbox.transfer_fault("backup", TransferAction.SLOW, seconds=2)
     run = hook.start()
     wait_until(lambda: sandbox.count("POST", BACKUPS, accepted=True))
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
-    stuck = app.transfers()[-1]
-    app.connection.ask("POST", f"/client/v11/apps/{app.name}/transfers/{stuck['uuid']}/actions/cancel")
-    restore(app, source, other["id"])
+    wait_until(lambda: app.transfers()[-1]["finished_at"])
+    restore(app, app.transfers()[-1], other["id"])
     execute(app.database_url, "UPDATE learners SET points = -1")
     sandbox.forget_requests()
     if not told:
