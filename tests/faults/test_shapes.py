@@ -108,6 +108,26 @@ def played(harness: Harness, cell: Cell, scenario: Scenario, play: Play) -> dict
     return results[0].last
 
 
+def beside_another_databases_capture() -> Play:
+    """The first request for a backup is lost, and another database of the app is captured in the same second."""
+    theirs: list[str] = []
+
+    def arm(place: Place) -> None:
+        other = place.app.add_database(plan="standard-0")
+        execute(other["url"], "CREATE TABLE theirs AS SELECT 1 AS n")
+        theirs.append(f"/client/v11/databases/{other['id']}/backups")
+        ours = f"/client/v11/databases/{place.app.addon_id}/backups"
+        place.sandbox.fault(Action.RESET, ours, method="POST", effect=False)
+
+    def during(place: Place, run: Started) -> Result:
+        while run.exit_code is None and not place.sandbox.fired():
+            run.read(0.02)
+        place.app.connection.ask("POST", theirs[-1])
+        return run.finish()
+
+    return Play(arm=arm, during=during, excused=("S4: 3 captures", "S4: 2 captures"))  # theirs are counted, too
+
+
 @pytest.mark.thin(1)
 @pytest.mark.parametrize("drift", NEEDED, ids=name)
 def test_a_needed_field_that_stays_unreadable_ends_the_run_early_with_its_name(harness: Harness, drift: Drift) -> None:
@@ -162,24 +182,8 @@ def test_a_restore_that_cannot_be_followed_any_more_is_left_to_a_person_and_fini
 def test_another_databases_capture_of_the_same_second_is_not_taken_for_the_lost_one(
     harness: Harness, scenario: Scenario
 ) -> None:
-    place = harness.stage.fresh(scenario)
-    other = place.app.add_database(plan="standard-0")
-    execute(other["url"], "CREATE TABLE theirs AS SELECT 1 AS n")
-
-    def during(place: Place, run: Started) -> Result:
-        while run.exit_code is None and not place.sandbox.fired():
-            run.read(0.02)
-        place.app.connection.ask("POST", f"/client/v11/databases/{other['id']}/backups")
-        return run.finish()
-
-    path = f"/client/v11/databases/{place.app.addon_id}/backups"
-    play = Play(
-        arm=lambda place: place.sandbox.fault(Action.RESET, path, method="POST", effect=False),
-        during=during,
-        excused=("S4: 3 captures", "S4: 2 captures"),  # the other database's is counted, too
-    )
     cell = Cell(group="http", fault="a lost POST beside another database's capture", scenario=scenario.name)
-    cell = harness.play(cell, scenario, play, place)
+    cell = harness.play(cell, scenario, beside_another_databases_capture(), harness.stage.fresh(scenario))
     assert not cell.broken, cell
     assert cell.outcomes == [SCENARIOS[scenario.name]]
     assert cell.backups == (2 if scenario is LANDING else 3)
