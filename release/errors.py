@@ -224,6 +224,12 @@ class Reason(Enum):
         "Heroku's API cannot be used at the moment",
         "Look at status.heroku.com; nothing was changed, release again later.",
     )
+    HEROKU_SHAPE_UNKNOWN = (
+        "heroku_shape_unknown",
+        "Heroku's answers have a shape that this version does not know",
+        "The field that is named is not what it was. A newer version of this tool may know it: put that into the app's "
+        "requirements, then release again.",
+    )
     HEROKU_REFUSED = (
         "heroku_refused",
         "Heroku's API refused the request",

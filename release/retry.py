@@ -22,20 +22,28 @@ T = TypeVar("T")
 PATIENCE = 30.0
 """Seconds for which a poll rides over failures that do not look passing: a key just rotated, a list that lags."""
 
+SHAPE_PATIENCE = 45.0
+"""Seconds for which answers may stay unreadable: longer than it takes Heroku to put a new version in place or back."""
+
 READ_ATTEMPTS = 6
 """A read that failed this often is given up: with the waits below about 20 s of trying."""
 
 LONGEST_WAIT = 15.0
 """Seconds between two tries or two polls at most, unless Heroku asks for more with Retry-After."""
 
+LAST_ATTEMPT = 40
+"""No policy tries more often than that within a patience, however short the waits."""
+
 
 class Unavailable(ReleaseError):
     """Something outside did not answer as it should, and may do so in a moment.
 
-    `retry_after`: seconds the other side asked for, or None.
+    `retry_after`: seconds the other side asked for, or None; `patience`: seconds for which a failure of this kind may
+    last, or None where only attempts and deadline bound it.
     """
 
     retry_after: float | None = None
+    patience: float | None = None
 
     @property
     def passing(self) -> bool:
@@ -45,6 +53,26 @@ class Unavailable(ReleaseError):
 
 class TimedOut(Exception):
     """A wait reached its deadline."""
+
+
+class Patience:
+    """How long failures that have a patience of their own have lasted, since the last success."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def renewed(self) -> None:
+        """Something succeeded: the next failure is the first one again."""
+        self._since = None
+
+    def lost(self, error: BaseException | None) -> bool:
+        """Takes note of a failure; whether such ones have lasted longer than they may."""
+        if not isinstance(error, Unavailable) or error.patience is None:
+            return False
+        now = self._clock.monotonic()
+        self._since = now if self._since is None else self._since
+        return now - self._since >= error.patience
 
 
 def retried(
@@ -58,8 +86,15 @@ def retried(
 ) -> T:
     """Runs a call that does no harm when it is made twice, again after passing failures.
 
-    Raises the last failure when attempts or time are used up; waits honour Retry-After within the deadline.
+    Raises the last failure when attempts or time are used up; waits honour Retry-After within the deadline. A failure
+    with a patience of its own is tried for that long instead of READ_ATTEMPTS times.
     """
+    patience = Patience(clock)
+
+    def stop(state: RetryCallState) -> bool:
+        error = failure(state)
+        most = READ_ATTEMPTS if error.patience is None else LAST_ATTEMPT
+        return patience.lost(error) or state.attempt_number >= most or deadline.expired
 
     def wait(state: RetryCallState) -> float:
         return deadline.clamp(backoff(state.attempt_number, failure(state).retry_after, chance()))
@@ -75,7 +110,7 @@ def retried(
 
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, Unavailable) and error.passing),
-        stop=lambda state: stop_after_attempt(READ_ATTEMPTS)(state) or deadline.expired,
+        stop=stop,
         wait=wait,
         sleep=clock.sleep,
         before_sleep=announce,
@@ -144,18 +179,20 @@ def polling(
     """Repeats a read until its result satisfies `until`, riding over failures.
 
     Failures that do not pass by themselves (a revoked key, a transfer that vanished) are ridden over for
-    PATIENCE seconds. Raises the last failure, or TimedOut when the deadline comes first: a wait that runs out is
-    never a success (Heroku's own CLI exits 0 there).
+    PATIENCE seconds, and those with a patience of their own for that long. Raises the last failure, or TimedOut when
+    the deadline comes first: a wait that runs out is never a success (Heroku's own CLI exits 0 there).
     """
     began = clock.monotonic()
     failing_since: list[float] = []
+    patience = Patience(clock)
 
     def again(state: RetryCallState) -> bool:
         if state.outcome is None or not state.outcome.failed:
             failing_since.clear()
+            patience.renewed()
             return state.outcome is not None and not until(state.outcome.result())
         error = state.outcome.exception()
-        if not isinstance(error, Unavailable):
+        if not isinstance(error, Unavailable) or patience.lost(error):
             return False
         failing_since.append(clock.monotonic())
         return error.passing or clock.monotonic() - failing_since[0] < PATIENCE
@@ -164,6 +201,7 @@ def polling(
         pause = interval(clock.monotonic() - began, chance())
         if state.outcome is not None and state.outcome.failed:
             pause = failure(state).retry_after or max(pause, 1.0)
+            pause = pause if failure(state).patience is None else min(pause, 5.0)
         return deadline.clamp(pause)
 
     def announce(state: RetryCallState) -> None:

@@ -20,7 +20,8 @@ import msgspec
 
 from release.clock import Clock, Deadline, Signals
 from release.errors import Reason
-from release.retry import Unavailable
+from release.heroku import shape
+from release.retry import SHAPE_PATIENCE, Unavailable
 
 if TYPE_CHECKING:
     from requests import Response
@@ -64,8 +65,9 @@ class HerokuError(Unavailable):
         error_id: str = "",
         effect: Effect = Effect.UNKNOWN,
         retry_after: float | None = None,
+        reason: Reason | None = None,
     ) -> None:
-        super().__init__(_reason(status), detail, status=status, error_id=error_id)
+        super().__init__(reason or _reason(status), detail, status=status, error_id=error_id)
         self.status = status
         self.error_id = error_id
         self.effect = effect
@@ -75,6 +77,20 @@ class HerokuError(Unavailable):
     def passing(self) -> bool:
         """Whether another try can help: broken connections and answers, timeouts, rate limits, Heroku's own errors."""
         return self.status is None or self.status in {408, 429} or not 300 <= self.status < 500  # noqa: PLR2004
+
+
+class ShapeUnknown(HerokuError):
+    """An answer of a shape that this version does not know: `field` is missing there, or of another type.
+
+    It may pass (a bad version at Heroku), so it is tried again, but no longer than SHAPE_PATIENCE.
+    """
+
+    patience = SHAPE_PATIENCE
+
+    def __init__(self, what: str, unknown: shape.Unknown) -> None:
+        detail = f"{what}: unreadable answer ({unknown})"[:300]
+        super().__init__(detail, status=200, reason=Reason.HEROKU_SHAPE_UNKNOWN)
+        self.field = unknown.field
 
 
 def _reason(status: int | None) -> Reason:
@@ -147,26 +163,34 @@ class Session:
         return bytes(body)
 
 
-def pages(what: str, read: Callable[[str | None], Response], kind: type[T]) -> tuple[T, ...]:
+def pages(
+    what: str, read: Callable[[str | None], Response], kind: type[T], *, required: tuple[str, ...] = ()
+) -> tuple[T, ...]:
     """A list, whole: an answer of 206 is a part of it, and `Next-Range` is what to ask for next.
 
-    `read` takes the range to ask for; Heroku gives 200 entries a page. Raises HerokuError.
+    `read` takes the range to ask for; Heroku gives 200 entries a page; `required` as in `decode`, of each entry. Raises
+    HerokuError.
     """
     found: list[T] = []
     following = None
     for _ in range(MOST_PAGES):
         response = read(following)
-        found += decode(what, response, list[kind])  # type: ignore[valid-type]
+        found += decode(what, response, list[kind], required=required)  # type: ignore[valid-type]
         following = response.headers.get("Next-Range")
         if response.status_code != 206 or not following:  # noqa: PLR2004
             return tuple(found)
     raise HerokuError(f"{what}: the list has over {MOST_PAGES} pages", status=206)
 
 
-def decode(what: str, response: Response, kind: type[T]) -> T:
-    """The answer as `kind`: wrong types and missing fields are errors, unknown fields are not."""
+def decode(what: str, response: Response, kind: type[T], *, required: tuple[str, ...] = ()) -> T:
+    """The answer as `kind`: wrong types and missing fields are errors, unknown fields and those that inform are not.
+
+    `required`: fields that have to be there, if only as null. Raises ShapeUnknown, or HerokuError when it is no JSON.
+    """
     try:
-        return msgspec.json.decode(response.content, type=kind)
+        return shape.read(response.content, kind, required=required)
+    except shape.Unknown as unknown:
+        raise ShapeUnknown(what, unknown) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise HerokuError(f"{what}: unreadable answer ({error})"[:300], status=response.status_code) from None
 

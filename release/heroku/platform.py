@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from release.heroku.http import Session, decode, pages
+from release.heroku.shape import INFORMS
 
 if TYPE_CHECKING:
     from requests import Response
@@ -55,17 +56,20 @@ class AddOn(msgspec.Struct, frozen=True):
     id: str
     name: str
     app: Ref
-    plan: Plan | None = None
+    plan: Annotated[Plan | None, INFORMS] = None
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """An add-on attached to an app, with the names of the config vars it sets there."""
+    """An add-on attached to the app, with the names of the config vars it sets there."""
 
     addon: AddOn
+    config_vars: tuple[str, ...]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an add-on is attached."""
+
     app: Ref
-    name: str
-    config_vars: tuple[str, ...] = ()
-    namespace: str | None = None
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -76,10 +80,9 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Dyno(msgspec.Struct, frozen=True):
-    """A dyno that was started."""
+    """A dyno that was started: by then it is there, whatever it is called."""
 
-    name: str
-    state: str = ""
+    name: Annotated[str, INFORMS] = "run"
 
 
 def client(session: Session, base: str) -> Callable[..., Response]:
@@ -128,15 +131,16 @@ class Platform:
 
     def config_var(self, name: str) -> str | None:
         """The value of a config var. Often a secret."""
-        return self._get(dict[str, str | None], "apps", self._app, "config-vars").get(name)
+        value = self._get(dict[str, object], "apps", self._app, "config-vars").get(name)
+        return value if isinstance(value, str) else None
 
     def attachments(self) -> tuple[Attachment, ...]:
         """Everything attached to the app, with plans and config vars."""
         return self._list(Attachment, "apps", self._app, "addon-attachments")
 
-    def attachments_of(self, addon: AddOn) -> tuple[Attachment, ...]:
+    def places_of(self, addon: AddOn) -> tuple[Place, ...]:
         """All attachments of an add-on, to whatever app."""
-        return self._list(Attachment, "addons", addon.id, "addon-attachments")
+        return self._list(Place, "addons", addon.id, "addon-attachments")
 
     def formation(self) -> tuple[Process, ...]:
         """Process types and their quantities."""

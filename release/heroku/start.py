@@ -17,7 +17,7 @@ from release.errors import Reason, StepFailed
 from release.heroku.http import ROUTER_TIMEOUT, Effect, HerokuError
 from release.heroku.transfers import Transfer
 from release.log import Event, Log
-from release.retry import backoff
+from release.retry import Patience, backoff
 
 ATTEMPTS = 4
 SETTLE = ROUTER_TIMEOUT + 5.0
@@ -28,21 +28,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A transfer to be started.
 
     `post` makes the request, `listed` reads the list, `known` are the uuids listed before, `ours` tells from a listed
-    transfer whether this request may have made it.
+    transfer whether this request has made it, None where what is listed does not tell: such a one is never adopted,
+    since it may be of another database, and nothing is asked for again beside it, since it may be ours.
     """
 
     name: str
     post: Callable[[], Transfer]
     listed: Callable[[], tuple[Transfer, ...]]
     known: frozenset[str]
-    ours: Callable[[Transfer], bool]
+    ours: Callable[[Transfer], bool | None]
 
 
 def start(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Transfer:
     """Starts the transfer and returns it, adopting one whose answer was lost.
 
-    Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown) when the list could
-    not be read to the end.
+    Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown, heroku_shape_unknown)
+    when the list could not be read to the end, or does not tell.
     """
     for attempt in range(1, ATTEMPTS + 1):
         sent = clock.monotonic()
@@ -85,18 +86,31 @@ def _settle(
         warning="answer_lost",
         detail=f"{failure}; looking for the transfer in the list before anything is sent again",
     )
-    pause = 0.5
+    pause, patience = 0.5, Patience(clock)
     while True:
         looked = clock.monotonic()
         try:
-            new = [each for each in request.listed() if each.uuid not in request.known and request.ours(each)]
+            new = [each for each in request.listed() if each.uuid not in request.known]
+            patience.renewed()
         except HerokuError as error:
             new, looked, failure = [], sent, error
-        if new:
-            return min(new, key=lambda each: each.number)
+            if patience.lost(error):
+                raise StepFailed(error.reason, f"{request.name}, whose answer was lost: {error.detail}") from error
+        if ours := [each for each in new if request.ours(each)]:
+            return min(ours, key=lambda each: each.number)
         if looked - sent >= SETTLE:
+            _refuse_unclear(request, new)
             return None
         if deadline.expired or clock.monotonic() - sent > 4 * SETTLE:
             raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {failure}")
         clock.sleep(min(pause, 5.0))
         pause *= 1.5
+
+
+def _refuse_unclear(request: Request, new: list[Transfer]) -> None:
+    """Raises StepFailed (outcome_unknown) unless it is sure that none of the new transfers is this request's."""
+    if unclear := [each.name for each in new if request.ours(each) is None]:
+        raise StepFailed(
+            Reason.OUTCOME_UNKNOWN,
+            f"{request.name}: {', '.join(unclear)} may be it; Heroku does not say of which database (from_url, to_url)",
+        )

@@ -1,80 +1,92 @@
 """Heroku's Data API: a database's description, and its transfers (backups and restores).
 
-Not documented by Heroku; the shapes are those that Heroku's own CLI reads, and this is the only module that knows them.
+Not documented by Heroku; the shapes are those of recorded traffic (2020, 2021) and of Heroku's own CLI, and this is the
+only module that knows them. Recorded traffic names no add-on in a transfer: a database is told by its name in a URL.
 Unknown fields are let through, numbers may come as strings, timestamps as `2020-12-13 16:22:40 +0000` or ISO 8601.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from release.heroku.http import HerokuError, Session, decode, pages
+from release.heroku.http import HerokuError, Session, ShapeUnknown, decode, pages
 from release.heroku.platform import AddOn, client
+from release.heroku.shape import INFORMS, Unknown
 
 T = TypeVar("T")
 
-Number = int | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}\Z")]
+Number = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}\Z")]
 """A transfer's number; any other text is a wrong answer and fails the decoding."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)] | None
+
+LOOKED_AT: Final = ("succeeded", "finished_at")
+"""What a transfer that is looked at has to say, if only null: else one that has ended looks as if it went on."""
+
+PROVED_BY: Final = ("warnings", "processed_bytes")
+"""What a backup has to say when it has succeeded: without it nothing proves that it is whole."""
 
 
 class Source(msgspec.Struct, frozen=True):
     """What identifies a database in transfers: the add-on's id, and the database's name, which Heroku makes unique.
 
-    Not the host: transfers may use an inner address.
+    Not the host: transfers may use an inner address. But followers and forks are copies of the whole server and keep
+    the name; `elsewhere` are the hosts where such ones are known to be.
     """
 
     addon_id: str
     database_name: str
+    elsewhere: frozenset[str] = frozenset()
 
     def matches(self, uuid: str | None, url: str | None) -> bool | None:
         """True when one of the two is ours, False when what is given is another's, None when nothing is given."""
         name = database_name(url)
-        if uuid == self.addon_id or name == self.database_name:
+        if uuid == self.addon_id:
             return True
+        if name == self.database_name:
+            return database_host(url) not in self.elsewhere
         return False if uuid or name else None
 
 
 class Database(msgspec.Struct, frozen=True):
-    """A Heroku Postgres database. `num_bytes`: its size; `following`: the leader's name or URL of a follower."""
+    """A Heroku Postgres database. `num_bytes`: its size; `following`: the leader of a follower, in whatever form."""
 
+    database_name: str
     addon_id: str | None = None
-    database_name: str | None = None
-    following: str | None = None
-    num_bytes: int | None = None
-    forked_from: str | None = None
+    following: object = None
+    num_bytes: Annotated[Count, INFORMS] = None
 
 
 class Transfer(msgspec.Struct, frozen=True):
     """A movement of data by Heroku Postgres. `from_url` and `to_url` carry passwords and signatures: never log one.
 
-    `succeeded` is true, false or null; the strings "true" and "false" are wrong answers and fail the decoding.
+    `succeeded` is true, false or null; the strings "true" and "false" are wrong answers and fail the decoding. Of
+    `deleted_at` and `schedule` it only matters that they are given, in whatever form.
     """
 
-    uuid: str
+    uuid: Annotated[str, msgspec.Meta(min_length=1)]
     from_type: str
     to_type: str
-    num: Number | None = None
-    from_name: str | None = None
-    to_name: str | None = None
-    from_uuid: str | None = None
-    to_uuid: str | None = None
+    num: Number
+    from_name: Annotated[str | None, INFORMS] = None
+    from_uuid: Annotated[str | None, INFORMS] = None
+    to_uuid: Annotated[str | None, INFORMS] = None
     from_url: str | None = None
     to_url: str | None = None
-    source_bytes: int | None = None
-    processed_bytes: int | None = None
+    processed_bytes: Annotated[Count, INFORMS] = None
     succeeded: bool | None = None
-    warnings: int | None = None
-    created_at: str | None = None
-    started_at: str | None = None
+    warnings: Annotated[Count, INFORMS] = None
+    created_at: Annotated[str | None, INFORMS] = None
+    started_at: Annotated[str | None, INFORMS] = None
     finished_at: str | None = None
     canceled_at: str | None = None
-    deleted_at: str | None = None
-    num_keep: int | None = None
-    schedule: dict[str, object] | None = None
+    deleted_at: object = None
+    num_keep: Annotated[Count, INFORMS] = None
+    schedule: object = None
 
     def __repr__(self) -> str:
         return f"<Transfer {self.name}>"
@@ -93,7 +105,7 @@ class Transfer(msgspec.Struct, frozen=True):
     @property
     def number(self) -> int:
         """The number in its name; it only ever grows, whatever the clocks say."""
-        return int(self.num or 0)
+        return int(self.num)
 
     @property
     def is_backup(self) -> bool:
@@ -123,6 +135,12 @@ class Transfer(msgspec.Struct, frozen=True):
         """Whether it loads into this database; None when the answer does not tell."""
         return target.matches(self.to_uuid, self.to_url) if self.is_restore else False
 
+    def loads(self, backup: Transfer) -> bool | None:
+        """Whether it loads this backup; None when the answers do not tell."""
+        if not self.is_restore:
+            return False
+        return stored(self.from_url) == stored(backup.to_url) if self.from_url and backup.to_url else None
+
     @property
     def seconds(self) -> float | None:
         """How long it took, once finished."""
@@ -134,18 +152,17 @@ class Link(msgspec.Struct, frozen=True):
     """A signed address of a backup, good for about an hour for whoever has it: never log it."""
 
     url: str
-    expires_at: str | None = None
 
     def __repr__(self) -> str:
         return "<Link>"
 
 
 class _Line(msgspec.Struct, frozen=True):
-    message: str = ""
+    message: str
 
 
 class _Verbose(msgspec.Struct, frozen=True):
-    logs: tuple[_Line, ...] = ()
+    logs: tuple[_Line, ...]
 
 
 def database_name(url: str | None) -> str | None:
@@ -153,6 +170,16 @@ def database_name(url: str | None) -> str | None:
     if not url or not url.startswith(("postgres://", "postgresql://")):
         return None
     return unquote(urlsplit(url).path.lstrip("/")) or None
+
+
+def database_host(url: str | None) -> str | None:
+    """The host in a Postgres URL; None for any other text."""
+    return urlsplit(url).hostname if url and database_name(url) else None
+
+
+def stored(address: str | None) -> str | None:
+    """Where a backup is: its address without the signature, which may be another one each time."""
+    return address and urlsplit(address)._replace(query="", fragment="").geturl()
 
 
 def moment(text: str | None) -> datetime | None:
@@ -172,9 +199,10 @@ class DataAPI:
     def __init__(self, session: Session, base: str) -> None:
         self._call = client(session, base)
 
-    def _get(self, kind: type[T], *parts: str, verbose: bool = False) -> T:
+    def _get(self, kind: type[T], *parts: str, verbose: bool = False, required: tuple[str, ...] = ()) -> T:
         params = {"verbose": "true"} if verbose else None
-        return decode(f"GET /{'/'.join(parts)}", self._call("GET", ("client", "v11", *parts), params=params), kind)
+        answer = self._call("GET", ("client", "v11", *parts), params=params)
+        return decode(f"GET /{'/'.join(parts)}", answer, kind, required=required)
 
     def database(self, addon: AddOn) -> Database:
         """A database's description. Carries the password, which is not kept."""
@@ -183,13 +211,17 @@ class DataAPI:
     def transfers(self, addon: AddOn) -> tuple[Transfer, ...]:
         """All transfers of the add-on's billing app, unsorted: backups, restores, copies of all its databases."""
         path = ("client", "v11", "apps", addon.app.name, "transfers")
-        return pages("GET transfers", lambda span: self._call("GET", path, span=span), Transfer)
+        return pages("GET transfers", lambda span: self._call("GET", path, span=span), Transfer, required=LOOKED_AT)
 
     def transfer(self, addon: AddOn, uuid: str) -> Transfer:
-        """One transfer. An answer about another one is an error."""
-        transfer = self._get(Transfer, "apps", addon.app.name, "transfers", uuid)
+        """One transfer. An answer about another one is an error, and so is a good backup that does not prove it."""
+        transfer = self._get(Transfer, "apps", addon.app.name, "transfers", uuid, required=LOOKED_AT)
         if transfer.uuid != uuid:
             raise HerokuError(f"GET transfer {uuid}: the answer is about another transfer", status=200)
+        if transfer.is_backup and transfer.finished and transfer.succeeded:
+            for name in PROVED_BY:
+                if getattr(transfer, name) is None:
+                    raise ShapeUnknown(f"GET transfer {transfer.name}", Unknown(name, "it is no number"))
         return transfer
 
     def logs(self, addon: AddOn, uuid: str) -> tuple[str, ...]:

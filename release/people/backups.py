@@ -13,7 +13,7 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer, moment
 from release.reading.words import seconds, size
 from release.run import Run
-from release.steps.target import Located, locate
+from release.steps.target import Located, locate, source_of
 
 NAME = re.compile(r"([a-z])?0*(\d{1,9})", re.IGNORECASE)
 
@@ -28,7 +28,7 @@ class Shelf:
 
     @property
     def own(self) -> list[Transfer]:
-        """Of this database, newest first."""
+        """Of this database, and those of which Heroku does not tell whose they are, newest first."""
         found = [each for each in self.transfers if each.is_backup and each.reads(self.source) is not False]
         return sorted((each for each in found if not each.deleted_at), key=lambda each: each.number, reverse=True)
 
@@ -44,8 +44,7 @@ def shelf(run: Run) -> Shelf:
     """Reads the list. Raises Refused or HerokuError."""
     located = locate(run)
     transfers = run.retried("GET transfers", lambda: located.data.transfers(located.addon))
-    source = Source(addon_id=located.addon.id, database_name=run.database.name)
-    return Shelf(located=located, source=source, transfers=transfers)
+    return Shelf(located=located, source=source_of(run, located.addon), transfers=transfers)
 
 
 def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Transfer:
@@ -54,7 +53,7 @@ def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Trans
     Raises Misconfigured (backup_unknown), Refused (other_backup, backup_unusable).
     """
     if name is None:
-        found = next((each for each in shelf.own if each.succeeded), None)
+        found = next((each for each in shelf.own if each.succeeded and each.reads(shelf.source)), None)
         if found is None:
             raise Misconfigured(Reason.BACKUP_UNKNOWN, "this database has none")
         return found
@@ -62,8 +61,9 @@ def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Trans
     if found is None:
         near = ", ".join(each.name for each in shelf.own[:8]) or "none"
         raise Misconfigured(Reason.BACKUP_UNKNOWN, f"{name}; there are: {near}")
-    if found.reads(shelf.source) is False and not any_database:
-        raise Refused(Reason.OTHER_BACKUP, f"{found.name} was taken of {found.from_name or 'another one'}")
+    if not found.reads(shelf.source) and not any_database:
+        whose = "another database" if found.reads(shelf.source) is False else "a database that Heroku does not tell"
+        raise Refused(Reason.OTHER_BACKUP, f"{found.name} was taken of {whose} ({found.from_name or 'no name'})")
     if found.succeeded is not True or found.deleted_at:
         raise Refused(Reason.BACKUP_UNUSABLE, f"{found.name}: {state(found)}")
     return found

@@ -27,13 +27,13 @@ Several sandboxes can share one PostgreSQL, which saves a second each::
 
 In here, from the ground up: options.py state.py lookup.py · postgres.py certificates.py databases.py ·
 dynos.py releases.py addons.py dumps.py transfers.py faults.py, one noun each · world.py puts them together · shapes.py
-pages.py access.py platform_api.py addons_api.py data_api.py downloads.py, the APIs · web.py the HTTP server ·
+wire.py pages.py access.py platform_api.py addons_api.py data_api.py downloads.py, the APIs · web.py the HTTP server ·
 control.py server.py, the process ·
 connection.py client.py cli.py, its users. Nothing is imported from the hook.
 """
 
 from .client import App, Release, Sandbox, shared_postgres
 from .connection import Failure
-from .names import Action, TransferAction
+from .names import Action, TransferAction, Variant
 
-__all__ = ["Action", "App", "Failure", "Release", "Sandbox", "TransferAction", "shared_postgres"]
+__all__ = ["Action", "App", "Failure", "Release", "Sandbox", "TransferAction", "Variant", "shared_postgres"]

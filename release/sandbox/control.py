@@ -130,7 +130,7 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
         found = lookup.addon(state, addon)
         mine = (each.id for each in state.schedules.values() if each.addon_id == found.id)
         transfer = world.transfers.capture(found, schedule_id=next(mine, shapes.stable_id(found.id, "schedule")))
-        return shapes.transfer(transfer, world.addresses.store), HTTPStatus.CREATED
+        return world.shape(transfer), HTTPStatus.CREATED
 
     @blueprint.get("/requests")
     def requests() -> Any:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, request
 
-from . import databases, lookup, shapes
+from . import databases, lookup, shapes, wire
 from .downloads import sign
 from .platform_api import fields
 from .state import Schedule, TransferType, now
@@ -44,12 +44,15 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
         return _classic(state, db)
 
     def transfer(of: Transfer) -> Any:
-        return shapes.transfer(of, world.addresses.store), HTTPStatus.CREATED
+        return wire.accepted(world.shape(of.as_asked_for()), world.options.variants), HTTPStatus.CREATED
+
+    def description(of: Addon, figures: tuple[int, int, int, str]) -> dict[str, Any]:
+        return wire.database(shapes.database(state, of, world.addons, figures), world.options.variants)
 
     @blueprint.get("")
     def get(db: str) -> Any:
         found = classic(db)
-        return shapes.database(state, found, world.addons, databases.figures(world.server, found))
+        return description(found, databases.figures(world.server, found))
 
     @blueprint.get("/wait_status")
     def wait_status(db: str) -> Any:
@@ -97,11 +100,7 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
     @blueprint.get("/followers")
     def followers(db: str) -> Any:
         found = classic(db)
-        return [
-            shapes.database(state, each, world.addons, (0, 0, 0, ""))
-            for each in state.addons.values()
-            if each.following == found.id
-        ]
+        return [description(each, (0, 0, 0, "")) for each in state.addons.values() if each.following == found.id]
 
     return blueprint
 
@@ -153,14 +152,13 @@ def transfer_routes(world: World) -> Blueprint:
         return lookup.transfer(state, lookup.app(state, app), identity)
 
     def shape(of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
-        logs = world.transfers.logs(of) if verbose else None
-        return shapes.transfer(of, world.addresses.store, logs)
+        return world.shape(of, verbose=verbose)
 
     @blueprint.get("")
     def everything(app: str) -> Any:
         found = lookup.app(state, app)
         rows = [shape(each) for each in list(state.transfers.values()) if each.app_id == found.id]
-        return sorted(rows, key=lambda row: str(row["uuid"]))  # unsorted, as Heroku's list is
+        return wire.listed(rows, world.options.variants)
 
     @blueprint.get("/<identity>")
     def get(app: str, identity: str) -> Any:

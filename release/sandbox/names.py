@@ -51,6 +51,21 @@ class TransferAction(StrEnum):
     EVICT = "evict"  # the backup is deleted in the moment in which its restore is asked for
 
 
+class Variant(StrEnum):
+    """In what the Data API's answers differ from recorded traffic; each with where it was seen instead."""
+
+    UUIDS = "uuids"  # transfers name the add-on in `from_uuid` and `to_uuid` (Heroku's specs)
+    TEXT_NUMBERS = "text-numbers"  # `num` is "3" (Heroku's specs, one test of its CLI)
+    ISO_TIMES = "iso-times"  # `2020-12-13T16:22:40Z`, as the Platform API has them
+    EARLY_FIGURES = "early-figures"  # nothing that a transfer will know is null (the CLI's types)
+    OLDEST_FIRST = "oldest-first"  # the list in the order of the numbers (the CLI's tests)
+    UNSORTED = "unsorted"  # the list in no order at all: the CLI sorts it itself
+    PLAIN_PLAN = "plain-plan"  # a database's `plan` is a text (Heroku's specs)
+    JSON_ERRORS = "json-errors"  # a 404 is `{"id", "message"}` (the CLI's tests)
+    SHORT_ANSWERS = "short-answers"  # a POST is answered with uuid and types only (Heroku's specs)
+    SIGNED = "signed"  # a backup's address carries a signature, another one each time
+
+
 def path_of_caller(environment: Mapping[str, str]) -> str:
     """The PATH for dynos of a push from this shell: in an active venv the shell's, else the sandbox's first."""
     path, own = environment.get("PATH", SYSTEM_PATH), Path(sys.executable).parent

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .names import Variant
+
 
 class Reset(StrEnum):
     """How a restore empties its target before it loads. Heroku does not say which; both end empty."""
@@ -32,5 +34,7 @@ class Options:
     rate_limit: int = 4500
     """Requests an hour for each key, refilled evenly."""
     reset: Reset = Reset.DATABASE
+    variants: tuple[Variant, ...] = ()
+    """In what the Data API's answers differ from recorded traffic."""
     dyno_metadata: bool = True
     """The lab `runtime-dyno-metadata`: HEROKU_APP_NAME and its like in every dyno."""

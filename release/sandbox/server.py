@@ -20,7 +20,7 @@ import msgspec
 from flask import Flask, g, request
 from werkzeug.exceptions import HTTPException
 
-from . import access, certificates, databases, downloads
+from . import access, certificates, databases, downloads, wire
 from .addons_api import addons
 from .control import control
 from .data_api import credential_routes, database_routes, schedule_routes, transfer_routes
@@ -171,6 +171,8 @@ def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not
 
     @flask.errorhandler(ApiError)
     def refuse(error: ApiError) -> Any:
+        if error.status == HTTPStatus.NOT_FOUND and request.path.startswith(access.DATA_API):
+            return wire.not_found(error, world.options.variants)
         body = error.body()
         if request.path.startswith("/postgres/"):
             body = {"message": error.message}
@@ -185,7 +187,7 @@ def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not
         message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. "
         message += "`POST`), and did you specify your intended version with the `Accept` header?"
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-            return {"id": "not_found", "message": message}, HTTPStatus.NOT_FOUND
+            return refuse(ApiError(HTTPStatus.NOT_FOUND, "not_found", message))
         return {"id": "server_error", "message": str(error)}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR
 
     for blueprint in (

@@ -1,7 +1,8 @@
 """How records look in the answers of the two APIs.
 
 The Platform API's shapes follow Heroku's published schema, with ISO 8601 timestamps. The Data API's follow
-recordings of it: timestamps like Ruby prints them, and keys that end in a question mark.
+recorded traffic: timestamps like Ruby prints them, keys that end in a question mark, and null for what is not known
+yet; `wire.py` turns them into other forms.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .state import Addon, App, Attachment, Coupling, Formation, Release, Schedule, Slug, State, Transfer
 
 EMAIL = "sandbox@example.com"
+_WITHOUT_PROTECTION = ("essential", "mini", "basic", "hobby")
+"""Tiers that cannot be forked, nor brought back to an earlier moment."""
 
 
 def stable_id(*words: str) -> str:
@@ -253,21 +256,20 @@ def coupling(of: Coupling) -> dict[str, Any]:
 
 
 def transfer(of: Transfer, store_url: str, logs: list[tuple[str, str]] | None = None) -> dict[str, Any]:
-    """A transfer. `store_url` is where finished backups are; `schedule` is absent on manual ones."""
+    """A transfer, as recorded. `store_url` is where finished backups are; `schedule` is absent on manual ones."""
     kept = of.to_type is TransferType.GOF3R
+    loads = of.to_type is TransferType.PG_RESTORE
     shape: dict[str, Any] = {
         "uuid": of.id,
         "num": of.num,
         "from_type": of.from_type,
         "from_name": of.from_name,
-        "from_uuid": of.addon_id,
         "from_url": of.from_url,
         "to_type": of.to_type,
         "to_name": of.to_name,
-        "to_uuid": of.addon_id,
         "to_url": f"{store_url}/{of.app_id}/{of.id}" if kept else of.to_url,
         "options": {},
-        "source_bytes": of.source_bytes,
+        "source_bytes": None if loads else of.source_bytes,
         "processed_bytes": of.processed_bytes,
         "succeeded": of.succeeded,
         "warnings": of.warnings,
@@ -304,6 +306,7 @@ def schedule(of: Schedule) -> dict[str, Any]:
 def database(state: State, of: Addon, addons: Addons, figures: tuple[int, int, int, str]) -> dict[str, Any]:
     """`GET /client/v11/databases/:db`; `figures` are bytes, tables, connections and version."""
     size, tables, connections, version = figures
+    production = not of.tier.startswith(_WITHOUT_PROTECTION)
     info: list[dict[str, Any]] = [
         {"name": "Plan", "values": [of.tier.replace("-", " ").title()]},
         {"name": "Status", "values": ["Available"]},
@@ -313,12 +316,12 @@ def database(state: State, of: Addon, addons: Addons, figures: tuple[int, int, i
         {"name": "Connections", "values": [f"{connections}/200"]},
         {"name": "Connection Pooling", "values": ["Unavailable"]},
         {"name": "Credentials", "values": [len(of.credentials)]},
-        {"name": "Fork/Follow", "values": ["Unsupported" if of.tier.startswith("essential") else "Available"]},
+        {"name": "Fork/Follow", "values": ["Available" if production else "Unsupported"]},
         {"name": "Rollback", "values": ["Unsupported"]},
         {"name": "Created", "values": [of.created_at.strftime("%Y-%m-%d %H:%M")]},
         {"name": "Region", "values": ["us"]},
         {"name": "Data Encryption", "values": ["In Use"]},
-        {"name": "Continuous Protection", "values": ["Off"]},
+        {"name": "Continuous Protection", "values": ["On" if production else "Off"]},
         {"name": "Enhanced Certificates", "values": ["Off"]},
     ]
     shape = {
@@ -328,13 +331,14 @@ def database(state: State, of: Addon, addons: Addons, figures: tuple[int, int, i
         "created_at": ruby(of.created_at),
         "formation": {"id": stable_id(of.id, "formation"), "primary": of.name},
         "metaas_source": "sandbox",
-        "plan": of.tier,
+        "plan": _named("plan", of.tier) if production else of.tier,
         "port": addons.server.port,
         "database_name": of.database,
         "database_user": of.default.role,
         "database_password": of.default.password,
         "resource_url": addons.url(of),
         "leader": None,
+        "following": None,
         "waiting?": False,
         "available_for_ingress": True,
         "credentials": len(of.credentials),

@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -203,15 +203,20 @@ class Transfer:
     to_url: str
     num_keep: int
     schedule_id: str | None = None
-    source_bytes: int = 0
+    source_bytes: int | None = None
     processed_bytes: int = 0
     succeeded: bool | None = None
     warnings: int = 0
     created_at: datetime = field(default_factory=now)
-    updated_at: datetime = field(default_factory=now)
+    updated_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     canceled_at: datetime | None = None
+
+    def as_asked_for(self) -> Transfer:
+        """As it was in the moment in which it was asked for, however far it is by now."""
+        unknown = dict.fromkeys(("source_bytes", "succeeded", "updated_at", "started_at", "finished_at", "canceled_at"))
+        return replace(self, processed_bytes=0, warnings=0, **unknown)  # type: ignore[arg-type]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .postgres import Server
     from .state import Addon, Store
 
+_KEPT_OF_RESTORES = 5
+"""`num_keep` of restores in recorded traffic, whatever the plan."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -190,7 +192,7 @@ class Transfers:
                 to_type=to_type,
                 to_name=to_name,
                 to_url=to_url,
-                num_keep=addon.num_keep,
+                num_keep=_KEPT_OF_RESTORES if to_type is TransferType.PG_RESTORE else addon.num_keep,
             )
             state.transfers[transfer.id] = transfer
             return transfer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import lookup
+from . import lookup, shapes, wire
 from .addons import Addons
 from .dynos import Dynos
 from .faults import Faults
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .postgres import Server
+    from .state import Transfer
     from .web import Answer, Exchange
 
 
@@ -93,6 +94,11 @@ class World:
         """Stop all dynos and transfers."""
         self.dynos.close()
         self.transfers.close()
+
+    def shape(self, of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
+        """A transfer as the Data API shows it, with its log where that is asked for."""
+        logs = self.transfers.logs(of) if verbose else None
+        return wire.transfer(shapes.transfer(of, self.addresses.store, logs), of, self.options.variants)
 
     def commands(self, app_id: str) -> dict[str, str]:
         """The process types of an app's running code with their commands."""

@@ -238,7 +238,7 @@ def capture(
         post=lambda: target.data.capture(target.addon),
         listed=lambda: target.data.transfers(target.addon),
         known=known,
-        ours=lambda each: each.is_backup and not each.schedule and each.reads(target.source) is not False,
+        ours=lambda each: each.is_backup and not each.schedule and each.reads(target.source),
     )
     started = start(request, clock=run.clock, log=run.log, deadline=deadline)
     run.log.info(

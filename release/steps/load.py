@@ -75,7 +75,7 @@ def ask(run: Run, target: Target, source: Transfer, first: Callable[[], None] = 
         post=post,
         listed=lambda: target.data.transfers(target.addon),
         known=frozenset(each.uuid for each in listed),
-        ours=lambda each: each.is_restore and each.writes(target.source) is not False and loads(each, source),
+        ours=lambda each: both(each.writes(target.source), each.loads(source)),
     )
     started = start(request, clock=run.clock, log=run.log, deadline=run.deadline)
     run.log.info(
@@ -89,9 +89,9 @@ def ask(run: Run, target: Target, source: Transfer, first: Callable[[], None] = 
     return started
 
 
-def loads(restore: Transfer, backup: Transfer) -> bool:
-    """Whether a restore's source is this backup, as far as the list tells."""
-    return restore.from_url is None or restore.from_url == backup.to_url
+def both(one: bool | None, other: bool | None) -> bool | None:
+    """Whether both are so; None when that is not told."""
+    return False if one is False or other is False else one and other
 
 
 def await_restore(run: Run, target: Target, started: Transfer) -> tuple[Transfer, bool]:

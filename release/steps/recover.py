@@ -149,6 +149,11 @@ def _settled(run: Run, target: Target, entry: Entry, choice: Choice | None, *, d
         return ended(Outcome(entry.outcome or Outcome.UNTOUCHED))
     if entry.state is State.BACKING_UP and newest is None:  # cut off before its migration began
         return restore.close(run, target, ended(Outcome.UNTOUCHED, cause))
+    if newest is not None and newest.writes(target.source) is None and choice is None:
+        raise Refused(  # proving, and restoring where that fails, is for a database that was surely overwritten
+            Reason.UNFINISHED_RUN,
+            f"the run {entry.run_id} is unfinished, and Heroku does not say which database {newest.name} has loaded",
+        )
     backup = _backup(run, target, entry, newest)
     if newest is not None and entry.state is State.BACKING_UP:  # the restore brought the row back
         return _conclude(run, backup, entry, newest, choice, decided=decided)
@@ -210,7 +215,7 @@ def _source(target: Target, restored: Transfer | None) -> Transfer | None:
     """The backup that a restore loaded, where the list tells."""
     if restored is None or not restored.from_url:
         return None
-    return next((each for each in target.transfers if each.is_backup and each.to_url == restored.from_url), None)
+    return next((each for each in target.transfers if each.is_backup and restored.loads(each)), None)
 
 
 def _foreign(target: Target, newest: Transfer | None, backup: BackedUp) -> str | None:

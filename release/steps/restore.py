@@ -36,6 +36,7 @@ NOT_AGAIN = frozenset(
         Reason.BACKUP_GONE,
         Reason.BACKUP_UNUSABLE,
         Reason.OUTCOME_UNKNOWN,
+        Reason.HEROKU_SHAPE_UNKNOWN,
         Reason.LOCK_LOST,
         Reason.DATABASE_MISMATCH,
         Reason.RESTORE_UNFINISHED,

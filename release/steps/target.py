@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from release.clock import Interrupted
 from release.errors import Reason, Refused, RestoreUnderWay
 from release.heroku.http import HerokuError, Session
-from release.heroku.platform import AddOn, App, Attachment, Platform
-from release.heroku.transfers import DataAPI, Source, Transfer
+from release.heroku.platform import AddOn, App, Attachment, Place, Platform
+from release.heroku.transfers import DataAPI, Source, Transfer, database_host, database_name
 from release.log import Event
 from release.retry import TimedOut, polling
 from release.run import Run
@@ -101,7 +101,7 @@ def find(run: Run) -> Target:
     found = locate(run)
     app, addon, platform, data = found.app, found.addon, found.platform, found.data
     with _explained(app.name):
-        _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: platform.attachments_of(addon)))
+        _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: platform.places_of(addon)))
         source = _database(run, addon, data)
         formation = run.retried("GET formation", platform.formation)
     target = Target(
@@ -162,8 +162,8 @@ def _addon(run: Run, app: App, attachments: tuple[Attachment, ...]) -> AddOn:
     return addon
 
 
-def _refuse_sharing(run: Run, app: App, attachments: tuple[Attachment, ...]) -> None:
-    others = sorted({each.app.name for each in attachments if each.app.id != app.id})
+def _refuse_sharing(run: Run, app: App, places: tuple[Place, ...]) -> None:
+    others = sorted({each.app.name for each in places if each.app.id != app.id})
     if others:
         run.guard(
             Guard.SHARED_DATABASE,
@@ -177,7 +177,7 @@ def _database(run: Run, addon: AddOn, data: DataAPI) -> Source:
     if described.following:
         raise Refused(Reason.FOLLOWER, f"{addon.name} follows another database")
     connected = run.database.name
-    if described.addon_id not in {None, addon.id} or described.database_name not in {None, connected}:
+    if described.addon_id not in {None, addon.id} or described.database_name != connected:
         raise Refused(
             Reason.DATABASE_MISMATCH,
             f"{run.settings.database} leads to the database {connected}, {addon.name} is {described.database_name}",
@@ -188,7 +188,20 @@ def _database(run: Run, addon: AddOn, data: DataAPI) -> Source:
             f"{described.num_bytes} bytes; Heroku documents logical backups for databases up to {LARGE} bytes",
             bytes=described.num_bytes,
         )
-    return Source(addon_id=addon.id, database_name=connected)
+    return source_of(run, addon)
+
+
+def source_of(run: Run, addon: AddOn) -> Source:
+    """What identifies the connected database in transfers.
+
+    Followers and forks that are attached to the app, too, stand in its config vars: the same name on another host.
+    """
+    assert run.settings.database_url  # noqa: S101 -- edge.py has checked it
+    here = database_host(run.settings.database_url.reveal())
+    name = run.database.name
+    hosts = {database_host(value) for value in run.environ.values() if database_name(value) == name}
+    elsewhere = frozenset(host for host in hosts if host and host != here)
+    return Source(addon_id=addon.id, database_name=name, elsewhere=elsewhere)
 
 
 def quiet_transfers(
@@ -232,11 +245,13 @@ def restoring(what: str | None) -> Iterator[None]:
 
 
 def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None) -> list[Transfer]:
-    """Transfers under way that read or write this database."""
+    """Transfers under way that read or write this database, or of which Heroku does not tell whether they do."""
     return [
         each
         for each in transfers
-        if not each.finished and each.uuid != ours and (each.reads(source) or each.writes(source))
+        if not each.finished
+        and each.uuid != ours
+        and (each.reads(source) is not False or each.writes(source) is not False)
     ]
 
 

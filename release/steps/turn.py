@@ -10,12 +10,11 @@ from release.database.journal import State
 from release.database.session import Failed, Lost
 from release.errors import Reason, Refused
 from release.heroku.http import HerokuError
-from release.heroku.transfers import Source
 from release.log import Event
 from release.retry import LONGEST_WAIT
 from release.run import HOOKS, Run
 from release.settings import Backup
-from release.steps.target import Located, locate, restoring
+from release.steps.target import Located, locate, restoring, source_of
 
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to take the lock."""
@@ -80,8 +79,8 @@ def _restoring(run: Run, find: Callable[[], Located]) -> bool:
         return False
     try:
         found = find()
-        source = Source(addon_id=found.addon.id, database_name=run.database.name)
-        return any(not each.finished and each.writes(source) for each in found.data.transfers(found.addon))
+        source = source_of(run, found.addon)
+        return any(not each.finished and each.writes(source) is not False for each in found.data.transfers(found.addon))
     except (HerokuError, Refused):
         return True
 

@@ -24,12 +24,12 @@ def truthy() -> None:
 
     strict = http.decode
 
-    def lenient(what: str, response: Any, kind: Any) -> Any:
+    def lenient(what: str, response: Any, kind: Any, **rest: Any) -> Any:
         document = msgspec.json.decode(response.content)
         if isinstance(document, dict) and "succeeded" in document:
             document["succeeded"] = bool(document["succeeded"]) if document["finished_at"] else None
             response._content = msgspec.json.encode(document)
-        return strict(what, response, kind)
+        return strict(what, response, kind, **rest)
 
     transfers.decode = lenient
 
@@ -43,6 +43,13 @@ def latest_backup() -> None:
         return max(backups, key=lambda each: int(each.num))
 
     load.find_backup = latest
+
+
+def anybodys() -> None:
+    """Nobody looks which database a transfer is of: what is new in the list is taken for one's own."""
+    from release.heroku.transfers import Transfer  # noqa: PLC0415
+
+    Transfer.reads = lambda *_: True  # type: ignore[method-assign]
 
 
 def ghosts_ignored() -> None:
@@ -113,6 +120,7 @@ TWISTS = {
     "blind retry": blind_retry,
     "truthy": truthy,
     "latest backup": latest_backup,
+    "anybody's transfer": anybodys,
     "ghosts ignored": ghosts_ignored,
     "success on a log error": success_on_a_log_error,
     "redirects followed": redirects_followed,

@@ -158,7 +158,7 @@ LIES = (
         name="another database's",
         path=TRANSFER,
         nth=(1, 2),
-        set={"from_uuid": NOBODY, "from_url": "postgres://a:b@c/other"},
+        set={"from_url": "postgres://a:b@c/other"},
     ),
     Lie(name="the key as a name", path=TRANSFER, nth=(1, 2), set={"from_name": "{key}", "to_name": "{key}"}),
     Lie(name="the list's uuids are numbers", path=TRANSFERS, nth=(1, 2, 4), set={"*.uuid": 7}),

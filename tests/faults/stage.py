@@ -58,6 +58,11 @@ class Place:
         """PostgreSQL's superuser on the app's database."""
         return self.sandbox.superuser_url(self.app)
 
+    @property
+    def database(self) -> str:
+        """The name of the app's database, as the app has it."""
+        return urlsplit(self.environment["DATABASE_URL"]).path.lstrip("/")
+
     def picture(self) -> str:
         """The database as it is now; the owner's name is replaced, so that two apps' pictures can be compared."""
         return picture(self.superuser).replace(self.owner, "owner")

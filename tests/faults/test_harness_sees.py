@@ -14,6 +14,7 @@ from tests.faults.stage import FAILING, LANDING, Place, Scenario
 from tests.faults.test_child import LEFT, scenario
 from tests.faults.test_concurrency import another_run
 from tests.faults.test_output import closed_reader, run_with
+from tests.faults.test_shapes import beside_another_databases_capture
 
 
 def rule(action: Action, path: str, **fields: object) -> Callable[[Place], object]:
@@ -38,6 +39,7 @@ BROKEN: dict[str, tuple[Scenario, Play, str]] = {
     "blind retry": (LANDING, Play(arm=rule(Action.RESET, "^.*/backups$", method="POST")), "S4"),
     "truthy": (LANDING, Play(arm=failed_backup), "S3"),
     "latest backup": (FAILING, Play(arm=foreign_backup, twins=True), "S5"),
+    "anybody's transfer": (LANDING, beside_another_databases_capture(), "S3"),
     "redirects followed": (
         LANDING,
         Play(arm=rule(Action.ANSWER, "^/apps/[^/]+$", status=307, effect=False, headers={"Location": "/elsewhere"})),

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -42,7 +43,8 @@ class Seen:
 
     `killed`: the harness has ended it with SIGKILL, so that it could not say its last line; `mute`: the harness has
     taken its stdout away; `twins`: somebody else has started the same transfers; `transfers` and `requests` are those
-    of this run, `older` the addresses of earlier backups; `migrations`: how often it was started.
+    of this run, `older` the addresses of earlier backups; `database`: its name, which is that of no other;
+    `migrations`: how often it was started.
     """
 
     result: Result
@@ -57,7 +59,7 @@ class Seen:
     requests: list[dict[str, Any]]
     transfers: list[dict[str, Any]]
     older: set[str]
-    addon: str
+    database: str
     migrations: int
     secrets: set[bytes]
     journal: dict[str, str | None]
@@ -87,6 +89,10 @@ class Seen:
         """This run's transfers of a kind: `backup` or `restore`."""
         wanted = {"backup": ("pg_dump", False), "restore": ("gof3r", True)}[kind]
         return [each for each in self.transfers if (each["from_type"], each["to_type"] == "pg_restore") == wanted]
+
+    def of_this_database(self, backup: dict[str, Any]) -> bool:
+        """Whether it was taken of the app's database: recorded traffic tells that by the name in the URL alone."""
+        return urlsplit(backup["from_url"]).path == f"/{self.database}"
 
     def accepted(self, kind: str) -> int:
         """How many POSTs of a kind (`backups`, `restores`) the sandbox accepted, answered or not."""
@@ -123,8 +129,8 @@ def look(
         formation=place.app.formation(),
         requests=requests,
         transfers=[each for each in place.app.transfers() if each["uuid"] not in known],
-        older={each["to_url"] for each in older},
-        addon=place.app.addon_id,
+        older={stored(each["to_url"]) for each in older},
+        database=place.database,
         migrations=place.migrations_started() - migrations,
         secrets=place.secrets(),
         journal=journal(place),
@@ -209,7 +215,7 @@ def backup_first(seen: Seen) -> Iterator[str]:
         if each["succeeded"] is True
         and not each["canceled_at"]
         and each["warnings"] == 0
-        and each["from_uuid"] == seen.addon
+        and seen.of_this_database(each)
     ]
     if not good:
         yield "S3: the migration was started without a good backup of this run"
@@ -236,12 +242,16 @@ def once_only(seen: Seen) -> Iterator[str]:
 def own_restore(seen: Seen) -> Iterator[str]:
     """S5: a restore's source is the backup that this run took first (or one that is no longer listed)."""
     backups = sorted(seen.made("backup"), key=lambda each: int(each["num"]))
-    others = seen.older | {each["to_url"] for each in backups[1:]}
+    first = next((stored(each["to_url"]) for each in backups if seen.of_this_database(each)), None)
+    others = seen.older | {stored(each["to_url"]) for each in backups} - {first}
     for each in seen.made("restore"):
-        source = each["from_url"]
-        evicted = source not in others and all(source != other["to_url"] for other in backups)
-        if source in others or not (evicted or source == backups[0]["to_url"]):
+        if stored(each["from_url"]) in others:
             yield f"S5: {each['num']} is a restore from another backup than this run's"
+
+
+def stored(address: str) -> str:
+    """Where a backup is: its address without the signature, which may be another one each time."""
+    return address.partition("?")[0]
 
 
 def hands_off(seen: Seen) -> Iterator[str]:

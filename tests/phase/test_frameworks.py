@@ -162,8 +162,8 @@ def test_a_configured_command_is_recognised_and_asked_too(ship: Ship) -> None:
 
     assert result.ended == (3, "refused", "database_ahead")
 
-BUILT_IN = ("valid_indexes", "valid_constraints", "emptied_tables", "sequences")
 
+BUILT_IN = ("valid_indexes", "valid_constraints", "emptied_tables", "sequences")
 
 
 def test_a_django_release_is_rehearsed_booted_and_probed(whole_sandbox: Sandbox, tmp_path: Path) -> None:

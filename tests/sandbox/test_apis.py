@@ -100,10 +100,6 @@ def test_what_is_not_there_is_said_as_heroku_says_it(app: App) -> None:
         404,
         {"id": "not_found", "message": "Couldn't find that add on attachment.", "resource": "add_on attachment"},
     )
-    assert answer("GET", "/client/v11/databases/nope") == (
-        404,
-        {"id": "not_found", "message": "Couldn't find that database.", "resource": "database"},
-    )
     assert answer("GET", "/nowhere")[1]["id"] == "not_found"
     assert answer("GET", f"/postgres/v0/databases/{app.addon_id}/credentials/nope") == (
         400,

@@ -140,7 +140,7 @@ def test_transfers_are_listed_under_the_billing_app_only(sandbox: Sandbox, app: 
 
     assert [each["uuid"] for each in app.transfers()] == [backup["uuid"]]
     assert other.transfers() == []
-    with pytest.raises(Failure, match="Couldn't find that transfer"):
+    with pytest.raises(Failure, match="Not Found"):
         other.connection.ask("GET", f"/client/v11/apps/{other.name}/transfers/1")
 
 

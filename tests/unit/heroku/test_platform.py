@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from release.heroku.http import HerokuError, Session
-from release.heroku.platform import AddOn, App, Attachment, Dyno, Plan, Platform, Process, Ref
+from release.heroku.platform import AddOn, App, Attachment, Dyno, Place, Plan, Platform, Process, Ref
 from tests.unit.heroku.conftest import KEY
 from tests.unit.heroku.server import Exchange, replies, serving
 
@@ -38,12 +38,10 @@ def test_attachments_carry_plan_and_config_vars(session: Session) -> None:
     with serving(replies(200, [ATTACHMENT])) as server:
         platform = Platform(session, server.url, "shop")
         (found,) = platform.attachments()
-        platform.attachments_of(found.addon)
+        assert platform.places_of(found.addon) == (Place(Ref("01234567", "shop")),)
 
     assert found == Attachment(
         addon=AddOn("aaaa", "postgresql-flat-1", Ref("01234567", "shop"), Plan("heroku-postgresql:standard-0")),
-        app=Ref("01234567", "shop"),
-        name="DATABASE",
         config_vars=("DATABASE_URL",),
     )
     assert server.lines == ["GET /apps/shop/addon-attachments", "GET /addons/aaaa/addon-attachments"]
@@ -81,7 +79,7 @@ def test_a_dyno_is_started_detached(session: Session) -> None:
     with serving(replies(201, {"name": "run.77", "state": "starting", "attach_url": None})) as server:
         dyno = Platform(session, server.url, "shop").run("bin/release recover", {"A": "1"}, time_to_live=3600)
 
-    assert dyno == Dyno("run.77", "starting")
+    assert dyno == Dyno("run.77")
     assert server.lines == ["POST /apps/shop/dynos"]
     assert server.requests[0].json == {
         "attach": False,
@@ -118,9 +116,12 @@ def test_nothing_is_printed_and_no_error_of_heroku3_is_seen(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({**APP, "maintenance": "false"}, "GET /apps/shop: unreadable answer (Expected `bool`, got `str`"),
+        (
+            {**APP, "maintenance": "false"},
+            "GET /apps/shop: unreadable answer (`maintenance`: Expected `bool`, got `str`",
+        ),
         ([], "GET /apps/shop: unreadable answer (Expected `object`, got `array`)"),
-        ({"id": "1", "name": "shop"}, "missing required field `maintenance`"),
+        ({"id": "1", "name": "shop"}, "`maintenance`: it is missing"),
     ],
 )
 def test_an_answer_of_another_shape_is_an_error(session: Session, answer: object, words: str) -> None:

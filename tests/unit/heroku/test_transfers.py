@@ -9,7 +9,16 @@ import pytest
 
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import AddOn, Ref
-from release.heroku.transfers import DataAPI, Source, Transfer, database_name, harmless_warnings, moment
+from release.heroku.transfers import (
+    DataAPI,
+    Source,
+    Transfer,
+    database_host,
+    database_name,
+    harmless_warnings,
+    moment,
+    stored,
+)
 from tests.unit.heroku.server import replies, serving
 
 ADDON = AddOn("aaaa", "postgresql-flat-1", Ref("01234567", "shop"))
@@ -45,7 +54,6 @@ def _transfer(**changes: Any) -> Transfer:
         ({}, "b012"),
         ({"num": "7"}, "b007"),
         ({"num": 1234}, "b1234"),
-        ({"num": None}, "b000"),
         ({"schedule": {"uuid": "s"}}, "a012"),
         ({"from_type": "gof3r", "to_type": "pg_restore"}, "r012"),
         ({"to_type": "pg_restore"}, "c012"),
@@ -80,6 +88,40 @@ def test_whose_data_it_is_tells_the_uuid_or_the_databases_name(
     assert _transfer(from_uuid=uuid, from_url=url).reads(OURS) is matches
     restore = _transfer(from_type="gof3r", to_type="pg_restore", from_url=STORE, to_uuid=uuid, to_url=url)
     assert restore.writes(OURS) is matches
+
+
+@pytest.mark.parametrize(
+    ("uuid", "host", "matches"),
+    [
+        (None, "10.0.0.1", True),
+        (None, "inner.example", True),
+        (None, "fork.example", False),
+        ("aaaa", "fork.example", True),
+    ],
+)
+def test_a_fork_has_the_same_name_on_another_host(uuid: str | None, host: str, matches: bool) -> None:
+    ours = Source(addon_id="aaaa", database_name="d9", elsewhere=frozenset({"fork.example"}))
+    assert ours.matches(uuid, f"postgres://u7f:x@{host}:5432/d9") is matches
+
+
+@pytest.mark.parametrize(
+    ("changes", "loads"),
+    [
+        ({}, True),
+        ({"from_url": "https://store.example/b012?X-Amz-Signature=another"}, True),
+        ({"from_url": "https://store.example/b012#x"}, True),
+        ({"from_url": "https://store.example/b013?X-Amz-Signature=hidden"}, False),
+        ({"from_url": "https://elsewhere.example/b012"}, False),
+        ({"from_url": None}, None),
+        ({"to_type": "gof3r"}, False),
+    ],
+)
+def test_which_backup_a_restore_loads_tells_the_address_without_its_signature(
+    changes: dict[str, Any], loads: bool | None
+) -> None:
+    restore = _transfer(**{"from_type": "gof3r", "to_type": "pg_restore", "from_url": STORE, "to_url": URL, **changes})
+    assert restore.loads(_transfer()) is loads
+    assert restore.loads(_transfer(to_url=None)) in {None, False}
 
 
 def test_a_backup_writes_nothing_and_a_restore_reads_nothing_of_a_database() -> None:
@@ -136,6 +178,13 @@ def test_the_databases_name_in_a_url() -> None:
     assert [database_name(each) for each in (None, "", STORE, "postgres://h", "postgres://h/")] == [None] * 5
 
 
+def test_the_host_in_a_url_and_where_a_backup_is() -> None:
+    assert database_host(URL) == "10.0.0.1"
+    assert [database_host(each) for each in (None, "", STORE, "postgres://h")] == [None] * 4
+    assert stored(STORE) == "https://store.example/b012"
+    assert (stored(None), stored("")) == (None, "")
+
+
 # Warnings of a restore.
 
 EXTENSION = (
@@ -190,7 +239,7 @@ def test_requests_as_they_go_over_the_wire(session: Session) -> None:
 
 def test_the_list_and_the_description(session: Session) -> None:
     with serving(
-        replies(200, [BACKUP, {"uuid": "x", "num": "3", "from_type": "htmlget", "to_type": "pg_restore"}])
+        replies(200, [BACKUP, {**BACKUP, "uuid": "x", "num": "3", "from_type": "htmlget", "to_type": "pg_restore"}])
     ) as server:
         assert [each.name for each in DataAPI(session, server.url).transfers(ADDON)] == ["b012", "r003"]
     assert server.lines == ["GET /client/v11/apps/shop/transfers"]
@@ -215,12 +264,15 @@ def test_an_answer_about_another_transfer_is_an_error(session: Session) -> None:
         {"succeeded": "false"},
         {"succeeded": 1},
         {"warnings": "0"},
+        {"processed_bytes": -1},
         {"num": "twelve"},
         {"num": ""},
         {"num": 1.5},
+        {"num": -1},
+        {"num": True},
         {"uuid": None},
+        {"uuid": ""},
         {"finished_at": 1_700_000_000},
-        {"schedule": "daily"},
     ],
 )
 def test_a_transfer_of_wrong_types_is_an_error_and_never_a_guess(session: Session, change: dict[str, Any]) -> None:
