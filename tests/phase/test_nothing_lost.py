@@ -76,7 +76,7 @@ def test_the_salvage_holds_what_others_wrote_after_the_backup(hook: Hook, app: A
 
 
 def test_the_salvage_never_rotates_out_the_backup_to_be_restored(sandbox: Sandbox, hook: Hook, app: App) -> None:
-    other = sandbox.create_app(f"keeps-one-{app.name}", num_keep=1, config={"HEROKU_API_KEY": "sandbox"})
+    other = sandbox.create_app(f"keeps-one-{app.name}", num_keep=1, config={"HEROKU_API_KEY": sandbox.key})
     hook.app = other
     execute(other.database_url, "CREATE TABLE alembic_version (version_num text)", "CREATE TABLE learners (points int)")
     small_app(hook.folder, {"002": BROKEN})
