@@ -20,5 +20,8 @@ gc.set_threshold(100_000)  # the imports' objects stay; looking for garbage amon
 from release.cli import main  # noqa: E402 -- after what would slow it down
 
 if __name__ == "__main__":
+    # Nothing on stderr about objects that a signal has left half made, however late they go; what goes wrong otherwise
+    # is in the log.
+    sys.unraisablehook = lambda _: None
     # All is closed and flushed; taking the interpreter down in an orderly way would take a tenth of a second more.
     os._exit(main())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from release.clock import Clock, Signals
 from release.edge import Edge
@@ -24,7 +23,7 @@ def main(
     """
     words = sys.argv[1:] if argv is None else list(argv)
     environ = dict(os.environ if environ is None else environ)
-    with Signals() as signals, _quiet():
+    with Signals() as signals:
         edge = Edge(environ=environ, signals=signals, clock=clock(signals))
         code = _command(words, edge) if words else edge(_release)
     settle_standard_streams()
@@ -41,13 +40,3 @@ def _command(words: Sequence[str], edge: Edge) -> int:
     from release.people.commands import command  # noqa: PLC0415 -- a release needs none of it, nor click
 
     return command(words, edge)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing on stderr about objects that a signal has left half made; what goes wrong otherwise is in the log."""
-    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before

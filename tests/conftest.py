@@ -10,10 +10,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
-from release.sandbox import App, Sandbox
+from release.sandbox import App, Reset, Sandbox
 from tests.hook import SCHEMA, SMALL_APP, Hook, small_app
 from tests.judge import execute
 
@@ -23,6 +24,12 @@ ROOMY = 2 * 1024**3
 
 COARSER = 3
 """Times. The marks say which tests have more cases than others; this says how many of them fit into ten minutes."""
+
+SANDBOXES = ("whole_sandbox", "own_sandbox")
+"""The fixtures that are a worker's sandbox."""
+
+RESET = "RELEASE_TEST_RESET"
+"""Names the way of emptying databases that all tests are to be played with: `database` or `schemas`."""
 
 GOOD = "ALTER TABLE learners ADD COLUMN nickname text;\nUPDATE learners SET nickname = left(name, 3);\n"
 _numbers = itertools.count(1)
@@ -69,6 +76,23 @@ def _nothing_inherited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def reset_of(test: str) -> Reset:
+    """How the restores of a test empty their target: half of the tests see the one way, half the other."""
+    ways = list(Reset)
+    return Reset(os.environ.get(RESET) or ways[crc32(test.encode()) % len(ways)])
+
+
+@pytest.fixture(autouse=True)
+def _reset(request: pytest.FixtureRequest) -> None:
+    """Tells the sandboxes that the test uses, and the report of its failure."""
+    sandboxes = [name for name in SANDBOXES if name in request.fixturenames]
+    if sandboxes:
+        how = reset_of(request.node.nodeid)
+        for name in sandboxes:
+            request.getfixturevalue(name).set_options(reset=how)
+        request.node.add_report_section("setup", "reset", f"{RESET}={how} plays it again as it was")
+
+
 @pytest.fixture(scope="session")
 def whole_sandbox() -> Iterator[Sandbox]:
     """The worker's sandbox."""
@@ -96,7 +120,7 @@ def first_slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def app(sandbox: Sandbox, first_slug: Path) -> App:
     """An app with a database, a web and two worker dynos, and 300 rows to lose."""
-    app = sandbox.create_app(f"app-{next(_numbers)}", config={"HEROKU_API_KEY": "sandbox"})
+    app = sandbox.create_app(f"app-{next(_numbers)}", config={"HEROKU_API_KEY": sandbox.key})
     app.release(first_slug)
     app.scale(web=1, worker=2)
     sandbox.forget_requests()

@@ -36,6 +36,17 @@ def query(url: str, statement: str) -> list[tuple[object, ...]]:
         return connection.execute(statement.encode()).fetchall()
 
 
+def running(url: str, words: str) -> bool:
+    """Whether another session of this very database runs a statement with these words; a cluster has many tests'."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND state = 'active' AND strpos(query, %s) > 0",
+            [words],
+        )
+        return found.rowcount > 0
+
+
 def children_of(pid: int) -> list[int]:
     """The processes whose parent is `pid`."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -17,6 +17,8 @@ import psycopg
 from psycopg import errors, sql
 
 from release.clock import Clock, Deadline
+from release.database.transfer_sessions import QUERY as TRANSFERS
+from release.database.transfer_sessions import Doing, Session, doing
 from release.errors import Reason, StepFailed
 from release.retry import Unavailable
 
@@ -181,17 +183,16 @@ class Database:
         return [(pid, name) for pid, name in found]
 
     def terminate(
-        self, application_name: str | None = None, *, clock: Clock, deadline: Deadline, keep: str | None = None
+        self, application_name: str | None = None, *, clock: Clock, deadline: Deadline, keep: tuple[str, ...] = ()
     ) -> list[str]:
         """Ends other sessions and waits until they are gone: a killed client's statement goes on in the server.
 
-        Returns the application names of those ended. Sessions whose name begins with `keep` stay.
-        Raises Failed (sessions_left) when some
-        outlive the deadline.
+        Returns the application names of those ended. Sessions whose name begins with one of `keep` stay. Raises Failed
+        (sessions_left) when some outlive the deadline.
         """
         ended: set[str] = set()
         while True:
-            left = [each for each in self.sessions(application_name) if keep is None or not each[1].startswith(keep)]
+            left = [each for each in self.sessions(application_name) if not each[1].startswith(keep)]
             if not left:
                 return sorted(ended)
             ended.update(name for _, name in left)
@@ -206,12 +207,15 @@ class Database:
             clock.sleep(0.05)
 
     def being_restored(self) -> bool:
-        """Whether somebody loads a dump into this database at this moment."""
-        return any(name.startswith("pg_restore") for _, name in self.sessions())
+        """Whether Heroku, or somebody, loads a dump into this database at this moment."""
+        return Doing.LOAD in self._transfers()
 
     def dump_running(self) -> bool:
-        """Whether somebody dumps this database at this moment."""
-        return any(name.startswith("pg_dump") for _, name in self.sessions())
+        """Whether Heroku, or somebody, dumps this database at this moment."""
+        return Doing.DUMP in self._transfers()
+
+    def _transfers(self) -> list[Doing | None]:
+        return [doing(Session(*row)) for row in self.rows(TRANSFERS)]
 
     def prepared_transactions(self) -> list[str]:
         """Prepared transactions on this database: they hold locks and can commit at any time."""

@@ -5,7 +5,7 @@ On the command line: `bin/sandbox up`, `create`, `release`, … (see cli.py). In
     from release.sandbox import Action, Sandbox, TransferAction
 
     with Sandbox(transfer_seconds=0) as sandbox:            # a process of its own, gone afterwards
-        app = sandbox.create_app("shop", plan="standard-0", config={"HEROKU_API_KEY": "sandbox"})
+        app = sandbox.create_app("shop", plan="standard-0", config={"HEROKU_API_KEY": sandbox.key})
         release = app.release("path/of/the/app")            # a git push; waits for the release phase
         assert release.status == "succeeded", release.output
         app.set_config({"DEBUG": "1"})                      # a release, too
@@ -25,15 +25,16 @@ Several sandboxes can share one PostgreSQL, which saves a second each::
 
     with shared_postgres() as url, Sandbox(postgres=url) as sandbox: …
 
-In here, from the ground up: options.py state.py lookup.py · postgres.py certificates.py databases.py ·
-dynos.py releases.py addons.py dumps.py transfers.py faults.py, one noun each · world.py puts them together · shapes.py
-wire.py pages.py access.py platform_api.py addons_api.py data_api.py downloads.py, the APIs · web.py the HTTP server ·
-control.py server.py, the process ·
-connection.py client.py cli.py, its users. Nothing is imported from the hook.
+In here, from the ground up: options.py home.py state.py lookup.py · postgres.py certificates.py inventory.py
+databases.py · dynos.py releases.py addons.py dumps.py transfers.py faults.py, one noun each · world.py puts them
+together · shapes.py wire.py pages.py access.py platform_api.py addons_api.py data_api.py downloads.py, the APIs · web.py the
+HTTP server, door.py who may come in · control.py server.py, the process · connection.py client.py cli.py, its users.
+Nothing is imported from the hook.
 """
 
 from .client import App, Release, Sandbox, shared_postgres
 from .connection import Failure
 from .names import Action, TransferAction, Variant
+from .options import Reset
 
-__all__ = ["Action", "App", "Failure", "Release", "Sandbox", "TransferAction", "Variant", "shared_postgres"]
+__all__ = ["Action", "App", "Failure", "Release", "Reset", "Sandbox", "TransferAction", "Variant", "shared_postgres"]

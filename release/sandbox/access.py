@@ -52,7 +52,7 @@ def needed(method: str, path: str) -> str:
 def check(state: State, headers: Mapping[str, str], method: str, path: str) -> str:
     """Refuse with 401 or 403; return the key."""
     key = token(headers)
-    scopes = state.keys.get(key)
+    scopes = state.keys.get(key) if key else None
     if scopes is None:
         raise ApiError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Invalid credentials provided.")
     allowed = set(scopes).union(*(_INCLUDED.get(scope, set()) for scope in scopes))

@@ -15,28 +15,18 @@ from typing import Any
 
 import click
 
+from . import home
 from .client import App, Release, Sandbox
-from .connection import Connection, Failure
-from .names import DEFAULT_KEY
+from .connection import CONTROL_FILE, Connection, Failure
 
 _FIRST_APP = "my-app"
-_CONTROL_FILE = "control.json"
 _STOP_SECONDS = 60
 
 
-def default_home() -> Path:
-    """RELEASE_SANDBOX_HOME, else a folder in the user's cache."""
-    if named := os.environ.get("RELEASE_SANDBOX_HOME"):
-        return Path(named).expanduser().resolve()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser().resolve() / "release-sandbox"
-
-
-def _running(home: Path) -> Connection | None:
-    """The sandbox of a home, if it is up."""
+def _running() -> Connection | None:
+    """The way to the sandbox, if it is up."""
     try:
-        about = json.loads((home / _CONTROL_FILE).read_text())
-        connection = Connection(about["port"], about["token"])
+        connection = Connection.to(home.default())
         connection.ask("GET", "/sandbox")
     except (OSError, ValueError, KeyError, Failure):
         return None
@@ -44,14 +34,14 @@ def _running(home: Path) -> Connection | None:
 
 
 def _connect() -> Connection:
-    connection = _running(default_home())
+    connection = _running()
     if connection is None:
         raise click.ClickException("the sandbox is not up: bin/sandbox up --detach")
     return connection
 
 
 def _app(name: str) -> App:
-    sandbox = Sandbox(default_home())
+    sandbox = Sandbox(home.default())
     sandbox.connection = _connect()
     return sandbox.app(name)
 
@@ -76,25 +66,27 @@ def main() -> None:
 @click.option("--detach", is_flag=True, help="Go on in the background until `bin/sandbox down`.")
 def up(port: int, detach: bool) -> None:
     """Start the sandbox. The first time, create an app with a database."""
-    home = default_home()
-    if found := _running(home):
+    if found := _running():
         click.echo(f"The sandbox is up at http://127.0.0.1:{found.port}")
         return
-    command = _serve_command(home, port)
+    try:
+        home.close(home.default())
+    except home.NotOurs as error:
+        raise click.ClickException(str(error)) from error
+    command = _serve_command(port)
     if not detach:
         _run_attached(command)
         return
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (home / "sandbox.log").open("ab") as log:
+    with (home.default() / "sandbox.log").open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
         _greet(process, "bin/sandbox down")
 
 
-def _serve_command(home: Path, port: int) -> list[str]:
+def _serve_command(port: int) -> list[str]:
     main_file = Path(__file__).with_name("__main__.py")
-    return [sys.executable, "-I", str(main_file), "serve", "--home", str(home), "--port", str(port)]
+    return [sys.executable, "-I", str(main_file), "serve", "--home", str(home.default()), "--port", str(port)]
 
 
 def _run_attached(command: list[str]) -> None:
@@ -109,20 +101,19 @@ def _run_attached(command: list[str]) -> None:
 def _greet(process: subprocess.Popen[bytes], end: str) -> None:
     line = process.stdout.readline() if process.stdout else b""
     if not line:
-        raise click.ClickException(f"the sandbox did not start; see {default_home() / 'sandbox.log'}")
-    about = json.loads(line)
-    connection = Connection(about["port"], about["token"])
+        raise click.ClickException(f"the sandbox did not start; see {home.default() / 'sandbox.log'}")
+    connection = Connection.to(home.default())
     if not connection.ask("GET", "/sandbox")["apps"]:
         _create(connection, _FIRST_APP, "standard-0")
     apps = connection.ask("GET", "/sandbox")["apps"]
-    click.echo(f"The sandbox is up at http://127.0.0.1:{about['port']} with {', '.join(apps)}. {end} stops it.")
+    click.echo(f"The sandbox is up at http://127.0.0.1:{connection.port} with {', '.join(apps)}. {end} stops it.")
 
 
 @main.command()
 def down() -> None:
     """Stop the sandbox. What it holds stays and is there again after `up`."""
-    file = default_home() / _CONTROL_FILE
-    if _running(default_home()) is None:
+    file = home.default() / CONTROL_FILE
+    if _running() is None:
         click.echo("The sandbox is not up.")
         return
     os.kill(json.loads(file.read_text())["pid"], signal.SIGTERM)
@@ -141,7 +132,7 @@ def create(app: str, plan: str) -> None:
 
 
 def _create(connection: Connection, name: str, plan: str) -> Any:
-    body = {"name": name, "plan": plan, "config": {"HEROKU_API_KEY": DEFAULT_KEY}}
+    body = {"name": name, "plan": plan, "config": {"HEROKU_API_KEY": connection.key}}
     return connection.ask("POST", "/sandbox/apps", body)
 
 
@@ -219,13 +210,13 @@ def env(app: str) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def psql(app: str, words: tuple[str, ...]) -> None:
     """Open psql on an app's DATABASE_URL; further words go to psql."""
-    from .postgres import tools  # noqa: PLC0415 - needs the extra [sandbox]
+    from .postgres import tools, variables  # noqa: PLC0415 - needs the extra [sandbox]
 
     url = _app(app).config.get("DATABASE_URL")
     if url is None:
         raise click.ClickException(f"{app} has no DATABASE_URL")
     program = tools() / "psql"
-    os.execv(program, [str(program), url, *words])  # noqa: S606 - no shell is the point
+    os.execve(program, [str(program), *words], {**os.environ, **variables(url)})  # noqa: S606 - no shell is the point
 
 
 def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
@@ -250,12 +241,12 @@ def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
 
 
 @main.command("serve", hidden=True)
-@click.option("--home", type=click.Path(path_type=Path), required=True)
+@click.option("--home", "folder", type=click.Path(path_type=Path), required=True)
 @click.option("--port", type=int, default=0)
 @click.option("--options", default="{}")
 @click.option("--temporary", is_flag=True)
 @click.option("--attached", is_flag=True)
-def serve_command(home: Path, port: int, options: str, temporary: bool, attached: bool) -> None:
+def serve_command(folder: Path, port: int, options: str, temporary: bool, attached: bool) -> None:
     """Be the sandbox's process; say on stdout where it is once it answers."""
     import msgspec  # noqa: PLC0415 - only the server needs these, and they take their time
 
@@ -263,7 +254,7 @@ def serve_command(home: Path, port: int, options: str, temporary: bool, attached
     from .server import Setup, serve  # noqa: PLC0415
 
     setup = Setup(
-        home=home,
+        home=folder,
         port=port,
         options=msgspec.json.decode(options, type=Options),
         postgres=os.environ.get("RELEASE_SANDBOX_POSTGRES"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .connection import Connection, Failure
-from .names import DEFAULT_KEY, path_of_caller
+from .names import path_of_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +48,11 @@ class App:
     name: str
     addon_id: str
     addon_name: str
+
+    @property
+    def key(self) -> str:
+        """The sandbox's API key, for HEROKU_API_KEY."""
+        return self.connection.key
 
     @property
     def database_url(self) -> str:
@@ -217,8 +222,7 @@ class Sandbox:
             self._environment["RELEASE_SANDBOX_POSTGRES"] = postgres
         self._process: subprocess.Popen[bytes] | None = None
         self._status: dict[str, Any] = {}
-        self.connection = Connection(0, "")
-        self.key = DEFAULT_KEY
+        self.connection = Connection(0, "", "")
 
     def __enter__(self) -> Self:
         self.start()
@@ -236,8 +240,7 @@ class Sandbox:
         if not line:
             self.stop()
             raise Failure("the sandbox did not start; its own words are on stderr")
-        about = json.loads(line)
-        self.connection = Connection(about["port"], about["token"])
+        self.connection = Connection.to(self.home)
         self._status = self.connection.ask("GET", "/sandbox")
 
     def stop(self) -> None:
@@ -261,6 +264,11 @@ class Sandbox:
     def url(self) -> str:
         """Both APIs' address: HEROKU_HOST."""
         return f"http://127.0.0.1:{self.connection.port}"
+
+    @property
+    def key(self) -> str:
+        """Its API key: everything is open to it."""
+        return self.connection.key
 
     @property
     def ca(self) -> Path:
@@ -320,7 +328,7 @@ class Sandbox:
         """All requests to the APIs so far.
 
         `method`, `path`, `route`, `status` as the client saw it (0: not at all), `effects` (how often the sandbox
-        accepted it), `at` (Unix time).
+        accepted it), `at` (Unix time), `keyed` (whether a key came with it).
         """
         found: list[dict[str, Any]] = self.connection.ask("GET", "/sandbox/requests")
         return found

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .names import DEFAULT_KEY
+from . import home as homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+CONTROL_FILE = "control.json"
 
 
 class Failure(Exception):
@@ -24,17 +27,24 @@ class Failure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The way to a running sandbox: what stands in its `control.json`."""
+    """The way to a running sandbox: what stands in its `control.json`, and the API key that its home holds."""
 
     port: int
-    token: str
+    token: str = field(repr=False)
+    key: str = field(repr=False)
+
+    @classmethod
+    def to(cls, home: Path) -> Connection:
+        """The way to the sandbox of a home. Raises OSError or ValueError when none is up there."""
+        about = json.loads((home / CONTROL_FILE).read_text())
+        return cls(int(about["port"]), str(about["token"]), homes.key(home))
 
     def exchange(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Make one request; the answer's status, headers (lower case) and body, whatever they are."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3700)
-        given = {"Authorization": f"Bearer {DEFAULT_KEY}", "Sandbox-Token": self.token, **(headers or {})}
+        given = {"Authorization": f"Bearer {self.key}", "Sandbox-Token": self.token, **(headers or {})}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), given)
             answer = connection.getresponse()

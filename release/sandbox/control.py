@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from flask import Blueprint, request
 
-from . import lookup, shapes
+from . import access, lookup, shapes
 from .addons import DEFAULT_PLAN
 from .dynos import signal_all
 from .faults import Rule, TransferFault
@@ -136,6 +136,7 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
     def requests() -> Any:
         return [
             {name: getattr(each, name) for name in ("method", "path", "route", "status", "effects", "at")}
+            | {"keyed": bool(access.token(each.headers))}
             for each in list(world.requests)
         ]
 

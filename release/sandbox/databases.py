@@ -2,7 +2,7 @@
 
 The default credential owns the database and the schema public; it is no superuser, may not create databases,
 and is in pg_signal_backend, pg_read_all_stats and pg_monitor. Extensions may live in `heroku_ext`, which is
-Heroku's, is always there, and is in nobody's dump.
+Heroku's, is always there, and is in nobody's dump; what else is Heroku's says inventory.py.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
 
+from . import inventory
 from .options import Reset
 
 if TYPE_CHECKING:
+    import psycopg
+
     from .postgres import Server
     from .state import Addon, Credential
 
@@ -38,6 +41,7 @@ def create(server: Server, addon: Addon) -> None:
     """Create the database of a new add-on with its default credential."""
     owner = addon.default
     with _cluster, server.session() as session:
+        inventory.create_admin(session)
         session.execute(
             sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
                 sql.Identifier(owner.role), sql.Literal(owner.password)
@@ -95,16 +99,13 @@ def _create_database(server: Server, addon: Addon) -> None:
 
 
 def _prepare(server: Server, addon: Addon) -> None:
+    """Make a fresh database, or a copy of another, the add-on's."""
     database, owner = sql.Identifier(addon.database), sql.Identifier(addon.default.role)
     with server.session(addon.database) as session, session.transaction():
         for statement in (
             "ALTER DATABASE {database} OWNER TO {owner}",
             'ALTER DATABASE {database} SET search_path = "$user", public, heroku_ext',
             "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
-            "ALTER SCHEMA public OWNER TO {owner}",
-            "CREATE SCHEMA IF NOT EXISTS heroku_ext",
-            "GRANT USAGE, CREATE ON SCHEMA heroku_ext TO {owner}",
-            "GRANT USAGE ON SCHEMA heroku_ext TO PUBLIC",
         ):
             session.execute(sql.SQL(statement).format(database=database, owner=owner))
         for credential in addon.credentials[1:]:
@@ -113,6 +114,18 @@ def _prepare(server: Server, addon: Addon) -> None:
                     database, sql.Identifier(credential.role)
                 )
             )
+        _furnish(session, owner)
+
+
+def _furnish(session: psycopg.Connection[Any], owner: sql.Identifier) -> None:
+    """What Heroku puts into a database, and whose `public` is."""
+    inventory.install(session)
+    for statement in (
+        "ALTER SCHEMA public OWNER TO {owner}",
+        "GRANT USAGE, CREATE ON SCHEMA heroku_ext TO {owner}",
+        "GRANT USAGE ON SCHEMA heroku_ext TO PUBLIC",
+    ):
+        session.execute(sql.SQL(statement).format(owner=owner))
 
 
 def drop(server: Server, addon: Addon) -> None:
@@ -126,7 +139,10 @@ def drop(server: Server, addon: Addon) -> None:
 
 
 def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> None:
-    """Empty the database: sessions end, every object and grant is gone; then create `extensions` in it."""
+    """Empty the database: sessions end, the user's objects and grants are gone; then create `extensions` in it.
+
+    `Reset.SCHEMAS` leaves what belongs to the database as such: its settings, event triggers, publications.
+    """
     if how is Reset.DATABASE:
         with server.session() as session:
             session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
@@ -142,13 +158,15 @@ def _drop_schemas(server: Server, addon: Addon) -> None:
     terminate(server, addon)
     with server.session(addon.database) as session, session.transaction():
         schemas = session.execute(
-            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> ALL(%s)",
+            [["information_schema", inventory.SCHEMA]],
         ).fetchall()
         for (schema,) in schemas:
             session.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
         session.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
-        session.execute("CREATE SCHEMA public")
-    _prepare(server, addon)
+        session.execute("CREATE SCHEMA public")  # without initdb's grant to everybody; its comment is in no dump
+        session.execute("COMMENT ON SCHEMA public IS 'standard public schema'")
+        _furnish(session, sql.Identifier(addon.default.role))
 
 
 def terminate(server: Server, addon: Addon) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from .names import TransferAction
-from .postgres import tools
+from .postgres import tools, variables
 from .state import now
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .faults import TransferFault
     from .state import Transfer
 
+_SESSION = "Heroku Postgres Backups"  # what Heroku's own sessions are called, whatever they do
 _PIECE = 1 << 18
 _DUMP = ("--format=custom", "--no-owner", "--no-privileges", "--verbose", "--exclude-schema=heroku_ext")
 _RESTORE = ("--no-owner", "--no-privileges", "--verbose")
@@ -84,7 +85,7 @@ class Run:
         if self.action is TransferAction.EMPTY:
             target.touch()
             return
-        child = self._spawn(["pg_dump", *_DUMP, f"--dbname={url}"], stdout=subprocess.PIPE)
+        child = self._spawn(["pg_dump", *_DUMP], url, stdout=subprocess.PIPE)
         with child, target.open("wb") as file:
             reader = threading.Thread(target=self._listen, args=(child.stderr, []))
             reader.start()
@@ -103,7 +104,7 @@ class Run:
             how = ("--clean", "--if-exists")
         elif self.action in _PARTIAL:
             how = (f"--use-list={self._first_half(dump)}",)
-        child = self._spawn(["pg_restore", *_RESTORE, *how, f"--dbname={url}"], stdin=subprocess.PIPE)
+        child = self._spawn(["pg_restore", *_RESTORE, *how, "--dbname="], url, stdin=subprocess.PIPE)
         lines: list[str] = []
         with child:
             reader = threading.Thread(target=self._listen, args=(child.stderr, lines))
@@ -134,14 +135,14 @@ class Run:
         return chosen
 
     def _spawn(
-        self, command: list[str], *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+        self, command: list[str], url: str, *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
         self.child = subprocess.Popen(
             [tools() / command[0], *command[1:]],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGAPPNAME": "Heroku Postgres Backups"},
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGAPPNAME": _SESSION, **variables(url)},
         )
         return self.child
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULT_KEY = "sandbox"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

@@ -9,10 +9,13 @@ from .names import Variant
 
 
 class Reset(StrEnum):
-    """How a restore empties its target before it loads. Heroku does not say which; both end empty."""
+    """How a restore empties its target before it loads. Heroku does not say which.
+
+    What Heroku itself put there (inventory.py) is there after both.
+    """
 
     DATABASE = "database"  # drop the database and create it again: nothing survives
-    SCHEMAS = "schemas"  # drop the user's schemas: the database's own settings survive
+    SCHEMAS = "schemas"  # drop the user's schemas: the database's own settings and publications survive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 The embedded one is tuned for speed (no fsync: it survives being killed, not a power cut), listens on loopback
 only, speaks TLS as Heroku's does, and refuses wrong passwords. PostgreSQL does not run as root, so for root it
-runs as `nobody`, which is why its files may have to live elsewhere: `nobody` cannot enter root's own folders.
+runs as `nobody`, which is why its files then live elsewhere: the home is closed to `nobody`, too.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAME = "release-sandbox"
+_ANYBODYS = Path("/var/tmp")  # noqa: S108 - _public_folder checks whose what is in it
 _START_SECONDS = 60
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -43,7 +44,7 @@ full_page_writes = off
 wal_level = minimal
 max_wal_senders = 0
 autovacuum_naptime = 1min
-scram_iterations = 1
+shared_preload_libraries = 'pg_stat_statements'
 logging_collector = off
 log_min_messages = warning
 ssl = on
@@ -104,6 +105,21 @@ def named(url: str) -> Server:
     )
 
 
+def variables(url: str) -> dict[str, str]:
+    """The variables of libpq for a URL.
+
+    An argument list can be read by everybody on the machine, and a URL has a password in it; an environment cannot.
+    """
+    server = named(url)
+    return {
+        "PGHOST": server.host,
+        "PGPORT": str(server.port),
+        "PGUSER": server.user,
+        "PGPASSWORD": server.password,
+        "PGDATABASE": server.database,
+    }
+
+
 def tools() -> Path:
     """The folder of pg_dump and pg_restore: the package's, else the ones on PATH."""
     try:
@@ -117,16 +133,16 @@ def tools() -> Path:
 
 
 class Embedded:
-    """A server of one's own, with its data in `<home>/postgres` where that can be.
+    """A server of one's own, with its data in `<home>/postgres`, or behind a link of that name.
 
     A server that a killed sandbox has left behind is stopped first.
     """
 
     def __init__(self, home: Path, *, certificate: bytes, key: bytes) -> None:
         self._identity = _unprivileged()
-        folder = _place(home) if self._identity else home
-        self._data = folder / "postgres"
-        self._log = folder / "postgres.log"
+        self._place = _place(home) if self._identity else None
+        self._data = (self._place or home) / "postgres"
+        self._log = home / "postgres.log"
         self._binaries = _executable_binaries(self._identity)
         self._process: subprocess.Popen[bytes] | None = None
         self._certificate = certificate
@@ -136,6 +152,7 @@ class Embedded:
         """Start it, creating the cluster at first. Returns when connections are accepted."""
         if not (self._data / "PG_VERSION").exists():
             self._create()
+        self._configure()
         password = (self._data / "superuser").read_text()
         self.stop(hard=True)
         return Server(host="127.0.0.1", port=self._spawn(), user="postgres", password=password)
@@ -155,7 +172,7 @@ class Embedded:
 
     def remove(self) -> None:
         """Delete the data. Only after stop()."""
-        shutil.rmtree(self._data, ignore_errors=True)
+        shutil.rmtree(self._place or self._data, ignore_errors=True)
 
     def _create(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
@@ -183,10 +200,15 @@ class Embedded:
             )
         if done.returncode != 0:
             raise PostgresError(f"initdb failed: {done.stderr.strip()}")
-        with (self._data / "postgresql.conf").open("a") as file:
-            file.write(_SETTINGS)
         (self._data / "pg_hba.conf").write_text(_ACCESS)
         self._own("superuser", password.encode())
+
+    def _configure(self) -> None:
+        """Append the settings, if they are not the last word already: they may have been others in an older home."""
+        file = self._data / "postgresql.conf"
+        if not file.read_text().endswith(_SETTINGS):
+            with file.open("a") as settings:
+                settings.write(_SETTINGS)
 
     def _own(self, name: str, content: bytes) -> None:
         """Write a secret file that the server's user can read and nobody else."""
@@ -272,22 +294,29 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def _place(home: Path) -> Path:
-    """A folder for the server's data that `nobody` can reach: the home itself, else one in /var/tmp."""
-    if all(parent.stat().st_mode & 0o001 for parent in home.parents):
-        home.chmod(0o711)  # enter, not list
-        return home
-    public = _public_folder()
+    """A folder for the server's data that `nobody` can reach, with a link to it in the home.
+
+    It is in a folder beside the home if `nobody` can come that far, else in /var/tmp.
+    """
+    reachable = all(parent.stat().st_mode & 0o001 for parent in home.parents)
+    public = _public_folder(home.parent if reachable else _ANYBODYS)
     for marker in public.glob("*/home"):
         if not Path(marker.read_text()).exists():  # its sandbox has been deleted
             shutil.rmtree(marker.parent, ignore_errors=True)
     place = public / hashlib.sha256(bytes(home)).hexdigest()[:16]
     place.mkdir(exist_ok=True, mode=0o711)
     (place / "home").write_text(str(home))
+    data, link = place / "postgres", home / "postgres"
+    if link.is_dir() and not link.is_symlink():  # where it was when homes were open
+        link.rename(data)
+    link.unlink(missing_ok=True)
+    link.symlink_to(data)
     return place
 
 
-def _public_folder() -> Path:
-    folder = Path(f"/var/tmp/{_NAME}-{os.geteuid()}")  # noqa: S108 - owner and kind are checked below
+def _public_folder(where: Path) -> Path:
+    """A folder that everybody can enter, and only this user can change."""
+    folder = where / f"{_NAME}-{os.geteuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o711)
     found = folder.lstat()
@@ -302,7 +331,7 @@ def _executable_binaries(identity: dict[str, Any]) -> Path:
     if not identity or _runs(binaries, identity):
         return binaries
     version = hashlib.sha256(bytes(binaries)).hexdigest()[:8]
-    copy = _public_folder() / f"programs-{version}"
+    copy = _public_folder(_ANYBODYS) / f"programs-{version}"
     if not _runs(copy / "bin", identity):
         fresh = Path(tempfile.mkdtemp(dir=copy.parent))
         for part in ("bin", "lib", "share"):

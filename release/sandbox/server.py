@@ -20,8 +20,9 @@ import msgspec
 from flask import Flask, g, request
 from werkzeug.exceptions import HTTPException
 
-from . import access, certificates, databases, downloads, wire
+from . import access, certificates, databases, downloads, home, inventory, wire
 from .addons_api import addons
+from .connection import CONTROL_FILE
 from .control import control
 from .data_api import credential_routes, database_routes, schedule_routes, transfer_routes
 from .lookup import ApiError
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from .options import Options
 
-CONTROL_FILE = "control.json"
 _OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
 
 
@@ -61,7 +61,10 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
 
     `ready` is called with the content of `control.json` (port, token, pid) once requests are answered.
     """
-    setup.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        home.close(setup.home)
+    except home.NotOurs as error:
+        raise SystemExit(str(error)) from None
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -72,7 +75,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         _lock(setup.home, stack)
         stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # last: it says that nothing runs any more
         server = named(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
-        world = World(setup.home, server, setup.options)
+        world = World(setup.home, home.make_key(setup.home), server, setup.options)
         stack.callback(_leave, world, setup)
         token = secrets.token_hex(16)
         flask = _application(world)
@@ -90,13 +93,13 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         ended.wait()
 
 
-def _lock(home: Path, stack: ExitStack) -> None:
+def _lock(folder: Path, stack: ExitStack) -> None:
     """Make sure that no other sandbox works in this home. The kernel gives the lock back, whatever happens."""
-    file = stack.enter_context((home / "lock").open("w"))
+    file = stack.enter_context((folder / home.LOCK).open("w"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise SystemExit(f"another sandbox is up in {home}") from None
+        raise SystemExit(f"another sandbox is up in {folder}") from None
 
 
 def _port(setup: Setup) -> int:
@@ -127,11 +130,13 @@ def _leave(world: World, setup: Setup) -> None:
     if setup.temporary and setup.postgres:
         for addon in world.store.state.addons.values():
             databases.drop(world.server, addon)
+        with world.server.session() as session:
+            inventory.drop_admin(session)
 
 
-def _write_control(home: Path, about: dict[str, Any]) -> None:
-    file = home / CONTROL_FILE
-    (home / "port").write_text(str(about["port"]))
+def _write_control(folder: Path, about: dict[str, Any]) -> None:
+    file = folder / CONTROL_FILE
+    (folder / "port").write_text(str(about["port"]))
     with suppress(FileNotFoundError):
         file.unlink()
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .names import DEFAULT_KEY
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -246,7 +244,7 @@ class State:
     """All records, by id. `keys` maps an API key to its scopes."""
 
     account_id: str = field(default_factory=new_id)
-    keys: dict[str, list[str]] = field(default_factory=lambda: {DEFAULT_KEY: ["global"]})
+    keys: dict[str, list[str]] = field(default_factory=dict)
     apps: dict[str, App] = field(default_factory=dict)
     addons: dict[str, Addon] = field(default_factory=dict)
     attachments: dict[str, Attachment] = field(default_factory=dict)

@@ -52,7 +52,10 @@ class Exchange:
     method: str
     target: str
     headers: dict[str, str]
+    """By their names in lower case; of one that came several times, all values with commas between them."""
     body: bytes
+    address: tuple[str, int]
+    """Where it came in: scheme and port."""
     connection: socket.socket
     write: Callable[[bytes], Any]
     close: bool = False
@@ -117,6 +120,7 @@ class Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.app = app
         self.gate = gate
+        self.scheme = "https" if tls else "http"
         if tls:
             # The handshake belongs into the connection's own thread, not into the one that accepts.
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
@@ -163,8 +167,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             exchange = Exchange(
                 method=self.command,
                 target=self.path,
-                headers={name.lower(): value for name, value in self.headers.items()},
+                headers={name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers},
                 body=self.rfile.read(length),
+                address=(self.server.scheme, self.server.port),
                 connection=self.connection,
                 write=self.wfile.write,
                 close=self.close_connection,

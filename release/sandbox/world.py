@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import lookup, shapes, wire
+from . import door, lookup, shapes, wire
 from .addons import Addons
 from .dynos import Dynos
 from .faults import Faults
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _REMEMBERED = 100_000
+_FORMER_KEY = "sandbox"  # of homes from before each had its own: everybody knows it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class World:
     """One Heroku."""
 
     home: Path
+    key: str
+    """The API key that the home holds: everything is open to it."""
     server: Server
     options: Options
     addresses: Addresses = field(default_factory=Addresses)
@@ -66,7 +69,16 @@ class World:
         self.transfers = Transfers(self.store, self.server, self.addons, self.faults, options=lambda: self.options)
         self.releases.recover()
         self.transfers.recover()
+        self._renew_key()
         self._renew_urls()
+
+    def _renew_key(self) -> None:
+        with self.store.change() as state:
+            state.keys.pop(_FORMER_KEY, None)
+            state.keys[self.key] = ["global"]
+            for release in (each for app in state.apps.values() for each in app.releases):
+                if release.config and release.config.get("HEROKU_API_KEY") == _FORMER_KEY:
+                    release.config["HEROKU_API_KEY"] = self.key
 
     def _renew_urls(self) -> None:
         """PostgreSQL may listen on another port than last time."""
@@ -83,8 +95,10 @@ class World:
         self.releases.hosts = {"HEROKU_HOST": api, "HEROKU_DATA_HOST": "127.0.0.1"}
 
     def gate(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
-        """Answer a request: as the faults say, unless it is one to the control."""
-        if exchange.path.startswith("/sandbox"):
+        """Answer a request, if it may come in at all: as the faults say, unless it is one to the control."""
+        if refusal := door.refusal(exchange):
+            exchange.send(refusal)
+        elif exchange.path.startswith("/sandbox"):
             exchange.send(answer())
         else:
             self.requests.append(exchange)
@@ -113,7 +127,7 @@ class World:
         return {
             **self.releases.hosts,
             "HEROKU_PARTICLEBOARD_URL": self.addresses.api,
-            "HEROKU_API_KEY": next(iter(self.store.state.keys)),
+            "HEROKU_API_KEY": self.key,
             "HEROKU_APP": app.name,
             "HEROKU_APP_NAME": app.name,
             "HEROKU_APP_ID": app.id,

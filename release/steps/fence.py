@@ -10,6 +10,7 @@ from typing import Protocol
 
 from release.database.journal import Entry
 from release.database.session import Failed
+from release.database.transfer_sessions import HEROKU
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.platform import Platform
@@ -44,9 +45,12 @@ def up(run: Run, target: Target, mode: FenceMode) -> None:
 
 
 def end_sessions(run: Run) -> list[str]:
-    """Ends all other sessions; one that keeps coming back is only reported, since not every client can be kept away."""
+    """Ends all other sessions; one that keeps coming back is only reported, since not every client can be kept away.
+
+    Heroku's own stay: a backup that a schedule has begun is waited for, never killed.
+    """
     try:
-        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=HOOKS)
+        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=(HOOKS, HEROKU))
     except Failed as error:
         run.warn("sessions_left", str(error))
         return []

@@ -34,6 +34,7 @@ def run(arguments: list[str], environ: dict[str, str], factor: float, twist: str
     from release.heroku import http  # noqa: PLC0415
     from tests.faults.clock import JUMPS, FastClock, JumpingClock  # noqa: PLC0415
 
+    sys.unraisablehook = lambda _: None  # as __main__.py does
     scale = min(factor, HTTP_FACTOR)
     http.CONNECT_TIMEOUT /= scale
     http.READ_TIMEOUT /= scale

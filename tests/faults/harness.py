@@ -227,7 +227,9 @@ def watched() -> dict[str, Any]:
         while run.exit_code is None and not place.sandbox.fired():
             run.read(0.05)
         found = query(
-            place.superuser, "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'rel%'"
+            place.superuser,
+            "SELECT application_name FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'rel%'",
         )
         alive.extend(str(name) for (name,) in found if not str(name).startswith("release-hook-"))
         return run.finish()

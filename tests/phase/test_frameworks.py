@@ -46,7 +46,7 @@ def warnings(result: Result) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def timeline(whole_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[App, dict[str, Any]]:
     """The sample app at `good` with some data, and a second database. Tests that use it leave it as it is."""
-    app = whole_sandbox.create_app(f"timeline-{next(_numbers)}", config={"HEROKU_API_KEY": "sandbox"})
+    app = whole_sandbox.create_app(f"timeline-{next(_numbers)}", config={"HEROKU_API_KEY": whole_sandbox.key})
     second = app.add_database(plan="standard-0", attachment="REHEARSAL")
     folder = assemble("good", tmp_path_factory.mktemp("good"))
     app_command(folder, app, "python", "manage.py", "migrate", "--noinput")
@@ -168,7 +168,7 @@ BUILT_IN = ("valid_indexes", "valid_constraints", "emptied_tables", "sequences")
 
 def test_a_django_release_is_rehearsed_booted_and_probed(whole_sandbox: Sandbox, tmp_path: Path) -> None:
     """From an empty database to `base` to `good`, with every kind of probe, in the sandbox's own release phase."""
-    app = whole_sandbox.create_app(f"timeline-{next(_numbers)}", config={"HEROKU_API_KEY": "sandbox"})
+    app = whole_sandbox.create_app(f"timeline-{next(_numbers)}", config={"HEROKU_API_KEY": whole_sandbox.key})
     second = app.add_database(plan="standard-0", attachment="REHEARSAL")
     rehearsed = {"RELEASE_REHEARSAL_DATABASE": "REHEARSAL_URL", "REHEARSAL_URL": second["url"], **PROBED}
     first = Hook(app=app, folder=assemble("base", tmp_path / "base"), environment={"RELEASE_PROBE_PATH": "/healthz"})
@@ -193,7 +193,7 @@ def test_a_django_release_is_rehearsed_booted_and_probed(whole_sandbox: Sandbox,
 @pytest.fixture
 def catalog(whole_sandbox: Sandbox) -> App:
     """An app for the course catalog, with an empty database."""
-    return whole_sandbox.create_app(f"catalog-{next(_numbers)}", config={"HEROKU_API_KEY": "sandbox"})
+    return whole_sandbox.create_app(f"catalog-{next(_numbers)}", config={"HEROKU_API_KEY": whole_sandbox.key})
 
 
 def catalog_hook(app: App, version: str, folder: Path) -> Hook:
@@ -296,7 +296,7 @@ def revise(folder: Path, revision: str, down: str | None, upgrade: str) -> None:
 def test_flask_migrate_lands_notices_what_is_missing_and_goes_back(
     whole_sandbox: Sandbox, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    app = whole_sandbox.create_app(f"flask-{next(_numbers)}", config={"HEROKU_API_KEY": "sandbox"})
+    app = whole_sandbox.create_app(f"flask-{next(_numbers)}", config={"HEROKU_API_KEY": whole_sandbox.key})
     hook = Hook(app=app, folder=flask_app(tmp_path / "flask", app))
     first = hook.run()
     assert first.ended == (0, "released", None)
@@ -346,7 +346,7 @@ esac
 def test_a_stand_in_for_a_framework_is_asked_migrated_and_asked_again(
     whole_sandbox: Sandbox, tmp_path: Path, marker: str, program: str, migrate: str, pending: str
 ) -> None:
-    app = whole_sandbox.create_app(f"stand-in-{next(_numbers)}", config={"HEROKU_API_KEY": "sandbox"})
+    app = whole_sandbox.create_app(f"stand-in-{next(_numbers)}", config={"HEROKU_API_KEY": whole_sandbox.key})
     folder = tmp_path / "slug"
     for name, text in ((marker, ""), (program, STAND_IN.format(migrate=migrate, pending=pending))):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

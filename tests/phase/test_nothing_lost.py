@@ -15,7 +15,7 @@ import pytest
 
 from release.sandbox import Action, App, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
-from tests.judge import execute, picture, query
+from tests.judge import execute, picture, query, running
 
 BROKEN = "ALTER TABLE learners DROP COLUMN points;\nSELECT 1 / 0;\n"
 SLOW = "ALTER TABLE learners DROP COLUMN points;\nSELECT pg_sleep(60);\n"
@@ -34,11 +34,7 @@ def wait_for(what: Callable[[], object], within: float = 20) -> None:
 
 def migrating(app: App) -> Callable[[], object]:
     """Whether the slow migration has dropped its column and sleeps."""
-    return lambda: query(
-        app.database_url,
-        "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
-        " AND datname = current_database()",
-    )
+    return lambda: running(app.database_url, "pg_sleep(60)")
 
 
 def test_two_releases_at_once_run_one_after_the_other(hook: Hook, app: App) -> None:
@@ -78,7 +74,7 @@ def test_the_salvage_holds_what_others_wrote_after_the_backup(hook: Hook, app: A
 
 
 def test_the_salvage_never_rotates_out_the_backup_to_be_restored(sandbox: Sandbox, hook: Hook, app: App) -> None:
-    other = sandbox.create_app(f"keeps-one-{app.name}", num_keep=1, config={"HEROKU_API_KEY": "sandbox"})
+    other = sandbox.create_app(f"keeps-one-{app.name}", num_keep=1, config={"HEROKU_API_KEY": sandbox.key})
     hook.app = other
     execute(other.database_url, "CREATE TABLE alembic_version (version_num text)", "CREATE TABLE learners (points int)")
     small_app(hook.folder, {"002": BROKEN})

@@ -14,7 +14,7 @@ import pytest
 
 from release.sandbox import App, Sandbox
 from tests.hook import Hook, small_app
-from tests.judge import execute, picture, query
+from tests.judge import execute, picture, query, running
 from tests.phase.test_nothing_lost import wait_for
 
 
@@ -119,8 +119,7 @@ def test_a_plan_exits_as_the_release_would(hook: Hook, changes: dict[str, str | 
 def test_a_cut_off_run_is_named_and_left_as_it_is(hook: Hook, app: App, sandbox: Sandbox) -> None:
     small_app(hook.folder, {"001": "ALTER TABLE learners DROP COLUMN points;\nSELECT pg_sleep(60);\n"})
     process = hook.start()
-    running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'"
-    wait_for(lambda: query(app.database_url, running))
+    wait_for(lambda: running(app.database_url, "SELECT pg_sleep(60)"))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     sandbox.forget_requests()

@@ -17,7 +17,7 @@ import trustme
 
 from release.sandbox import App, Sandbox
 from tests.hook import Hook, Result, finish, small_app
-from tests.judge import execute, picture, query
+from tests.judge import execute, picture, query, running
 from tests.phase.test_nothing_lost import wait_for
 
 GUNICORN = """
@@ -260,12 +260,7 @@ def test_a_query_cannot_release_the_hooks_lock(hook: Hook) -> None:
 
 def test_a_signal_ends_a_query_at_once(hook: Hook, app: App) -> None:
     process = hook.start(RELEASE_PROBE_SQL="SELECT pg_sleep(55) IS NOT NULL")
-    wait_for(
-        lambda: query(
-            app.database_url,
-            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(55)%' AND pid <> pg_backend_pid()",
-        )
-    )
+    wait_for(lambda: running(app.database_url, "pg_sleep(55)"))
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     result = finish(process)

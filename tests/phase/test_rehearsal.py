@@ -9,7 +9,7 @@ import pytest
 
 from release.sandbox import App, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
-from tests.judge import execute, picture, query
+from tests.judge import execute, picture, query, running
 from tests.phase.test_nothing_lost import wait_for
 
 BROKEN = "ALTER TABLE learners DROP COLUMN points;\nSELECT 1 / 0;\n"
@@ -109,7 +109,7 @@ def test_a_signal_in_the_rehearsal_ends_it_with_production_untouched(
     small_app(rehearsing.folder, {"002": "ALTER TABLE learners DROP COLUMN points;\nSELECT pg_sleep(60);\n"})
     before = picture(sandbox.superuser_url(app))
     process = rehearsing.start()
-    wait_for(lambda: query(second["url"], "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'"))
+    wait_for(lambda: running(second["url"], "SELECT pg_sleep(60)"))
     process.send_signal(signal.SIGTERM)
     result = finish(process, within=25)
 

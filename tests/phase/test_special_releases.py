@@ -66,14 +66,14 @@ def test_a_review_app_holds_no_key_of_production() -> None:
 
 
 def test_the_first_release_of_all_backs_up_the_empty_database(sandbox: Sandbox, slug: Path) -> None:
-    app = create(sandbox, HEROKU_API_KEY="sandbox")
+    app = create(sandbox, HEROKU_API_KEY=sandbox.key)
 
     assert outcome(app.release(slug, path=PATH)) == ("succeeded", "released", None)
     assert len(app.transfers()) == 1
 
 
 def test_a_first_release_that_fails_leaves_the_database_as_empty_as_it_was(sandbox: Sandbox, slug: Path) -> None:
-    app = create(sandbox, HEROKU_API_KEY="sandbox")
+    app = create(sandbox, HEROKU_API_KEY=sandbox.key)
     before = picture(sandbox.superuser_url(app))
     (slug / "migrations" / "002.sql").write_text("SELECT 1 / 0;\n")
 
@@ -86,11 +86,11 @@ def test_a_first_release_that_fails_leaves_the_database_as_empty_as_it_was(sandb
 def test_without_a_database_the_release_is_refused_and_the_one_that_attaches_it_works(
     sandbox: Sandbox, slug: Path
 ) -> None:
-    app = create(sandbox, plan="none", HEROKU_API_KEY="sandbox")
+    app = create(sandbox, plan="none", HEROKU_API_KEY=sandbox.key)
 
     assert outcome(app.release(slug, path=PATH)) == ("failed", "refused", "no_database")
 
-    app.set_config({"HEROKU_API_KEY": "sandbox"})
+    app.set_config({"HEROKU_API_KEY": app.key})
     added = app.add_database(plan="standard-0")
     assert added["attached_as"] == ["DATABASE"]
     assert outcome(app.release(slug, path=PATH)) == ("succeeded", "released", None)
@@ -98,7 +98,7 @@ def test_without_a_database_the_release_is_refused_and_the_one_that_attaches_it_
 
 def deployed(sandbox: Sandbox, slug: Path) -> App:
     """An app that is at its first migration."""
-    app = create(sandbox, HEROKU_API_KEY="sandbox")
+    app = create(sandbox, HEROKU_API_KEY=sandbox.key)
     release = app.release(slug, path=PATH)
     assert release.status == "succeeded", release.output
     sandbox.forget_requests()

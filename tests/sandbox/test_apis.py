@@ -109,7 +109,7 @@ def test_what_is_not_there_is_said_as_heroku_says_it(app: App) -> None:
 
 @pytest.mark.parametrize("user", ["", "someone"])
 def test_a_key_is_accepted_as_bearer_and_as_basic_password(app: App, user: str) -> None:
-    basic = base64.b64encode(f"{user}:sandbox".encode()).decode()
+    basic = base64.b64encode(f"{user}:{app.key}".encode()).decode()
 
     status, headers, _ = app.connection.exchange("GET", "/account", headers={"Authorization": f"Basic {basic}"})
 

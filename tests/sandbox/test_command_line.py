@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -89,12 +90,24 @@ def test_a_killed_sandbox_comes_back_with_everything(tmp_path: Path) -> None:
 
 
 def test_a_temporary_sandbox_leaves_nothing_behind(sandbox: Sandbox) -> None:
-    names = "SELECT datname FROM pg_database ORDER BY 1"
-    before = query(sandbox.superuser_url(), names)
     with Sandbox(postgres=sandbox.superuser_url()) as second:
         home = second.home
-        second.create_app("short-lived")
-        assert len(query(sandbox.superuser_url(), names)) == len(before) + 1
+        url = urlsplit(second.create_app("short-lived").database_url)
+        mine = (
+            f"SELECT datname FROM pg_database WHERE datname = '{url.path[1:]}'"
+            f" UNION SELECT rolname FROM pg_roles WHERE rolname = '{url.username}'"
+        )
+        assert len(query(sandbox.superuser_url(), mine)) == 2
 
-    assert query(sandbox.superuser_url(), names) == before
+    assert query(sandbox.superuser_url(), mine) == []
     assert not home.exists()
+
+
+def test_a_temporary_sandbox_takes_its_server_along() -> None:
+    with Sandbox() as second:
+        home, data = second.home, (second.home / "postgres").resolve()
+        assert (data / "postmaster.pid").exists()
+
+    assert not home.exists()
+    assert not data.exists()
+    assert data.parent == home or not data.parent.exists()

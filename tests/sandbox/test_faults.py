@@ -39,7 +39,10 @@ def test_an_answer_that_never_comes_has_its_effect_later(sandbox: Sandbox, app: 
     sandbox.fault(Action.HANG, BACKUPS, method="POST", seconds=0.4)
 
     with closing(socket.create_connection(("127.0.0.1", app.connection.port), timeout=0.2)) as client:
-        head = f"POST /client/v11/databases/{app.addon_id}/backups HTTP/1.1\r\nAuthorization: Bearer sandbox\r\n\r\n"
+        head = (
+            f"POST /client/v11/databases/{app.addon_id}/backups HTTP/1.1\r\n"
+            f"Host: 127.0.0.1:{sandbox.connection.port}\r\nAuthorization: Bearer {app.key}\r\n\r\n"
+        )
         client.sendall(head.encode())
         with pytest.raises(TimeoutError):
             client.recv(1)
@@ -73,7 +76,7 @@ def test_any_answer_can_stand_in_for_the_real_one(sandbox: Sandbox, app: App, ef
     status, headers, content = app.connection.exchange("POST", path)
 
     assert (status, headers["retry-after"]) == (429, "a word")
-    assert json.loads(content)["message"] == "your key is sandbox"
+    assert json.loads(content)["message"] == f"your key is {app.key}"
     assert len(app.transfers()) == int(effect)
 
 
@@ -122,7 +125,7 @@ def test_the_real_answer_can_be_patched(sandbox: Sandbox, app: App) -> None:
 
     patched = app.connection.ask("GET", f"/apps/{app.name}")
 
-    assert (patched["maintenance"], patched["owner"]["email"]) == ("no", "sandbox")
+    assert (patched["maintenance"], patched["owner"]["email"]) == ("no", app.key)
     assert "id" not in patched
     assert [(each["uuid"], each["num"]) for each in app.transfers()] == [("another", "1")]
 

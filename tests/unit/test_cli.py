@@ -131,6 +131,25 @@ def _broken(folder: Path, statement: str) -> list[str]:
 READY = {"RELEASE_BACKUP": "off", "DATABASE_URL": "postgres://u7f:p0c4a5d0e1@127.0.0.1:1/d9", "HEROKU_API_KEY": KEY}
 
 
+LATE = """
+class Late:
+    def __del__(self):
+        raise AttributeError("no attribute 'fp'")
+
+def release_phase(run):
+    late = Late()
+    late.itself = late  # goes when the garbage is collected
+    run.clock.kept = Late()  # goes with the last frame that knows the clock
+    raise RuntimeError("a signal came")
+"""
+
+
+def test_objects_left_half_made_say_nothing_however_late_they_go(folder: Path) -> None:
+    result = _run(*_broken(folder, LATE), folder=folder, **READY)
+
+    assert (result.exit_code, result.stderr) == (70, b"")
+
+
 def test_a_crash_exits_70_with_its_traceback_and_the_closing_line_last(folder: Path) -> None:
     hook = _broken(folder, f"raise RuntimeError('a mistake near {KEY}')\n")
 

@@ -207,7 +207,7 @@ def test_other_sessions_are_seen_by_name_and_ended_but_for_those_to_be_kept(open
     assert [name for _, name in hook.sessions("web")] == ["web"]
 
     assert hook.terminate("web", clock=Clock(), deadline=_soon()) == ["web"]
-    assert hook.terminate(clock=Clock(), deadline=_soon(), keep="release-hook-") == ["worker"]
+    assert hook.terminate(clock=Clock(), deadline=_soon(), keep=("release-hook-", "Heroku")) == ["worker"]
     assert [name for _, name in hook.sessions()] == ["release-hook-2"]
     assert hook.terminate("nobody", clock=Clock(), deadline=_soon()) == []
 

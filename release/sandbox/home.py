@@ -1,0 +1,56 @@
+"""The sandbox's home: a folder that is closed to everybody else on the machine, and the API key in it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+LOCK = "lock"
+_KEY = "key"
+_OTHERS = 0o077
+
+
+class NotOurs(Exception):
+    """The folder cannot be a sandbox's home."""
+
+
+def default() -> Path:
+    """RELEASE_SANDBOX_HOME, else a folder in the user's cache."""
+    if named := os.environ.get("RELEASE_SANDBOX_HOME"):
+        return Path(named).expanduser().resolve()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser().resolve() / "release-sandbox"
+
+
+def close(home: Path) -> None:
+    """Make the folder, for its owner alone. Raises NotOurs for one that holds something else."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not home.stat().st_mode & _OTHERS:
+        return
+    if any(home.iterdir()) and not (home / LOCK).exists():
+        raise NotOurs(f"{home} is open to others and holds something else: give the sandbox a folder of its own")
+    home.chmod(0o700)
+
+
+def key(home: Path) -> str:
+    """The API key of its sandbox; nothing where none has been up yet."""
+    try:
+        return (home / _KEY).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def make_key(home: Path) -> str:
+    """The key, made the first time; only for the sandbox that holds the home's lock."""
+    found = key(home)
+    if not found:
+        # As those of Heroku's authorizations: 65 characters that begin with HRKU-AA.
+        found = "HRKU-AA" + secrets.token_urlsafe(44)[:58]
+        fresh = home / f"{_KEY}.new"
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(found)
+        fresh.replace(home / _KEY)
+    (home / _KEY).chmod(0o600)
+    return found
