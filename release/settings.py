@@ -122,6 +122,7 @@ class Guard(StrEnum):
     SHARED_DATABASE = "shared-database"
     LARGE_DATABASE = "large-database"
     OTHER_CREDENTIALS = "other-credentials"
+    NOT_RESTORABLE = "not-restorable"
     OTHER_APP = "other-app"
     UNFINISHED_RESTORE = "unfinished-restore"
     DATABASE_AHEAD = "database-ahead"
