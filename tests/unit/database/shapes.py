@@ -249,7 +249,8 @@ LOST = {
         "partition key of public.events",
         "does not exist",
         "CREATE FUNCTION inner_bucket(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 % 2'",
-        "CREATE FUNCTION bucket(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN inner_bucket(v); END $$",
+        "CREATE FUNCTION bucket(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS"
+        " $$ BEGIN RETURN inner_bucket(v); END $$",
         "CREATE TABLE events (id int) PARTITION BY LIST (bucket(id))",
         "CREATE TABLE events_even PARTITION OF events FOR VALUES IN (0)",
         "INSERT INTO events VALUES (2)",

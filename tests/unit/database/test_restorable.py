@@ -251,11 +251,14 @@ def test_an_extension_without_files_cannot_be_made_again(database: Database) -> 
     assert found(looked(database)) == ["extension gone"]
 
 
-SLOW = (
-    "CREATE FUNCTION slow(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(30); RETURN true; END $$"
-)
-WRITING = "CREATE FUNCTION counted(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('public.seen'); RETURN true; END $$"
-FAILING = "CREATE FUNCTION odd(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN IF current_user <> 'postgres' THEN RAISE 'not now'; END IF; RETURN true; END $$"
+def asking(name: str, body: str) -> str:
+    """A function for a CHECK constraint."""
+    return f"CREATE FUNCTION {name}(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN {body} RETURN true; END $$"
+
+
+SLOW = asking("slow", "PERFORM pg_sleep(30);")
+WRITING = asking("counted", "PERFORM nextval('public.seen');")
+FAILING = asking("odd", "IF current_user <> 'postgres' THEN RAISE 'not now'; END IF;")
 
 
 @pytest.mark.parametrize(("function", "name"), [(SLOW, "slow"), (WRITING, "counted"), (FAILING, "odd")])
