@@ -255,17 +255,17 @@ SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "ve
 def for_libpq(url: str) -> str:
     """The URL without the parameters that libpq does not know, which it takes for errors.
 
-    Prisma and others keep settings of their own there: `schema`, `pgbouncer`, `connection_limit`, `sslaccept`. The app's
-    commands are given the URL as it is.
+    Prisma and others keep settings of their own there: `schema`, `pgbouncer`, `connection_limit`, `sslaccept`. The
+    app's commands are given the URL as it is.
     """
     parts = urlsplit(url)
-    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}
-    kept = []
-    for given in parts.query.split("&"):
-        name, _, value = (unquote(part) for part in given.partition("="))
-        if name in known and (name != "sslmode" or value in SSL_MODES):
-            kept.append(given)
-    return parts._replace(query="&".join(kept)).geturl()
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    given, kept = parts.query.split("&"), []
+    for each in given:
+        name, _, value = (unquote(part) for part in each.partition("="))
+        if (name, value) == ("ssl", "true") or (name in known and (name != "sslmode" or value in SSL_MODES)):
+            kept.append(each)
+    return url if kept == given else parts._replace(query="&".join(kept)).geturl()
 
 
 def with_tls(url: str) -> str:

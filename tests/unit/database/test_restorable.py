@@ -348,14 +348,13 @@ def test_a_path_that_only_the_app_sets_does_not_hide_a_finding(database: Databas
     assert any("COPY failed" in each or "pages" in each for each in gone(database))
 
 
-def test_a_database_without_functions_of_its_own_is_tried_with_two_queries(database: Database) -> None:
-    database.execute(*(f"CREATE TABLE t{n} (id serial PRIMARY KEY, n int CHECK (n > 0))" for n in range(50)))
+def test_a_look_at_many_tables_without_functions_of_their_own_costs_little(database: Database) -> None:
+    database.execute(*(f"CREATE TABLE t{n} (id serial PRIMARY KEY, n int CHECK (n > 0))" for n in range(500)))
     connection = database.connect()
-    look(connection, Deadline(Clock(), 5))
     best = 9.0
-    for _ in range(5):
+    for _ in range(8):
         began = time.perf_counter()
         look(connection, Deadline(Clock(), 5))
         best = min(best, time.perf_counter() - began)
 
-    assert best < 0.05
+    assert best < 0.3  # 0.03 s by itself on two cores; others may be at work on them

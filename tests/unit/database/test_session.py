@@ -172,6 +172,7 @@ def test_tls_is_asked_for_unless_the_url_says_otherwise_or_leads_to_this_machine
         ("?options=-c%20geqo%3Doff+x&statement_cache_size=0", "?options=-c%20geqo%3Doff+x"),
         ("?sslmode=no-verify&ssl=true", "?ssl=true"),
         ("?&&", ""),
+        ("?ssl=require", ""),
     ],
 )
 def test_parameters_of_other_drivers_are_left_out_of_the_hooks_own_url(given: str, kept: str) -> None:
