@@ -194,6 +194,15 @@ SELECT quote_ident(e.extname), e.extversion, a.default_version
 """
 """(name, version, the version that CREATE EXTENSION makes) where they differ: a dump names none."""
 
+SERVERS: Final[LiteralString] = """
+SELECT quote_ident(s.srvname), quote_ident(w.fdwname)
+  FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+ WHERE NOT pg_has_role(w.fdwowner, 'USAGE')
+   AND NOT EXISTS (SELECT FROM aclexplode(w.fdwacl) a WHERE a.grantee = 0 AND a.privilege_type = 'USAGE')
+ ORDER BY 1
+"""
+"""(server, its wrapper) where making one takes a grant, which no dump of Heroku's carries."""
+
 CONFIGURATION: Final[LiteralString] = """
 SELECT quote_ident(e.extname), quote_ident(n.nspname) || '.' || quote_ident(c.relname), given.condition
   FROM pg_catalog.pg_extension e, unnest(e.extconfig, e.extcondition) AS given (relation, condition)
@@ -233,7 +242,7 @@ def find(connection: Connection[Any]) -> tuple[list[Finding], list[Finding]]:
     with connection.transaction():
         connection.execute(LIMITS)
         lost = [*_not_created(connection), *_left_out(connection)]
-        return lost, [*_versions(connection), *_configuration(connection)]
+        return lost, [*_versions(connection), *_servers(connection), *_configuration(connection)]
 
 
 def _not_created(connection: Connection[Any]) -> Iterator[Finding]:
@@ -264,6 +273,16 @@ def _versions(connection: Connection[Any]) -> Iterator[Finding]:
             name=name,
             why=f"it is at version {version}, and a dump names none: a restore makes {default}",
             way_out=f"ALTER EXTENSION {name} UPDATE",
+        )
+
+
+def _servers(connection: Connection[Any]) -> Iterator[Finding]:
+    for name, wrapper in connection.execute(SERVERS).fetchall():
+        yield Finding(
+            kind="foreign server",
+            name=name,
+            why=f"it comes back only where this role is granted USAGE on the wrapper {wrapper} anew",
+            way_out="make sure that creating the extension grants it, or make the server anew afterwards",
         )
 
 

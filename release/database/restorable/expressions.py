@@ -63,10 +63,7 @@ _WHEN: Final = re.compile(r" WHEN \((.*)\) EXECUTE (?:FUNCTION|PROCEDURE) ", re.
 
 
 def collect(connection: Connection[Any]) -> list[Expression]:
-    """All that may depend on the search path, materialized views last: they cost most. Raises psycopg.Error.
-
-    LockNotAvailable or QueryCanceled among them, when a definition cannot be printed in time.
-    """
+    """All that may depend on the search path, materialized views last: they cost most. Raises psycopg.Error."""
     with connection.transaction():
         connection.execute(LIMITS)
         connection.execute("SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '4s'")

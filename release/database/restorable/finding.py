@@ -25,3 +25,9 @@ class Report:
     lost: tuple[Finding, ...] = ()
     weaker: tuple[Finding, ...] = ()
     unknown: tuple[str, ...] = ()
+
+    def __add__(self, other: Report) -> Report:
+        """Both together."""
+        return Report(
+            lost=self.lost + other.lost, weaker=self.weaker + other.weaker, unknown=self.unknown + other.unknown
+        )

@@ -245,6 +245,30 @@ def test_an_extension_at_another_version_than_a_restore_makes_is_weaker(database
     assert each.way_out == "ALTER EXTENSION pg_trgm UPDATE"
 
 
+def test_a_foreign_server_takes_a_grant_that_no_dump_carries(database: Database) -> None:
+    database.superuser("CREATE EXTENSION postgres_fdw")
+    assert looked(database).weaker == ()
+    database.superuser(f"GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {database.owner}")
+    database.execute("CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw")
+
+    report = looked(database)
+
+    assert report.lost == ()
+    assert [(each.kind, each.name) for each in report.weaker] == [("foreign server", "elsewhere")]
+    assert "CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw;" in list(gone(database))
+
+
+def test_a_catalog_that_cannot_be_read_is_unknown_and_no_failure(database: Database) -> None:
+    build(database, LOST["check by a function that names a table"])
+    database.superuser("REVOKE SELECT ON pg_catalog.pg_event_trigger FROM public")
+
+    report = looked(database)
+
+    assert found(report) == ["CHECK constraint entry_word_check of public.entry"]
+    (unknown,) = report.unknown
+    assert unknown.startswith("what only some roles may create (permission denied")
+
+
 def test_an_extension_without_files_cannot_be_made_again(database: Database) -> None:
     database.superuser("CREATE EXTENSION tcn", "UPDATE pg_extension SET extname = 'gone' WHERE extname = 'tcn'")
 
