@@ -126,8 +126,7 @@ def _bare(query: str | None) -> str:
 
 def groups(expressions: Sequence[Expression], size: int) -> Iterator[list[Expression]]:
     """Those that can be tried together, in groups of at most so many; a materialized view is tried alone."""
-    for parsed in (True, False):
-        alike = [e for e in expressions if e.how is How.PARSED] if parsed else []
-        alike = alike or [e for e in expressions if not parsed and e.how in {How.CHECK, How.VALUE}]
+    for hows in ((How.PARSED,), (How.CHECK, How.VALUE)):
+        alike = [each for each in expressions if each.how in hows]
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
     yield from ([each] for each in expressions if each.how is How.QUERY)
