@@ -145,7 +145,20 @@ class Reason(Enum):
     OTHER_CREDENTIALS = (
         "other_credentials",
         "Objects in the database belong to other credentials",
-        "A restore could not give them back to their owners. Reassign them, or set RELEASE_ALLOW=other-credentials.",
+        "A restore could not give them back to their owners. Reassign them, or set RELEASE_ALLOW=other-credentials: "
+        "then they come back as this credential's own, and that is no failure.",
+    )
+    NOT_RESTORABLE = (
+        "not_restorable",
+        "A restore could not bring everything back",
+        "Mend what is named (`bin/release plan` lists it all). Or set RELEASE_ALLOW=not-restorable, and better a "
+        "rehearsal, too (RELEASE_REHEARSAL_DATABASE): a migration that fails is then met on a copy first.",
+    )
+    NO_CREATE_PRIVILEGE = (
+        "no_create_privilege",
+        "The database role may not create schemas",
+        "The hook keeps its journal in the schema release_phase, and a restore makes schemas anew. Grant it with the "
+        "statement in the detail, or point RELEASE_DATABASE at the default credential's URL.",
     )
     FOREIGN_TRANSFER = (
         "foreign_transfer",

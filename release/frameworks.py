@@ -182,13 +182,62 @@ def listed_migrations(lines: Sequence[str]) -> set[tuple[str, str]]:
     return {(found[1], found[2]) for line in lines if (found := _DJANGO_MIGRATION.match(line))}
 
 
-def says_missing(framework: Framework, lines: Sequence[str]) -> bool:
-    """Whether the output says that a migration is missing.
+def says_missing(framework: Framework, lines: Sequence[str]) -> list[str] | None:
+    """What the output says of missing migrations, a change or a line each; None when it says nothing of the kind.
 
-    Django's check exits with 1 when one is missing and when it crashes, Alembic's with 255 for everything.
+    Django's check exits with 1 when one is missing and when it crashes, Alembic's with 255 for everything. Alembic
+    with `include_schemas` sees the hook's own journal, which is no change of the app's: it is left out.
     """
     pattern = _MISSING.get(framework.name)
-    return bool(pattern and any(pattern.search(line) for line in lines))
+    if not pattern or not any(pattern.search(line) for line in lines):
+        return None
+    operations = _operations(lines) if framework.name != "Django" else None
+    if operations is None:
+        return [line.strip() for line in lines if line.strip()]
+    return [_short(each) for each in operations if not _OWN_SCHEMA.search(each)]
+
+
+_OPERATIONS = "New upgrade operations detected: "
+_OWN_SCHEMA = re.compile(
+    r"^\('remove_table', .*, schema='release_phase'\)\)$|^\[?\('\w+', 'release_phase', ", re.DOTALL
+)
+"""Alembic's words for a table of the journal, and for a part of one."""
+_TOKEN = re.compile(
+    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<comma>,)""", re.DOTALL
+)
+SHOWN_OPERATION = 300
+"""Characters of an operation that are shown."""
+
+
+def _operations(lines: Sequence[str]) -> list[str] | None:
+    """The operations in the list that Alembic prints, as text; None when no list can be read to its end.
+
+    It prints the list as Python shows it, twice (as an error, and in the log), in one line that may come in pieces.
+    """
+    for place, line in enumerate(lines):
+        _, found, rest = line.partition(_OPERATIONS)
+        if found and (operations := _items("".join([rest, *lines[place + 1 :]]))) is not None:
+            return operations
+    return None
+
+
+def _items(text: str) -> list[str] | None:
+    """The items of the list with which a text begins, as Python shows a list."""
+    if not text.startswith("["):
+        return None
+    depth, start, items = 0, 1, []
+    for token in _TOKEN.finditer(text):
+        depth += (token.lastgroup == "open") - (token.lastgroup == "close")
+        if depth == 0 or (depth == 1 and token.lastgroup == "comma"):
+            items.append(text[start : token.start()].strip())
+            start = token.end()
+        if depth == 0:
+            return [item for item in items if item]
+    return None
+
+
+def _short(operation: str) -> str:
+    return operation if len(operation) <= SHOWN_OPERATION else f"{operation[:SHOWN_OPERATION]}…"
 
 
 def says_unknown(revision: str, lines: Sequence[str]) -> bool:

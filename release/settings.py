@@ -57,6 +57,40 @@ class Secret:
         return hash(self._value)
 
 
+OPERATORS: Final = frozenset(
+    {
+        "&&",
+        "||",
+        "|",
+        "|&",
+        ";",
+        ";;",
+        "&",
+        ">",
+        ">>",
+        "<",
+        "<<",
+        "<<<",
+        "2>",
+        "2>>",
+        "&>",
+        "&>>",
+        "2>&1",
+        "1>&2",
+        ">&2",
+    }
+)
+"""Words that mean something to a shell, and to no program."""
+_WORD: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", re.DOTALL)
+"""A word as it was typed, with its quotes, where shlex gives what it means."""
+_EXPANDED: Final = re.compile(r'("?)\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})\1')
+SHELL_EXAMPLE: Final = "sh -c 'first-command && second-command'"
+
+
+class NeedsShell(ValueError):
+    """A command holds what only a shell understands."""
+
+
 class Words(tuple[str, ...]):
     """A command as shell-style words, to be run without a shell."""
 
@@ -122,6 +156,7 @@ class Guard(StrEnum):
     SHARED_DATABASE = "shared-database"
     LARGE_DATABASE = "large-database"
     OTHER_CREDENTIALS = "other-credentials"
+    NOT_RESTORABLE = "not-restorable"
     OTHER_APP = "other-app"
     UNFINISHED_RESTORE = "unfinished-restore"
     DATABASE_AHEAD = "database-ahead"
@@ -315,7 +350,8 @@ def read(environ: Mapping[str, str]) -> Settings:
         try:
             values[field.name] = msgspec.convert(_split(field, text), field.type, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
-            errors.append(f"{name}: {_what_is_wrong(field, error)}; for example {name}={example(field)}")
+            given = SHELL_EXAMPLE if isinstance(error.__cause__, NeedsShell) else example(field)
+            errors.append(f"{name}: {_what_is_wrong(field, error)}; for example {name}={given}")
     settings = Settings(**values)
     url = environ.get(settings.database, "").strip()
     if url:
@@ -357,8 +393,20 @@ def _decode(kind: type, value: Any) -> Any:
         words = shlex.split(value)
         if not words:
             raise ValueError("the command is empty")
+        if found := _for_a_shell(value):
+            raise NeedsShell(f"{found} needs a shell, and commands are run without one")
         return Words(words)
     raise NotImplementedError  # as msgspec asks of a hook that does not know the type
+
+
+def _for_a_shell(command: str) -> str | None:
+    """A word of the command that only a shell understands, if there is one; in quotes it is an argument like others."""
+    for word in _WORD.findall(command):
+        if word in OPERATORS:
+            return f"`{word}`"
+        if _EXPANDED.fullmatch(word):
+            return "a `$VARIABLE`"
+    return None
 
 
 def _what_is_wrong(field: msgspec.structs.FieldInfo, error: Exception) -> str:

@@ -73,7 +73,7 @@ class Database:
     """A session on one database; autocommit. Raises Lost and Failed."""
 
     def __init__(self, url: str, *, application_name: str) -> None:
-        self._url = with_tls(url)
+        self._url = with_tls(for_libpq(url))
         self._application_name = application_name
         self._connection: psycopg.Connection[Any] | None = None
 
@@ -250,6 +250,26 @@ def _translate(error: psycopg.Error) -> StepFailed:
     if gone or code in {"57P01", "57P02", "57P03", "57P05"}:
         return Lost(Reason.DATABASE_UNREACHABLE, detail, sqlstate=code)
     return Failed(Reason.DATABASE_FAILED, detail, sqlstate=code)
+
+
+SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+"""libpq's; other drivers have more, such as node-postgres' `no-verify`."""
+
+
+def for_libpq(url: str) -> str:
+    """The URL without the parameters that libpq does not know, which it takes for errors.
+
+    Prisma and others keep settings of their own there: `schema`, `pgbouncer`, `connection_limit`, `sslaccept`. The
+    app's commands are given the URL as it is.
+    """
+    parts = urlsplit(url)
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    given, kept = parts.query.split("&"), []
+    for each in given:
+        name, _, value = (unquote(part) for part in each.partition("="))
+        if (name, value) == ("ssl", "true") or (name in known and (name != "sslmode" or value in SSL_MODES)):
+            kept.append(each)
+    return url if kept == given else parts._replace(query="&".join(kept)).geturl()
 
 
 def with_tls(url: str) -> str:

@@ -148,20 +148,22 @@ def _judge_missing(run: Run, commands: Commands, answer: Answer, *, pending: boo
     framework = commands.asked
     if framework is None or (framework.missing_at_head and pending):
         return  # asked again after the migration
-    if changes := missing(framework, answer):
+    changes = missing(framework, answer)
+    if changes:
         detail = "; ".join(changes)
         if run.settings.on_missing_migrations is OnMissing.REFUSE:
             raise Refused(Reason.MISSING_MIGRATIONS, detail)
         run.warn("missing_migrations", f"models were changed without a migration: {detail}")
-    elif answer.exit_code != 0 and run.settings.on_missing_migrations is OnMissing.REFUSE:
+    elif changes is None and run.settings.on_missing_migrations is OnMissing.REFUSE:
         run.warn("missing_unknown", f"{framework.name} could not say whether migrations are missing")
 
 
-def missing(framework: Framework, answer: Answer) -> list[str]:
-    """What the framework says is missing, some lines of it."""
-    if answer.exit_code not in framework.something_missing or not says_missing(framework, answer.lines):
+def missing(framework: Framework, answer: Answer) -> list[str] | None:
+    """What the framework says is missing, some lines of it; None where it does not tell."""
+    if answer.exit_code == 0:
         return []
-    return [line.strip() for line in answer.lines if line.strip()][:SHOWN]
+    changes = says_missing(framework, answer.lines) if answer.exit_code in framework.something_missing else None
+    return None if changes is None else changes[:SHOWN]
 
 
 def missing_after(run: Run, commands: Commands) -> list[str]:
@@ -169,7 +171,7 @@ def missing_after(run: Run, commands: Commands) -> list[str]:
     framework = commands.asked
     if framework is None or framework.missing is None or not framework.missing_at_head:
         return []
-    return missing(framework, ask(run, framework.tool + framework.missing))
+    return missing(framework, ask(run, framework.tool + framework.missing)) or []
 
 
 # Asking.

@@ -22,6 +22,12 @@ from release.steps.turn import take_turn
 PENDING_LIMIT = 300.0
 """Seconds that the app may take to say whether migrations are pending."""
 
+TRIED_WITHIN = 5.0
+"""Seconds for trying what only shows on a row whether it could be restored."""
+
+NAMED = 20
+"""Things that an error names one by one."""
+
 POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
 
 
@@ -146,11 +152,24 @@ def still_there(run: Run) -> None:
         raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
 
 
+def _refuse_without_create(run: Run) -> None:
+    """The journal needs a schema of its own: said here, in words, rather than when it is to be written."""
+    if run.journal.exists():
+        return
+    database, role, able = run.database.one(
+        "SELECT quote_ident(current_database()), quote_ident(current_user),"
+        " has_database_privilege(current_database(), 'CREATE')"
+    )
+    if not able:
+        raise Refused(Reason.NO_CREATE_PRIVILEGE, f"GRANT CREATE ON DATABASE {database} TO {role}")
+
+
 def target(run: Run) -> Target | None:
     """Finds the add-on behind the database through Heroku's APIs and refuses what could not be undone.
 
     None with RELEASE_BACKUP=off, which is said every time.
     """
+    _refuse_without_create(run)
     if run.settings.backup is Backup.OFF:
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
@@ -162,7 +181,31 @@ def target(run: Run) -> Target | None:
             Guard.OTHER_CREDENTIALS,
             Refused(Reason.OTHER_CREDENTIALS, "; ".join(str(each) for each in foreign[:20]), count=len(foreign)),
         )
+    _refuse_unrestorable(run)
     return found
+
+
+def _refuse_unrestorable(run: Run) -> None:
+    """Looks for what a restore could not bring back. Each override is logged by itself, so that a plan lists all."""
+    from release.database.restorable import look  # noqa: PLC0415 -- only where something is to be migrated
+
+    with translated():
+        report = look(run.database.connection, run.deadline.within(TRIED_WITHIN))
+    for each in report.weaker:
+        run.warn("restored_weaker", str(each))
+    if report.unknown:
+        more = f" and {len(report.unknown) - NAMED} more" if len(report.unknown) > NAMED else ""
+        run.warn(
+            "restorable_unknown",
+            f"it was not found out whether a restore could bring back {', '.join(report.unknown[:NAMED])}{more}",
+        )
+    if Guard.NOT_RESTORABLE in run.settings.allow:
+        for each in report.lost:
+            run.guard(Guard.NOT_RESTORABLE, Refused(Reason.NOT_RESTORABLE, str(each)))
+    elif report.lost:
+        more = f"; and {len(report.lost) - NAMED} more" if len(report.lost) > NAMED else ""
+        named = "; ".join(str(each) for each in report.lost[:NAMED])
+        raise Refused(Reason.NOT_RESTORABLE, named + more, count=len(report.lost))
 
 
 def migration_deadline(run: Run, reserve: float) -> Deadline:

@@ -242,6 +242,34 @@ def test_alembic_tells_of_missing_migrations_once_nothing_is_pending(
     assert nothing_pending.ended == (3, "refused", "missing_migrations")
 
 
+SCHEMAS = """
+from sqlalchemy import MetaData
+metadata = MetaData()
+def own(name, type_, parent):
+    return type_ != "table" or parent.get("schema_name") == "release_phase" or name == "forgotten"
+"""
+
+
+def test_the_hooks_own_journal_is_nobodys_missing_migration(catalog: App, tmp_path: Path) -> None:
+    hook = catalog_hook(catalog, "base", tmp_path)
+    env = hook.folder / "migrations" / "env.py"
+    configured = "configure(target_metadata=metadata, include_schemas=True, include_name=own, "
+    original = env.read_text().replace("configure(", configured)
+    env.write_text(SCHEMAS + original)
+
+    assert hook.run(RELEASE_ON_MISSING_MIGRATIONS="refuse").ended == (0, "released", None)
+    again = hook.run(RELEASE_ON_MISSING_MIGRATIONS="refuse")
+    assert again.ended == (0, "released", None)
+    assert "missing_unknown" not in warnings(again)
+
+    env.write_text(METADATA + SCHEMAS.replace("metadata = MetaData()\n", "") + original)
+    refused = hook.run(RELEASE_ON_MISSING_MIGRATIONS="refuse")
+    assert refused.ended == (3, "refused", "missing_migrations")
+    (failed,) = refused.named("step_failed")
+    assert "forgotten" in failed["error"]
+    assert "release_phase" not in failed["error"]
+
+
 # Flask-Migrate.
 
 FLASK_APP = """

@@ -102,12 +102,58 @@ def test_what_frameworks_print_is_read_as_they_print_it() -> None:
         ("learning", "0001_initial"),
         ("learning", "0002_next"),
     }
-    assert says_missing(BY_NAME["Django"], ["Migrations for 'learning':"])
-    assert not says_missing(BY_NAME["Django"], ["Traceback (most recent call last):"])
-    assert says_missing(BY_NAME["Alembic"], ["ERROR: New upgrade operations detected: [('add_column', …)]"])
-    assert not says_missing(BY_NAME["Rails"], ["Migrations for 'learning':"])
+    assert says_missing(BY_NAME["Django"], ["Migrations for 'learning':"]) == ["Migrations for 'learning':"]
+    assert says_missing(BY_NAME["Django"], ["Traceback (most recent call last):"]) is None
+    alembic = says_missing(BY_NAME["Alembic"], ["ERROR: New upgrade operations detected: [('add_column', …)]"])
+    assert alembic == ["('add_column', …)"]
+    assert says_missing(BY_NAME["Rails"], ["Migrations for 'learning':"]) is None
     assert says_unknown("0005", ["FAILED: Can't locate revision identified by '0005'"])
     assert not says_unknown("0005", ["FAILED: Can't locate revision identified by '0007'", "0005"])
+
+
+JOURNAL = (
+    "('remove_table', Table('runs', MetaData(), Column('run_id', TEXT(), table=<runs>, primary_key=True,"
+    " nullable=False), Column('version', INTEGER(), table=<runs>, server_default=DefaultClause(<sqlalchemy.sql."
+    "elements.TextClause object at 0x7f761c5286e0>, for_update=False)), schema='release_phase'))"
+)
+COLUMN = "('add_column', 'crm', 'clients', Column('no, \\'te(', String(length=20), table=<clients>))"
+NESTED = "[('modify_nullable', None, 'clients', 'name', {'existing_type': VARCHAR()}, True, False)]"
+OTHER_RUNS = "('remove_table', Table('runs', MetaData(), Column('release_phase', TEXT(), table=<runs>), schema=None))"
+PART = "('remove_column', 'release_phase', 'runs', Column('record', JSONB(), table=<runs>))"
+
+
+@pytest.mark.parametrize("framework", ["Alembic", "Flask-Migrate"])
+@pytest.mark.parametrize(
+    ("operations", "real"),
+    [
+        ([JOURNAL], []),
+        ([JOURNAL, f"[{PART}]", PART], []),
+        ([COLUMN, JOURNAL, NESTED], [COLUMN, NESTED]),
+        ([JOURNAL, OTHER_RUNS], [OTHER_RUNS]),
+        ([COLUMN], [COLUMN]),
+        (["('remove_table', Table('" + "x" * 400], None),
+    ],
+)
+def test_the_hooks_own_journal_is_no_missing_migration(
+    framework: str, operations: list[str], real: list[str] | None
+) -> None:
+    end = "" if real is None else "]"
+    said = f"New upgrade operations detected: [{', '.join(operations)}{end}"
+    lines = ["Context impl PostgresqlImpl.", "Detected removed table 'release_phase.runs'", f"ERROR [alembic] {said}"]
+    whole = lines if real is None else real
+
+    assert says_missing(BY_NAME[framework], lines) == whole
+    pieces = [*lines[:2], lines[2][:90], lines[2][90:]]
+    assert says_missing(BY_NAME[framework], pieces) == (pieces if real is None else real)
+
+
+def test_a_list_that_does_not_end_in_one_stream_is_read_in_the_other() -> None:
+    lines = [
+        f"New upgrade operations detected: [{JOURNAL[:50]}",
+        f"FAILED: New upgrade operations detected: [{JOURNAL}]",
+    ]
+
+    assert says_missing(BY_NAME["Alembic"], lines) == []
 
 
 def test_a_command_is_runnable_when_its_first_word_is(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import msgspec
 import pytest
 
@@ -100,6 +102,24 @@ def test_without_a_database_url_settings_are_complete() -> None:
             "RELEASE_MIGRATE_COMMAND",
             "sh -c 'oops",
             "No closing quotation; for example RELEASE_MIGRATE_COMMAND=python manage.py migrate --noinput",
+        ),
+        *(
+            (
+                "RELEASE_PROBE_COMMAND",
+                f"./check {operator} ./more",
+                f"`{operator}` needs a shell, and commands are run without one; "
+                "for example RELEASE_PROBE_COMMAND=sh -c 'first-command && second-command'",
+            )
+            for operator in ("&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1")
+        ),
+        *(
+            (
+                "RELEASE_MIGRATE_COMMAND",
+                f"psql {variable} -f up.sql",
+                "a `$VARIABLE` needs a shell, and commands are run without one; "
+                "for example RELEASE_MIGRATE_COMMAND=sh -c 'first-command && second-command'",
+            )
+            for variable in ("$DATABASE_URL", "${DATABASE_URL}", '"$DATABASE_URL"')
         ),
         ("RELEASE_PROBE_PATH", "healthz", "must begin with a slash; for example RELEASE_PROBE_PATH=/healthz"),
         (
@@ -275,3 +295,25 @@ def test_every_variable_has_a_meaning_and_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in VARIABLES if not example(VARIABLES[name]).endswith("…")])
 def test_every_example_is_accepted(name: str) -> None:
     read({**ENOUGH, name: example(VARIABLES[name])})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c './a && ./b | tee c > d; echo $HOME'",
+        'bash -lc "./a && ./b"',
+        "psql -c 'SELECT 1; SELECT 2'",
+        "grep '|' file",
+        'cut -d ";" -f 1',
+        "find . -exec rm {} \\;",
+        "run --price=$5 --url=$HOME a&&b a;b 'a' --pattern=<x>",
+        "run '$HOME' \\$HOME $5 # not a comment",
+        "run it's' a quoted word",
+        "run it\\'s",
+        "env ALL='a && b' OTHER=\"x | y\" ./run",
+    ],
+)
+def test_what_looks_like_a_shells_word_may_be_an_argument(command: str) -> None:
+    settings = read({**ENOUGH, "RELEASE_MIGRATE_COMMAND": command})
+
+    assert settings.migrate_command == Words(shlex.split(command))

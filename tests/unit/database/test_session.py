@@ -10,7 +10,7 @@ import pytest
 
 from release.clock import Clock, Deadline
 from release.database import session
-from release.database.session import LIMITS, Failed, Holder, Lost, with_tls
+from release.database.session import LIMITS, Failed, Holder, Lost, for_libpq, with_tls
 from release.errors import Reason
 from release.sandbox.postgres import tools
 from tests.unit.database.conftest import Database
@@ -160,6 +160,30 @@ def test_no_connection_left_is_passing(open_session: Open, shared: Database) -> 
 )
 def test_tls_is_asked_for_unless_the_url_says_otherwise_or_leads_to_this_machine(url: str, expected: str) -> None:
     assert with_tls(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("", ""),
+        ("?schema=public", ""),
+        ("?schema=shop&pgbouncer=true&connection_limit=5&pool_timeout=10&sslaccept=accept_invalid_certs", ""),
+        ("?sslmode=verify-full&schema=a%20b&connect_timeout=5", "?sslmode=verify-full&connect_timeout=5"),
+        ("?options=-c%20geqo%3Doff+x&statement_cache_size=0", "?options=-c%20geqo%3Doff+x"),
+        ("?sslmode=no-verify&ssl=true", "?ssl=true"),
+        ("?&&", ""),
+        ("?ssl=require", ""),
+    ],
+)
+def test_parameters_of_other_drivers_are_left_out_of_the_hooks_own_url(given: str, kept: str) -> None:
+    assert for_libpq(f"postgres://u:p@db.example.com:5432/d{given}") == f"postgres://u:p@db.example.com:5432/d{kept}"
+
+
+@pytest.mark.parametrize("parameters", ["schema=public", "sslmode=no-verify", "pgbouncer=true&connection_limit=1"])
+def test_a_session_opens_by_a_url_with_parameters_of_other_drivers(
+    open_session: Open, url: str, parameters: str
+) -> None:
+    assert open_session(to=f"{url}?{parameters}").one("SELECT 1") == (1,)
 
 
 # The lock.

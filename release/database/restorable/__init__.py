@@ -1,0 +1,13 @@
+"""What a restore could not bring back, found before anything changes.
+
+Heroku dumps with `pg_dump -Fc --no-owner --no-privileges --exclude-schema=heroku_ext` as the default credential, resets
+the database, and loads with pg_restore as the same credential, which is no superuser, under an empty search path and
+without stopping at errors. So a dump may be perfect and still not load: what only a superuser may create is not there
+afterwards, what was in `heroku_ext` is gone, and a table whose CHECK constraint calls a function that names a table
+without its schema comes back without a row.
+"""
+
+from release.database.restorable.finding import Finding, Report
+from release.database.restorable.look import look
+
+__all__ = ["Finding", "Report", "look"]

@@ -1,0 +1,132 @@
+"""Expressions that a restore parses again, or evaluates for every row: those whose meaning hangs on the search path.
+
+pg_dump prints every name with its schema, but the body of a function is text, and some constructs name no operator at
+all (IS DISTINCT FROM, NULLIF, CASE x WHEN, JOIN USING). So only what depends on a function or an operator that was made
+after initdb can go wrong; pg_depend knows which those are, and everything else costs nothing. Besides these, a CHECK
+constraint that asks for the time may be violated by rows that it once let in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from psycopg import Connection
+
+from release.database.catalog import LIMITS
+from release.database.restorable.stored import EXPRESSIONS, OPERATORS
+
+ROWS: Final = 100
+"""Rows of a table that an expression is tried on."""
+
+
+class How(StrEnum):
+    """How an expression is tried."""
+
+    CHECK = "check"
+    """It must be true or null for every row."""
+    VALUE = "value"
+    """It must have a value for every row."""
+    QUERY = "query"
+    """A materialized view's query: it must return its first rows."""
+    PARSED = "parsed"
+    """A load does not evaluate it: it must be understood."""
+    COUNTED = "counted"
+    """It cannot be tried without being made: only the operators in it are counted."""
+
+
+class Expression(NamedTuple):
+    """One expression. `query` tries it: a query of one row and one truth value, or (PARSED) any query.
+
+    `place`: schema and name of the table whose rows are loaded through it, None where a load evaluates it after all
+    rows are there, or never. `resolved_anew`: whether it has operators that the printed form does not name.
+    """
+
+    kind: str
+    name: str
+    how: How
+    query: str
+    relation: int
+    place: tuple[str, str] | None
+    resolved_anew: bool
+
+    @property
+    def title(self) -> str:
+        """Kind and name."""
+        return f"{self.kind} {self.name}"
+
+
+_OPERATOR: Final = re.compile(r":opno (\d+)")
+_WHEN: Final = re.compile(r" WHEN \((.*)\) EXECUTE (?:FUNCTION|PROCEDURE) ", re.DOTALL)
+
+
+def collect(connection: Connection[Any]) -> list[Expression]:
+    """All that may depend on the search path, materialized views last: they cost most. Raises psycopg.Error."""
+    with connection.transaction():
+        connection.execute(LIMITS)
+        connection.execute("SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '4s'")
+        rows = connection.execute(EXPRESSIONS).fetchall()
+        operators = {oid for (oid,) in connection.execute(OPERATORS)} if rows else set()
+    found = [_expression(row, operators) for row in rows]
+    return sorted(found, key=lambda each: (each.how is How.QUERY, each.kind, each.name))
+
+
+def _expression(row: Sequence[Any], operators: set[str]) -> Expression:
+    kind, name, how, tree, printed, condition, relation, table, whole, schema, plain = row
+    rows = (table if whole else f"ONLY {table}") if table else None
+    return Expression(
+        kind=kind,
+        name=name,
+        how=How.PARSED if how in {"trigger", "domain", "view"} else How(how),
+        query=_query(how, printed, condition, rows),
+        relation=relation,
+        place=(schema, plain) if schema and how != "parsed" else None,
+        resolved_anew=_unnamed(tree or "", printed or "", operators) > 0,
+    )
+
+
+def _unnamed(tree: str, printed: str, operators: set[str]) -> int:
+    """How many of the expression's operators, not counting the server's own, its printed form does not name."""
+    return sum(each in operators for each in _OPERATOR.findall(tree)) - printed.count("OPERATOR(")
+
+
+def _query(how: str, printed: str | None, condition: str | None, rows: str | None) -> str:  # noqa: PLR0911 -- a table
+    """The query that tries it; what is printed is the server's own text of what it has stored."""
+    match how:
+        case "check":
+            return f"SELECT bool_and(c) FROM (SELECT ({printed}) IS NOT FALSE FROM {rows} LIMIT {ROWS}) AS tried (c)"  # noqa: S608
+        case "value":
+            value = _value(printed, condition)
+            return f"SELECT count(c) >= 0 FROM (SELECT {value} FROM {rows} LIMIT {ROWS}) AS tried (c)"  # noqa: S608
+        case "query":
+            rows = f"SELECT * FROM ({_bare(printed)}) AS defined LIMIT {ROWS}"  # noqa: S608
+            return f"SELECT count(tried) >= 0 FROM ({rows}) AS tried"  # noqa: S608
+        case "view":
+            return _bare(printed)
+        case "domain":
+            return f"SELECT {printed} FROM (SELECT NULL::{condition} AS value) AS domain"  # noqa: S608
+        case "trigger":
+            found = _WHEN.search(printed or "")
+            return f"SELECT {found[1] if found else 'NULL'} FROM {rows} AS old, {rows} AS new"  # noqa: S608
+        case _:
+            return f"SELECT {printed}" + (f" FROM {rows}" if rows else "")  # noqa: S608
+
+
+def _value(printed: str | None, condition: str | None) -> str:
+    """One value out of an index's expressions, evaluated where its condition holds, or of any other list of them."""
+    value = f"num_nonnulls({printed})" if printed else "true"
+    return f"CASE WHEN {condition} THEN {value} END" if condition else value
+
+
+def _bare(query: str | None) -> str:
+    return (query or "").strip().removesuffix(";")
+
+
+def groups(expressions: Sequence[Expression], size: int) -> Iterator[list[Expression]]:
+    """Those that can be tried together, in groups of at most so many; a materialized view is tried alone."""
+    for hows in ((How.PARSED,), (How.CHECK, How.VALUE)):
+        alike = [each for each in expressions if each.how in hows]
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))
+    yield from ([each] for each in expressions if each.how is How.QUERY)
