@@ -17,7 +17,7 @@ from psycopg import Connection, Rollback, errors, sql
 from release.database import catalog
 from release.database.comparison import Change, Difference, between
 from release.database.fingerprint import Definitions, Fingerprint, read_schema
-from release.database.grants import REFUSALS
+from release.database.refusal import REFUSALS
 
 _WHOLE: Final = {
     "view": "VIEW",
@@ -38,6 +38,7 @@ _WHOLE: Final = {
     "text search dictionary": "TEXT SEARCH DICTIONARY",
     "collation": "COLLATION",
     "publication": "PUBLICATION",
+    "user mapping": "USER MAPPING",
     "foreign server": "SERVER",
     "extension": "EXTENSION",
     "schema": "SCHEMA",

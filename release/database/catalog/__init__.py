@@ -12,15 +12,26 @@ PostgreSQL 14 to 18. The one thing that the pages of the catalogs do not say is 
 loaded prints afterwards: see canonical.py.
 """
 
-from release.database.catalog.grants import DATABASE, DATABASE_GRANTS, GRANTS, OBJECTS_WITH_OWNERS, USUAL_GRANTS
+from release.database.catalog.grants import (
+    DATABASE,
+    DATABASE_GRANTS,
+    FOREIGN_LARGE_OBJECTS,
+    GRANTS,
+    LARGE_OBJECT_OWNERS,
+    LARGE_OBJECTS,
+    OBJECTS_WITH_OWNERS,
+    USUAL_GRANTS,
+)
 from release.database.catalog.history import HISTORIES, HISTORY
+from release.database.catalog.links import PUBLICATIONS
 from release.database.catalog.scope import EXCLUDED_SCHEMAS, LIMITS, Query
-from release.database.catalog.structure import STRUCTURE
-from release.database.catalog.surroundings import SURROUNDINGS
+from release.database.catalog.structure import EXTENSIONS, MATERIALIZED, STRUCTURE
+from release.database.catalog.surroundings import OF_DATABASE, SETTINGS, SURROUNDINGS
 from release.database.catalog.writes import ANALYZABLE, COUNTABLE, POSITIONS, SEQUENCES, STATISTICS, WRITES
 
 __all__ = [
-    "ANALYZABLE", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "GRANTS", "HISTORIES", "HISTORY",
-    "LIMITS", "OBJECTS_WITH_OWNERS", "POSITIONS", "SEQUENCES", "STATISTICS", "STRUCTURE", "SURROUNDINGS",
-    "USUAL_GRANTS", "WRITES", "Query",
+    "ANALYZABLE", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "EXTENSIONS", "FOREIGN_LARGE_OBJECTS",
+    "GRANTS", "HISTORIES", "HISTORY", "LARGE_OBJECTS", "LARGE_OBJECT_OWNERS", "LIMITS", "MATERIALIZED",
+    "OBJECTS_WITH_OWNERS", "OF_DATABASE", "POSITIONS", "PUBLICATIONS", "SEQUENCES", "SETTINGS", "STATISTICS",
+    "STRUCTURE", "SURROUNDINGS", "USUAL_GRANTS", "WRITES", "Query",
 ]  # fmt: skip
