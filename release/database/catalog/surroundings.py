@@ -12,8 +12,8 @@ from release.database.catalog.scope import Query
 # A setting whose name the server knows is no secret by its name; one of the app's own (`app.jwt_secret`) may be, by its
 # name or by looking like a token. URLs with a password may stand anywhere.
 _HARMLESS: Final[LiteralString] = (
-    r"(e.value !~* '://[^/[:space:]]*@|passw|secret' AND (e.name IN (SELECT p.name FROM pg_catalog.pg_settings p"
-    r" WHERE strpos(p.name, '.') = 0) OR e.name !~* '"
+    r"(e.value !~* '://[^/[:space:]]*@|(passw|pwd|secret)[a-z]*[[:space:]]*[=:]'"
+    r" AND (e.name IN (SELECT p.name FROM pg_catalog.pg_settings p WHERE strpos(p.name, '.') = 0) OR e.name !~* '"
     + NAMES_OF_SECRETS
     + r"' AND e.value !~ '(?=[A-Za-z+/=_-]*[0-9])[A-Za-z0-9+/=_-]{20,}'))"
 )
