@@ -5,6 +5,7 @@ A definition may hold what nobody should read in a log (a view over dblink with 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
@@ -19,7 +20,7 @@ from release.database.fingerprint import Fingerprint, History
 
 OWNING: Final = (
     "table", "foreign table", "view", "materialized view", "sequence", "type", "domain", "function", "procedure",
-    "aggregate", "schema",
+    "aggregate", "schema", "publication",
 )  # fmt: skip
 """What owns blocks: when one of these comes or goes, so do its parts, its grants and its owner."""
 
@@ -45,6 +46,7 @@ class Change(StrEnum):
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"
+    REMADE = "made anew"
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -142,17 +144,20 @@ def same_structure(
     """Whether a restored database is the one that was dumped; says nothing about what was written.
 
     What no dump carries is a note, not a difference: an index that was not valid, the version of an extension, an
-    expression that prints with other casts and parentheses; with `owners_may_differ` also what belonged to roles that
-    this credential cannot act as, and what they had granted.
+    expression that prints with other casts and parentheses, a publication of the platform. So is what a restore fills
+    anew from its query, stale before or not; with `owners_may_differ` also what belonged to roles that this credential
+    cannot act as, and what they had granted.
     """
     before, after, left_out = common(before, after)
     found: list[Difference] = []
-    notes = list(between(before.surroundings, after.surroundings))
+    notes = [*between(before.surroundings, after.surroundings), *_remade(before, after)]
+    platforms = before.surroundings.get("publication of a superuser", {})
     differences = list(structural(before.structure, after.structure))
     owned = {each.name.removeprefix("of ") for each in differences if each.kind == "owner"}
     for difference in differences:
         expected = owners_may_differ and _of_other_owner(difference, owned)
-        (notes if expected or _beyond_dump(difference) else found).append(difference)
+        beyond = _beyond_dump(difference) or (difference.kind == "publication" and difference.name in platforms)
+        (notes if expected or beyond else found).append(difference)
     if rows_must_match:
         found += _rows(before, after)
     verdict = Verdict.CHANGED if found else Verdict.SCHEMA_UNCHANGED
@@ -181,6 +186,18 @@ def _more(these: list[str], than: list[str]) -> list[str]:
     return [entry for entry in these if entry not in left or left.remove(entry)]  # type: ignore[func-returns-value]
 
 
+def _remade(before: Fingerprint, after: Fingerprint) -> Iterator[Difference]:
+    """Materialized views whose contents a restore made: those that are populated."""
+    was, now = (each.schema.get("materialized view", {}) for each in (before, after))
+    for name in sorted(was.keys() & now.keys()):
+        if not NOT_POPULATED.match(was[name]) and not NOT_POPULATED.match(now[name]):
+            yield Difference("contents", f"of materialized view {name}", Change.REMADE)
+
+
+NOT_POPULATED: Final = re.compile(r"(?:unlogged )?(?:with \S+ )?not populated ")
+"""How the definition of a materialized view begins that holds nothing."""
+
+
 def _rows(before: Fingerprint, after: Fingerprint) -> list[Difference]:
     return [
         Difference("rows", f"of {table}", Change.CHANGED, str(before.row_counts[table]), str(after.row_counts[table]))
@@ -190,15 +207,31 @@ def _rows(before: Fingerprint, after: Fingerprint) -> list[Difference]:
 
 
 def between(before: Definitions, after: Definitions) -> Iterator[Difference]:
-    """What differs between two structures, by name. Parts of what came or went are not mentioned."""
+    """What differs between two structures, by name. Parts of what came or went are not mentioned.
+
+    Nor are operators where the definition tells already: they stand for themselves where it prints alike.
+    """
     whole = _come_or_gone(before, after)
+    told: set[str] = set()
     for kind in [*before, *(kind for kind in after if kind not in before)]:
-        was, now = before.get(kind, {}), after.get(kind, {})
-        for name in sorted(was.keys() | now.keys()):
-            old, new = was.get(name), now.get(name)
-            if old == new or (name in whole and (kind in BLOCKS or kind == "owner")):
-                continue
-            yield from _lines(kind, name, old, new) if kind in BLOCKS else [_difference(kind, name, old, new)]
+        if kind == "operators":
+            continue
+        for difference in _of_kind(kind, before, after, whole):
+            if not _beyond_dump(difference):
+                told.add(f"operators of {difference.kind} {difference.name}")
+            yield difference
+    for difference in _of_kind("operators", before, after, whole):
+        if f"{difference.kind} {difference.name}" not in told:
+            yield difference
+
+
+def _of_kind(kind: str, before: Definitions, after: Definitions, whole: set[str]) -> Iterator[Difference]:
+    was, now = before.get(kind, {}), after.get(kind, {})
+    for name in sorted(was.keys() | now.keys()):
+        old, new = was.get(name), now.get(name)
+        if old == new or (name in whole and (kind in BLOCKS or kind == "owner")):
+            continue
+        yield from _lines(kind, name, old, new) if kind in BLOCKS else [_difference(kind, name, old, new)]
 
 
 def _come_or_gone(before: Definitions, after: Definitions) -> set[str]:
@@ -228,9 +261,8 @@ def _lines(kind: str, owner: str, old: str | None, new: str | None) -> Iterator[
         one, other = was.get(line), now.get(line)
         if one != other:
             name, change = _line_name(kind, owner, line), _change(one, other)
-            if (
-                kind == "grants" and line in USUAL_ROLES
-            ):  # Their rights are kept only where they are not the usual ones.
+            # Kept only where not usual: these roles' rights, and operators that are not the server's own.
+            if kind == "operators" or (kind == "grants" and line in USUAL_ROLES):
                 change = Change.CHANGED
             yield Difference(BLOCKS[kind], name, change, one, other, owner, line)
 
@@ -241,6 +273,10 @@ def _line_name(kind: str, owner: str, line: str) -> str:
             return line
         case "grants":
             return f"on {owner} to {'its owner' if line == 'pg_owner' else line}"
+        case "operators":
+            return f"of {line}"
+        case "published":
+            return f"{line} by {owner.removeprefix('publication ')}"
         case "comments":
             return f"on {owner}.{line}" if line else f"on {owner}"
         case _:

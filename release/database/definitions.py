@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -24,13 +25,15 @@ BLOCKS: Final = {
     "policies": "policy",
     "comments": "comment",
     "grants": "grant",
+    "published": "published",
+    "operators": "operators",
 }
 """What comes as one block for each table (grants: for each object), and what one line of it is."""
 
 EXPRESSIONS: Final = frozenset(
     {
         "columns", "constraints", "indexes", "invalid indexes", "triggers", "rules", "policies", "table",
-        "view", "materialized view", "type", "domain", "statistics", "function", "procedure",
+        "view", "materialized view", "type", "domain", "statistics", "function", "procedure", "published",
     }
 )  # fmt: skip
 """Kinds whose definitions the server prints from trees; see canonical.py."""
@@ -50,6 +53,8 @@ def read(connection: Connection[Any], queries: Sequence[catalog.Query]) -> Defin
 
 def _worth_asking(connection: Connection[Any], queries: Sequence[catalog.Query]) -> list[catalog.Query]:
     """Leaves out what this database has none of: planning a query takes longer than running it over nothing."""
+    version = connection.info.server_version
+    queries = [query for query in queries if query.since <= version < query.until]
     exists = sql.SQL(", ").join(sql.SQL("EXISTS (SELECT FROM {})").format(sql.SQL(query.only_if)) for query in queries)
     (answers,) = connection.execute(sql.SQL("SELECT {}").format(exists), prepare=True).fetchall()
     return [query for query, some in zip(queries, answers, strict=True) if some]
@@ -66,6 +71,14 @@ def _kept(kind: str, definition: str) -> str:
     if len(definition) <= LONG:
         return definition
     return f"{definition[: LONG // 2]} … sha256 {hashlib.sha256(definition.encode()).hexdigest()}"
+
+
+def is_whole(definition: str) -> bool:
+    """Whether a definition is kept as it was: neither cut because it is long nor hashed because it may be a secret."""
+    return not _HASH.search(definition)
+
+
+_HASH: Final = re.compile(r"(?:^| … )sha256 [0-9a-f]{64}\Z")
 
 
 def parse_block(block: str) -> dict[str, str]:

@@ -27,7 +27,9 @@ COUNT_PAGES: Final = {"pages": 64, "total": 2000, "tables": 500}
 """A table is counted if it has at most so many pages of 8 kB, and so many in all; so many tables."""
 
 COUNT_BATCH: Final = 50
-AROUND: Final = frozenset({"database", "setting", "event trigger", "large objects"})
+AROUND: Final = frozenset(
+    {"database", "setting", "event trigger", "large objects", "security label", "publication of a superuser"}
+)
 """Kinds that are read with the evidence."""
 
 VERSION: Final = 2

@@ -11,23 +11,16 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from psycopg import Connection, errors, sql
+from psycopg import Connection, sql
 
 from release.database import catalog
 from release.database.definitions import parse_block, read
 from release.database.fingerprint import Fingerprint
 from release.database.kinds import KINDS, both_know
+from release.database.refusal import REFUSALS
 
 FROM_16: Final = 160_000
 """From here on being a member of a role and being able to act as it are two things."""
-
-REFUSALS: Final = (
-    errors.ProgrammingError,  # no such role, permission denied
-    errors.InternalError,  # invalid grantor, other privileges depend on it
-    errors.NotSupportedError,
-    errors.LockNotAvailable,
-)
-"""How the server says no to one statement. Anything else ends the work: a lost connection, above all."""
 
 NOTHING: Final = "nothing"
 """How the fingerprint writes that a role lost what it usually has."""
@@ -62,6 +55,9 @@ _DEFAULT_CLASSES: Final = {
 
 _KINDS: Final = "rsfTnSFdL"
 """What acldefault() knows, large objects included."""
+
+_LARGE: Final = "large object "
+"""How the fingerprint's name of one begins."""
 
 _ALTER: Final = {"function": "ROUTINE", "procedure": "ROUTINE", "aggregate": "ROUTINE", "foreign server": "SERVER"}
 """What ALTER … OWNER calls a kind, where it is not its name in capitals."""
@@ -107,11 +103,13 @@ def foreign_objects(connection: Connection[Any]) -> list[str]:
     with connection.transaction():
         connection.execute(catalog.LIMITS)
         rows = connection.execute(catalog.OBJECTS_WITH_OWNERS, [right, right]).fetchall()
-    return sorted(
+        large = connection.execute(catalog.FOREIGN_LARGE_OBJECTS, [right]).fetchall()
+    found = [
         f"{kind} {name} of {owner}"
         for kind, name, owner, able in rows
         if not able and (kind, name) != ("schema", "public")
-    )
+    ]
+    return sorted([*found, *(f"{name} of {owner}" for name, owner in large)])
 
 
 def put_back_grants(connection: Connection[Any], before: Fingerprint) -> list[str]:
@@ -164,6 +162,25 @@ def _put_back_owners(connection: Connection[Any], before: Fingerprint) -> Iterat
                     sql.SQL(_ALTER.get(kind, kind.replace("-", " ").upper())), sql.SQL(name), sql.Identifier(role)
                 )
                 yield from _try(connection, statement)
+    yield from _put_back_large_objects(connection, before, database_owner)
+
+
+def _put_back_large_objects(connection: Connection[Any], before: Fingerprint, usual: str) -> Iterator[str]:
+    """As many as there may be, only those whose owner is or was another than the database's are looked at."""
+    wanted = before.surroundings.get("owner", {})
+    names = [*wanted, *read(connection, [catalog.LARGE_OBJECTS]).get("owner", {})]
+    for name, place in _large_objects(connection, names).items():
+        role = wanted.get(name, usual)
+        if role != place.owner:
+            statement = sql.SQL("ALTER LARGE OBJECT {} OWNER TO {}").format(sql.SQL(place.name), sql.Identifier(role))
+            yield from _try(connection, statement)
+
+
+def _large_objects(connection: Connection[Any], names: list[str]) -> dict[str, _Place]:
+    """Those that are there now, of those that are named as in a fingerprint; their usual rights are left out."""
+    oids = [name.removeprefix(_LARGE) for name in names if name.startswith(_LARGE)]
+    rows = connection.execute(catalog.LARGE_OBJECT_OWNERS, [oids]).fetchall() if oids else []
+    return {name: _Place("LARGE OBJECT", oid, owner, {}) for name, oid, owner in rows}
 
 
 def _objects(connection: Connection[Any]) -> list[tuple[str, str, str]]:
@@ -177,12 +194,14 @@ def _objects(connection: Connection[Any]) -> list[tuple[str, str, str]]:
 
 
 def _put_back_rights(connection: Connection[Any], before: Fingerprint) -> Iterator[str]:
-    now = read(connection, [*catalog.GRANTS, catalog.DATABASE_GRANTS]).get("grants", {})
+    now = read(connection, [*catalog.GRANTS, catalog.DATABASE_GRANTS, catalog.LARGE_OBJECTS]).get("grants", {})
     was = before.schema.get("grants", {}) | before.surroundings.get("grants", {})
     differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
     if not differing:
         return
     places = _places(connection)
+    usual = places["default on large objects"].usual
+    places |= {name: place._replace(usual=usual) for name, place in _large_objects(connection, differing).items()}
     alike: dict[tuple[Step, str, str, str], list[_Place]] = {}
     for name in differing:
         if (place := _place(name, places)) is None:
@@ -236,7 +255,7 @@ def _carry_out(
         alter=sql.SQL(alter),
         privileges=sql.SQL(", ".join(f"{each} ({column})" if column else each for each in step.privileges)),
         on=sql.SQL(f"{kind.upper()} {', '.join(names)}".rstrip()),
-        role=sql.SQL("PUBLIC") if step.role == "public" else sql.Identifier(_unescaped(step.role)),
+        role=sql.SQL("PUBLIC") if step.role == "public" else sql.Identifier(unescaped(step.role)),
     )
     problems = list(_try(connection, statement))
     if problems and len(names) > 1:
@@ -246,7 +265,7 @@ def _carry_out(
         yield from problems
 
 
-def _unescaped(line: str) -> str:
+def unescaped(line: str) -> str:
     """A name as it was before it became part of a line."""
     return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], line)
 

@@ -24,7 +24,15 @@ FIRST: Final[Mapping[str, int]] = dict.fromkeys(
 )  # fmt: skip
 """What version 1 of the document knew."""
 
-KINDS: Final[dict[str, int]] = {**FIRST}
+KINDS: Final[dict[str, int]] = {
+    **FIRST,
+    **dict.fromkeys(
+        ("database", "event trigger", "foreign server", "grants", "large objects", "owner", "publication", "setting"), 2
+    ),
+    **dict.fromkeys(
+        ("operators", "publication of a superuser", "published", "security label", "user mapping"), 1
+    ),
+}  # fmt: skip
 """What this code knows, with revisions."""
 
 T = TypeVar("T")

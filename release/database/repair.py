@@ -18,8 +18,8 @@ from release.database import catalog
 from release.database.comparison import Change, Difference, between
 from release.database.definitions import Definitions
 from release.database.fingerprint import Fingerprint, read_schema
-from release.database.grants import REFUSALS
 from release.database.kinds import KINDS, both_know, limited
+from release.database.refusal import REFUSALS
 
 WHOLE: Final = {
     "view": "VIEW",
@@ -40,6 +40,7 @@ WHOLE: Final = {
     "text search dictionary": "TEXT SEARCH DICTIONARY",
     "collation": "COLLATION",
     "publication": "PUBLICATION",
+    "user mapping": "USER MAPPING",
     "foreign server": "SERVER",
     "extension": "EXTENSION",
     "schema": "SCHEMA",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from release.database import grants, repair, rows
+from release.database import repair, rows
 from release.database.comparison import Change, Comparison, Difference, same_structure
 from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
 from release.database.journal import State
+from release.database.put_back import put_back
 from release.database.session import Failed, Lost, translated
 from release.errors import Reason, StepFailed
 from release.log import Event
@@ -123,7 +124,7 @@ def _tidy(run: Run, before: Fingerprint, added: Added) -> None:
     with translated():
         for removed in repair.remove_added(run.database.connection, before, added or ()):
             run.warn("unknown_object_removed", removed)
-        for problem in grants.put_back_grants(run.database.connection, before):
+        for problem in put_back(run.database.connection, before):
             run.warn("not_put_back", problem)
 
 

@@ -12,11 +12,21 @@ PostgreSQL 14 to 18. The one thing that the pages of the catalogs do not say is 
 loaded prints afterwards: see canonical.py.
 """
 
-from release.database.catalog.grants import DATABASE, DATABASE_GRANTS, GRANTS, OBJECTS_WITH_OWNERS, USUAL_GRANTS
+from release.database.catalog.grants import (
+    DATABASE,
+    DATABASE_GRANTS,
+    FOREIGN_LARGE_OBJECTS,
+    GRANTS,
+    LARGE_OBJECT_OWNERS,
+    LARGE_OBJECTS,
+    OBJECTS_WITH_OWNERS,
+    USUAL_GRANTS,
+)
 from release.database.catalog.history import HISTORIES, HISTORY
+from release.database.catalog.links import PUBLICATIONS
 from release.database.catalog.scope import EXCLUDED_SCHEMAS, LIMITS, Query
-from release.database.catalog.structure import STRUCTURE
-from release.database.catalog.surroundings import SURROUNDINGS
+from release.database.catalog.structure import EXTENSIONS, MATERIALIZED, STRUCTURE
+from release.database.catalog.surroundings import OF_DATABASE, SETTINGS, SURROUNDINGS
 from release.database.catalog.writes import (
     ANALYZABLE,
     COUNTABLE,
@@ -31,7 +41,8 @@ from release.database.catalog.writes import (
 )
 
 __all__ = [
-    "ANALYZABLE", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "GRANTS", "HISTORIES", "HISTORY",
-    "HOLDING", "LIMITS", "NOT_ANEW", "OBJECTS_WITH_OWNERS", "POSITIONS", "SEQUENCES", "STATISTICS", "STATUSES",
-    "STRUCTURE", "SURROUNDINGS", "USUAL_GRANTS", "WRITERS", "WRITES", "Query",
+    "ANALYZABLE", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "EXTENSIONS", "FOREIGN_LARGE_OBJECTS",
+    "GRANTS", "HISTORIES", "HISTORY", "HOLDING", "LARGE_OBJECTS", "LARGE_OBJECT_OWNERS", "LIMITS", "MATERIALIZED",
+    "NOT_ANEW", "OBJECTS_WITH_OWNERS", "OF_DATABASE", "POSITIONS", "PUBLICATIONS", "SEQUENCES", "SETTINGS",
+    "STATISTICS", "STATUSES", "STRUCTURE", "SURROUNDINGS", "USUAL_GRANTS", "WRITERS", "WRITES", "Query",
 ]  # fmt: skip

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from release.database.catalog.links import OURS
 from release.database.catalog.scope import SCOPE, Query
 
 # "owner" is not a name but a place: what a role may do with its own things stays the same when they change hands, as
 # they do when --no-owner is loaded. No role may be called pg_…, so the word cannot be confused with one.
 # Only what is other than usual is kept, so that most things have no grants. Grantors are left out: after a
 # restore the owner grants again what others had granted on.
-OBJECTS: Final[LiteralString] = r"""
+OBJECTS: Final[LiteralString] = (
+    r"""
 , objects AS (
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
                         WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind,
@@ -40,8 +42,13 @@ OBJECTS: Final[LiteralString] = r"""
     UNION ALL SELECT 'operator', o.oid::regoperator::text, o.oprowner, NULL, NULL
       FROM pg_catalog.pg_operator o JOIN spaces s ON s.oid = o.oprnamespace
      WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_operator'::regclass AND m.objid = o.oid)
+    UNION ALL SELECT 'publication', quote_ident(p.pubname), p.pubowner, NULL, NULL
+      FROM pg_catalog.pg_publication p WHERE """
+    + OURS
+    + r"""
 )
 """
+)
 
 OBJECTS_WITH_OWNERS: Final[LiteralString] = (
     SCOPE
@@ -133,15 +140,48 @@ SELECT 'owner', kind || ' ' || name, pg_get_userbyid(owner) FROM objects
     ),
 )
 
-# An index that is not valid stands apart: a dump leaves it out. (That of a partitioned table is dumped, and stays
-# not valid until every partition has its part.) One behind a constraint is told by the constraint's definition, all
-# but its state and options; where these are the usual ones it is left out. A plain one is spelled out here, because
-
 DATABASE_GRANTS: Final = Query(
     "SELECT 'grants', 'database', "
     + unusual("d.datacl", "acldefault('d', d.datdba)", "d.datdba")
     + " FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND d.datacl IS NOT NULL"
 )
+
+# A dump carries neither. The first 200,000 are looked at, and 10,000 of those that are not as usual are named.
+LARGE_OBJECTS: Final = Query(
+    r"""
+WITH found AS MATERIALIZED (
+    SELECT oid, lomowner, lomacl, row_number() OVER (ORDER BY oid) AS place
+      FROM (SELECT oid, lomowner, lomacl FROM pg_catalog.pg_largeobject_metadata ORDER BY oid LIMIT 200000) first
+     WHERE lomacl IS NOT NULL
+        OR lomowner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
+)
+SELECT 'owner', 'large object ' || oid, pg_get_userbyid(lomowner) FROM found
+ WHERE place <= 10000
+   AND lomowner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
+UNION ALL
+SELECT * FROM (SELECT 'grants', 'large object ' || oid, """
+    + unusual("lomacl", "acldefault('L', lomowner)", "lomowner")
+    + r""" FROM found WHERE place <= 10000 AND lomacl IS NOT NULL) granted (kind, name, lines) WHERE lines IS NOT NULL
+UNION ALL
+SELECT 'large objects', 'owners and grants of the rest', concat(count(*), ' sha256 ', encode(sha256(convert_to(
+           string_agg(concat_ws(' ', oid, lomowner::regrole, lomacl), ' ' ORDER BY oid), 'UTF8')), 'hex'))
+  FROM found WHERE place > 10000 HAVING count(*) > 0
+""",
+    only_if="pg_catalog.pg_largeobject_metadata",
+)
+
+LARGE_OBJECT_OWNERS: Final[LiteralString] = """
+SELECT 'large object ' || oid, oid::text, pg_get_userbyid(lomowner)
+  FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY (%s::oid[])
+"""
+
+FOREIGN_LARGE_OBJECTS: Final[LiteralString] = """
+SELECT 'large object ' || oid, pg_get_userbyid(lomowner)
+  FROM pg_catalog.pg_largeobject_metadata
+ WHERE lomowner IN (SELECT oid FROM pg_catalog.pg_roles WHERE NOT pg_has_role(current_user, oid, %s))
+ ORDER BY pg_largeobject_metadata.oid LIMIT 100
+"""
+"""Those that this credential cannot give back to whom they belong to, the first hundred."""
 
 DATABASE: Final[LiteralString] = """
 SELECT quote_ident(datname), pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = current_database()

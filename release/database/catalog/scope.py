@@ -62,7 +62,12 @@ WITH spaces AS (
 
 
 class Query(NamedTuple):
-    """A query for (kind, name, definition), and the rows without which it need not be asked."""
+    """A query for (kind, name, definition), the rows without which it need not be asked, and for which servers it is.
+
+    since, until: versions as server_version_num counts; since is among them, until not.
+    """
 
     text: LiteralString
     only_if: LiteralString = "(VALUES (true)) always"
+    since: int = 0
+    until: int = 1_000_000

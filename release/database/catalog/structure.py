@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, LiteralString
 
+from release.database.catalog.links import LINKS
+from release.database.catalog.operators import OPERATORS
 from release.database.catalog.scope import SCOPE, Query
 
 # An index that is not valid stands apart: a dump leaves it out. (That of a partitioned table is dumped, and stays
@@ -55,16 +57,18 @@ SELECT CASE WHEN i.broken THEN 'invalid indexes' ELSE 'indexes' END, r.name, str
 """,
 )
 
+EXTENSIONS: Final = Query(
+    r"""
+SELECT 'extension', quote_ident(e.extname), 'schema ' || quote_ident(n.nspname) || ' version ' || e.extversion
+  FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+""",
+)
+
 STRUCTURE: Final[tuple[Query, ...]] = (
     Query(
         SCOPE + "SELECT 'schema', name, '' FROM spaces",
     ),
-    Query(
-        r"""
-SELECT 'extension', quote_ident(e.extname), 'schema ' || quote_ident(n.nspname) || ' version ' || e.extversion
-  FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-""",
-    ),
+    EXTENSIONS,
     Query(
         SCOPE
         + r"""
@@ -332,35 +336,8 @@ SELECT 'cast', format('(%s AS %s)', c.castsource::regtype, c.casttarget::regtype
 """,
         only_if="pg_catalog.pg_cast WHERE oid >= 16384",
     ),
-    # A mapping's options hold passwords: only their names are looked at, here and nowhere else.
-    Query(
-        SCOPE
-        + r"""
-SELECT 'foreign server', quote_ident(f.srvname),
-       concat('wrapper ', quote_ident(w.fdwname), ' type ' || f.srvtype, ' version ' || f.srvversion,
-              ' options ' || f.srvoptions::text,
-              (SELECT string_agg(concat(' user ', quote_ident(u.usename), ' options ',
-                                 (SELECT string_agg(split_part(x, '=', 1), ',' ORDER BY x)
-                                    FROM unnest(u.umoptions) x)), ''
-                                 ORDER BY u.usename)
-                 FROM pg_catalog.pg_user_mappings u WHERE u.srvid = f.oid))
-  FROM pg_catalog.pg_foreign_server f JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = f.srvfdw
- WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_server'::regclass AND m.objid = f.oid)
-""",
-        only_if="pg_catalog.pg_foreign_server",
-    ),
-    Query(
-        r"""
-SELECT 'publication', quote_ident(p.pubname),
-       concat('all ', p.puballtables, ' insert ', p.pubinsert, ' update ', p.pubupdate, ' delete ', p.pubdelete,
-              ' truncate ', p.pubtruncate, ' root ', p.pubviaroot,
-              (SELECT ' tables ' || string_agg(prrelid::regclass::text, ', '
-                                               ORDER BY prrelid::regclass::text COLLATE "C")
-                 FROM pg_catalog.pg_publication_rel WHERE prpubid = p.oid))
-  FROM pg_catalog.pg_publication p WHERE pg_has_role(current_user, p.pubowner, 'MEMBER')
-""",
-        only_if="pg_catalog.pg_publication",
-    ),
+    *LINKS,
+    OPERATORS,
     Query(
         SCOPE
         + r"""
@@ -391,3 +368,8 @@ SELECT 'comment', o.type || ' ' || o.identity, d.description
 """,
     ),
 )
+
+MATERIALIZED: Final[LiteralString] = (
+    SCOPE + "SELECT name, relispopulated FROM relations WHERE relkind = 'm' ORDER BY oid"
+)
+"""(materialized view, whether it is populated), the older ones first, as others may be made of them."""

@@ -58,6 +58,10 @@ class Database:
             for statement in statements:
                 session.execute(statement)
 
+    def server_session(self) -> psycopg.Connection[Any]:
+        """The superuser's session on this database; it ends with the test."""
+        return self.sessions.enter_context(self.server.session(self.name))
+
     def role(self, name: str, *, member: bool = False) -> str:
         """Another login, gone with the test; `member`: the owner may act as it."""
         self.superuser(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
@@ -77,6 +81,24 @@ class Database:
         with self.server.session() as session:
             session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
             create(session, self.name, self.owner)
+
+    def drop_schemas(self) -> None:
+        """Empties the database otherwise: what is in no schema stays, and so do the database's own properties."""
+        self.superuser(
+            """DO $$ DECLARE name text; BEGIN
+               FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+               LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP; END $$""",
+            "SELECT lo_unlink(oid) FROM pg_largeobject_metadata",
+            f"CREATE SCHEMA public AUTHORIZATION {self.owner}",
+        )
+
+    def restore(self, dump: Path, *, keeping: bool) -> str:
+        """Empties the database in one way or the other and loads the backup; returns the errors that were ignored."""
+        if keeping:
+            self.drop_schemas()
+        else:
+            self.reset()
+        return self.load(dump)
 
     def load(self, dump: Path) -> str:
         """Loads a backup as Heroku does; returns the errors that were ignored."""

@@ -4,6 +4,9 @@ CREATE EXTENSION citext;
 CREATE EXTENSION hstore;
 CREATE SCHEMA "Odd ""Schema";
 CREATE SCHEMA audit;
+CREATE SCHEMA apart;
+CREATE EXTENSION ltree SCHEMA apart;
+CREATE EXTENSION cube;
 COMMENT ON SCHEMA audit IS 'who did what';
 
 CREATE TYPE public.mood AS ENUM ('sad', 'ok', 'it''s "fine"');
@@ -148,6 +151,28 @@ CREATE TEXT SEARCH CONFIGURATION public.words (copy = simple);
 ALTER TEXT SEARCH CONFIGURATION public.words ALTER MAPPING FOR asciiword WITH public.plain, simple;
 CREATE CAST (public.address AS public.mood) WITH INOUT;
 CREATE PUBLICATION outside FOR TABLE public.learners, audit.parent;
+CREATE PUBLICATION filtered FOR TABLE public.learners (id, name, kind) WHERE (id IN (1, 2) AND id BETWEEN 1 AND 5 AND id <> 3 AND kind = 'a'),
+    audit.parent WHERE (note <> E'a\nb\\c') WITH (publish = 'insert, delete', publish_via_partition_root);
+
+-- Operators of extensions, in a schema that is on the usual search path and in one that is not, where they print.
+CREATE TABLE audit.places (
+    email citext DEFAULT 'Nobody'::citext || '', path apart.ltree CHECK (path OPERATOR(apart.<@) 'top'), point cube,
+    known boolean GENERATED ALWAYS AS (email = 'a'::citext OR email IN ('b', 'c')) STORED,
+    CONSTRAINT named CHECK (email LIKE 'a%' AND email BETWEEN 'a' AND 'z' AND email <> ALL ('{x,y}') OR NOT email ~ 'q')
+);
+CREATE UNIQUE INDEX ON audit.places (email, path) WHERE email <> '' AND path OPERATOR(apart.<>) 'x';
+CREATE INDEX ON audit.places ((path OPERATOR(apart.||) 'x'));
+CREATE FUNCTION audit.same(citext) RETURNS boolean LANGUAGE sql BEGIN ATOMIC SELECT $1 = 'x'::citext; END;
+CREATE DOMAIN audit.short AS citext CHECK (VALUE < 'k'::citext);
+CREATE VIEW audit.sorted AS SELECT DISTINCT email, count(*) FROM audit.places WHERE email = 'x'::citext
+    AND email IN (SELECT email FROM public.learners) AND point = '(1,2)' AND (email = ANY (ARRAY['a'::citext]) OR email > 'a')
+    GROUP BY email HAVING max(email) = 'x' UNION SELECT email, 1 FROM public.learners ORDER BY 1;
+CREATE MATERIALIZED VIEW audit.paths AS SELECT a.path FROM audit.places a JOIN audit.places b ON a.path OPERATOR(apart.=) b.path
+    WHERE a.path OPERATOR(apart.@>) 'x' AND a.path OPERATOR(apart.~) '*.x' ORDER BY a.path;
+CREATE POLICY own ON audit.places USING (email = CURRENT_USER::citext) WITH CHECK (email <> 'x');
+CREATE RULE never AS ON UPDATE TO audit.places WHERE OLD.email <> NEW.email DO INSTEAD NOTHING;
+CREATE TRIGGER other BEFORE UPDATE ON audit.places FOR EACH ROW WHEN (OLD.email <> NEW.email) EXECUTE FUNCTION public.touch();
+CREATE STATISTICS audit.how ON (email = 'x'::citext), email FROM audit.places;
 
 CREATE TABLE public.django_migrations (id serial PRIMARY KEY, app text, name text, applied timestamptz DEFAULT now());
 INSERT INTO public.django_migrations (app, name) VALUES ('learners', '0001_initial'), ('auth', '0001_initial');

@@ -133,24 +133,6 @@ def test_a_long_definition_is_kept_in_part_and_compared_as_a_whole(database: Dat
     assert len(before.schema["function"]["public.f()"]) < 2200
 
 
-def test_passwords_of_user_mappings_are_not_in_the_document(database: Database) -> None:
-    database.superuser(
-        "CREATE EXTENSION postgres_fdw",
-        "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'example.org')",
-        f"ALTER SERVER far OWNER TO {database.owner}",
-    )
-    database.execute(
-        "CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (user 'me', password 'hunter2')",
-        "CREATE FOREIGN TABLE there (id integer OPTIONS (column_name 'x')) SERVER far OPTIONS (table_name 'here')",
-    )
-
-    found = fingerprint.take(database.connect())
-
-    assert b"hunter2" not in found.to_json()
-    assert "options password,user" in found.schema["foreign server"]["far"]
-    assert "server far" in found.schema["foreign table"]["public.there"]
-
-
 def test_every_history_table_is_read(database: Database) -> None:
     database.execute(
         "CREATE SCHEMA app",
