@@ -37,9 +37,9 @@ def put_back(connection: Connection[Any], before: Fingerprint, *, refresh_second
     """Makes what is around the tables what it was in `before`; returns what could not be done, as sentences.
 
     Versions of extensions, materialized views that were filled, publications, owners, grants, and what belongs to the
-    database itself; nothing that another version of this code has written down otherwise. On a connection in autocommit mode, of which new transactions may write afterwards, whatever the
-    database or the role says. Nothing is dropped. No sentence holds a value of a setting or an option. Raises
-    psycopg.Error when the session is gone.
+    database itself; nothing that another version of this code has written down otherwise. On a connection in autocommit
+    mode, of which new transactions may write afterwards, whatever the database or the role says. Nothing is dropped. No
+    sentence holds a value of a setting or an option. Raises psycopg.Error when the session is gone.
     """
     connection.execute("SET default_transaction_read_only = off")
     known = both_know(before.kinds, KINDS)
