@@ -74,18 +74,21 @@ OPERATORS: Final = Query(
            concat('statistics ', s.name, '.', quote_ident(o.stxname)), o.stxexprs::text
       FROM uses u JOIN pg_catalog.pg_statistic_ext o ON u.classid = 'pg_statistic_ext'::regclass AND o.oid = u.objid
       JOIN spaces s ON s.oid = o.stxnamespace
-), counted AS (
-    SELECT owner, line, operator, sum((length(tree) - length(replace(tree, format(':opno %s ', operator), '')))
-                                      / length(format(':opno %s ', operator))
-                                      + CASE WHEN strpos(tree, ':opnos ') > 0
-                                             THEN (SELECT count(*) FROM regexp_matches(
-                                                       tree, format(':opnos \(o[^)]* %s[ )]', operator), 'g'))
-                                             ELSE 0 END) AS times
-      FROM trees GROUP BY owner, line, operator
+), counted AS MATERIALIZED (
+    SELECT owner, line, operator, (octet_length(tree) - octet_length(replace(tree, format(':opno %s ', operator), '')))
+                                  / octet_length(format(':opno %s ', operator))
+                                  + CASE WHEN strpos(tree, ':opnos ') > 0
+                                         THEN (SELECT count(*) FROM regexp_matches(
+                                                   tree, format(':opnos \(o[^)]* %s[ )]', operator), 'g'))
+                                         ELSE 0 END AS times
+      FROM trees
+), summed AS (
+    SELECT owner, line, operator::regoperator::text AS operator, sum(times) AS times
+      FROM counted GROUP BY owner, line, operator
 ), parts AS (
-    SELECT owner, line, string_agg(concat(operator::regoperator, CASE WHEN times > 1 THEN ' ' || times || ' times' END),
-                                   ', ' ORDER BY operator::regoperator::text COLLATE "C") AS operators
-      FROM counted GROUP BY owner, line
+    SELECT owner, line, string_agg(concat(operator, CASE WHEN times > 1 THEN ' ' || times || ' times' END),
+                                   ', ' ORDER BY operator COLLATE "C") AS operators
+      FROM summed GROUP BY owner, line
 )
 SELECT 'operators', owner, string_agg(replace(replace(line || E'\t' || operators, '\', '\\'), E'\n', '\n'), E'\n'
                                       ORDER BY line COLLATE "C")
