@@ -227,6 +227,10 @@ class Deadline:
         """Seconds until then: never negative; `math.inf` for never."""
         return max(0.0, self._at - self._clock.monotonic())
 
+    def real_left(self) -> float:
+        """Real seconds until then."""
+        return self._clock.real(self.left())
+
     @property
     def expired(self) -> bool:
         """Whether it has come."""

@@ -148,7 +148,7 @@ def _guarded(
         log.info(Event.RELEASE_STARTED, **started(settings, environ))
         if settings.database_url is None:
             raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
-        database = Database(settings.database_url.reveal(), application_name=hook_name(run_id))
+        database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=signals)
         run = new_run(run_id, settings, environ, signals, clock, log, database, durations)
         ending = work(run)
         keep(run, record(ending))
@@ -187,7 +187,7 @@ def look(work: Callable[[Run], int], environ: Mapping[str, str], signals: Signal
         settings = read(environ)
         if settings.database_url is None:
             raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
-        database = Database(settings.database_url.reveal(), application_name=hook_name(run_id))
+        database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=signals)
         return work(new_run(run_id, settings, environ, signals, clock, log, database, {}))
     except (ReleaseError, Interrupted) as error:
         reason, detail = explain(error)

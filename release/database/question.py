@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from os import dup
-from threading import Timer
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from psycopg import Connection
 
+from release.database import bounds
 from release.database.session import Database, Failed, translated
 from release.errors import Reason
 
@@ -35,10 +31,10 @@ def ask(database: Database, query: str, seconds: float) -> list[Sequence[Any]] |
         connection = database.connection
         connection.execute("RESET search_path")
         connection.execute("SET default_transaction_read_only = on")
-        connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(max(1, int(seconds * 1000)))])
+        bounds.limit(connection, seconds, margin=AFTER_SERVER)
     place = ""
     try:
-        with translated(), given_up(connection, seconds + AFTER_SERVER), connection.cursor(binary=True) as cursor:
+        with translated(), connection.cursor(binary=True) as cursor:
             try:
                 cursor.execute(query.encode())
             except psycopg.Error as error:
@@ -61,20 +57,3 @@ def where(query: str, position: str | None) -> str:
     before = "…" if place > NEAR else ""
     after = "…" if place + NEAR < len(query) else ""
     return f' at character {position}, near "{before}{near}{after}"'
-
-
-@contextmanager
-def given_up(connection: Connection[Any], seconds: float) -> Iterator[None]:
-    """Ends the connection when the block takes longer: a server that hangs does not keep its own timeout."""
-
-    def hang_up() -> None:
-        with suppress(OSError), socket.socket(fileno=dup(connection.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
-
-    timer = Timer(seconds, hang_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

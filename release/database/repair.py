@@ -8,13 +8,13 @@ then nothing has happened.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from typing import Any, Final
 
 from psycopg import Connection, Rollback, errors, sql
 
 from release.database import catalog
+from release.database.bounds import allowing
 from release.database.comparison import Change, Difference, between
 from release.database.definitions import Definitions
 from release.database.fingerprint import Fingerprint, read_schema
@@ -111,19 +111,8 @@ def analyze(connection: Connection[Any], *, seconds: int = 120) -> None:
     """
     tables = [sql.SQL(name) for (name,) in connection.execute(catalog.ANALYZABLE)]
     if tables:
-        with _statement_timeout(connection, seconds):
+        with allowing(connection, seconds):
             connection.execute(sql.SQL("ANALYZE {}").format(sql.SQL(", ").join(tables)))
-
-
-@contextmanager
-def _statement_timeout(connection: Connection[Any], seconds: int) -> Iterator[None]:
-    (before,) = connection.execute("SELECT current_setting('statement_timeout')").fetchall()[0]
-    connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{seconds}s"])
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("SELECT set_config('statement_timeout', %s, false)", [before])
 
 
 def _unknown(before: Definitions, now: Definitions) -> list[Difference]:

@@ -1,6 +1,7 @@
 """One session on the protected database: who it is, what it may cost, the lock it holds, and whom it sends away.
 
-The session names itself, limits every statement, and notices a dead client or server soon. psycopg's errors are
+The session names itself, limits every statement, and notices a dead client or server soon; see bounds.py for a server
+that is alive and silent. psycopg's errors are
 translated here: by SQLSTATE class, never by text, and never with more of the text than its first line.
 """
 
@@ -9,14 +10,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import msgspec
 import psycopg
 from psycopg import errors, sql
 
-from release.clock import Clock, Deadline
+from release.clock import Clock, Deadline, Signals
+from release.database import bounds
 from release.database.transfer_sessions import QUERY as TRANSFERS
 from release.database.transfer_sessions import Doing, Session, doing
 from release.errors import Reason, StepFailed
@@ -28,7 +30,7 @@ LOCK_KEY = 0x52454C45415345
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
 LIMITS = {
-    "statement_timeout": "30s",
+    "statement_timeout": f"{bounds.STATEMENT:.0f}s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "60s",
     "tcp_keepalives_idle": "30",
@@ -38,6 +40,13 @@ LIMITS = {
     "search_path": "",
 }
 """Of every session; settings that the server does not know are left out (client_connection_check_interval: PG 14)."""
+
+
+END_OWN: Final[LiteralString] = """
+SELECT pg_terminate_backend(pid, 1000) FROM pg_catalog.pg_stat_activity
+ WHERE pid = ANY(%s) AND application_name = %s AND usename = current_user AND pid <> pg_backend_pid()
+"""
+"""Ends what is left in the server of sessions that broke, and waits for a second: they would keep the lock."""
 
 
 class Lost(StepFailed, Unavailable):
@@ -72,10 +81,22 @@ class Holder(msgspec.Struct, frozen=True):
 class Database:
     """A session on one database; autocommit. Raises Lost and Failed."""
 
-    def __init__(self, url: str, *, application_name: str) -> None:
+    def __init__(self, url: str, *, application_name: str, signals: Signals | None = None) -> None:
         self._url = with_tls(for_libpq(url))
         self._application_name = application_name
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: bounds.Bounded | None = None
+        self._pid = 0
+        self._given_up: set[int] = set()
+        self._patience = bounds.Patience(signals=signals)
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """When set, nothing is waited for any longer after it: in the seconds between SIGTERM and SIGKILL."""
+        return self._patience.deadline
+
+    @deadline.setter
+    def deadline(self, deadline: Deadline | None) -> None:
+        self._patience.deadline = deadline
 
     @property
     def name(self) -> str:
@@ -86,6 +107,8 @@ class Database:
     def connection(self) -> psycopg.Connection[Any]:
         """The open connection; opened when there is none or when it broke."""
         if self._connection is None or self._connection.closed:
+            if self._connection is not None:
+                self._given_up.add(self._pid)
             self._connection = self._connect()
         return self._connection
 
@@ -94,14 +117,14 @@ class Database:
         """Whether the session is believed to be alive; `alive()` asks."""
         return self._connection is not None and not self._connection.closed
 
-    def _connect(self) -> psycopg.Connection[Any]:
+    def _connect(self) -> bounds.Bounded:
         with translated():
-            connection = psycopg.connect(
+            connection = bounds.connect(
                 self._url,
+                self._patience,
                 autocommit=True,
                 prepare_threshold=sys.maxsize,  # only where a statement asks for it
                 application_name=self._application_name,
-                connect_timeout=10,
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
@@ -111,6 +134,9 @@ class Database:
                 " JOIN pg_catalog.pg_settings USING (name)",
                 [list(LIMITS), list(LIMITS.values())],
             )
+            if self._given_up:
+                connection.execute(END_OWN, [list(self._given_up), self._application_name])
+            self._pid = connection.info.backend_pid
         return connection
 
     def close(self) -> None:
@@ -129,6 +155,11 @@ class Database:
         """The first row."""
         return self.rows(query, params)[0]
 
+    def limit(self, seconds: float) -> None:
+        """Gives every statement of this session from here on so many seconds."""
+        with translated():
+            bounds.limit(self.connection, seconds)
+
     def identity(self) -> Identity:
         """Which database this is. `direct` is false behind a pooler, where session state cannot be trusted."""
         system, database, read_only, pid, version = self.one(
@@ -141,8 +172,19 @@ class Database:
     # The lock.
 
     def try_lock(self) -> bool:
-        """Takes the lock if it is free; it lives as long as the session."""
-        return bool(self.one("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])[0])
+        """Takes the lock if it is free; it lives as long as the session.
+
+        Raises Lost when a session of this very object holds it that was given up, and that the server cannot end.
+        """
+        if self.one("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])[0]:
+            return True
+        holder = self.lock_holder() if self._given_up else None
+        if holder and holder.pid in self._given_up:
+            raise Lost(
+                Reason.DATABASE_UNREACHABLE,
+                f"an earlier session of this run (pid {holder.pid}) does not answer any more and still holds the lock",
+            )
+        return False
 
     def holds_lock(self) -> bool:
         """Whether this very session holds the lock, asked of the server; a session that broke does not."""

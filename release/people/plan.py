@@ -134,7 +134,7 @@ def _make(found: Plan, edge: Edge, log: Log) -> None:
     # Every guard is let pass and noted, and nothing is waited for.
     open_to_all = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
     run_id = os.urandom(6).hex()
-    database = Database(settings.database_url.reveal(), application_name=hook_name(run_id))
+    database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=edge.signals)
     try:
         run = new_run(run_id, open_to_all, edge.environ, edge.signals, edge.clock, log, database, {})
         _look(found, run)

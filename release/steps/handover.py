@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,9 @@ from release.steps.load import announce, ask, asked_for
 EXIT_WITHIN = 20.0
 """Seconds from the signal to the decision; Heroku kills after 30."""
 
+AT_LEAST = 8.0
+"""Seconds that the decision gets in any case."""
+
 SIGN_OF_LIFE_WITHIN = 11.0
 """Seconds from the signal within which the dyno has to show up in the journal."""
 
@@ -41,7 +45,8 @@ def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
     """Ends an interrupted run in time, with the recovery in other hands or proved needless."""
     run.signals.acknowledge()
     run.log.warning(Event.SIGNAL_RECEIVED, signal=interruption.signal_name)
-    run = replace(run, deadline=Deadline(run.clock, EXIT_WITHIN))
+    run = replace(run, deadline=Deadline(run.clock, _left(run)))
+    run.database.deadline = run.deadline
     try:
         if isinstance(backup, Unprotected):
             return restore.undo(run, backup, interruption)
@@ -49,6 +54,12 @@ def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
         return _recover_elsewhere(run, backup, interruption)
     except ReleaseError as error:
         return restore.not_restored(run, backup, error, interruption)
+
+
+def _left(run: Run) -> float:
+    """Seconds until the decision: stopping the command, or a server that did not answer, has taken some already."""
+    received = run.signals.received
+    return max(AT_LEAST, EXIT_WITHIN - (time.monotonic() - received.at)) if received else EXIT_WITHIN
 
 
 def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) -> Ending:

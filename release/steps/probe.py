@@ -171,7 +171,7 @@ def _sql(run: Run, query: str, deadline: Deadline) -> Facts:
     from release.database import question  # noqa: PLC0415 -- only where there is one
 
     assert run.settings.database_url  # noqa: S101 -- cli.py has checked it
-    database = Database(run.settings.database_url.reveal(), application_name=run.migration_name)
+    database = Database(run.settings.database_url.reveal(), application_name=run.migration_name, signals=run.signals)
     try:
         with run.signals.interruptible():
             rows = question.ask(database, query, deadline.left())

@@ -75,7 +75,7 @@ def find_stage(run: Run, target: Target | None, identity: Identity) -> Stage | N
         ),
         environ=redirected(run, variable, url),
         log=run.log.bind(rehearsal=True),
-        database=Database(url, application_name=hook_name(run.id)),
+        database=Database(url, application_name=hook_name(run.id), signals=run.signals),
     )
     try:
         other = there.database.identity()  # before the lock: of the protected one, this run holds it already

@@ -2,7 +2,8 @@
 
 A known secret is found raw, URL-quoted (any mix, either case, twice too), JSON-, shell- and HTML-escaped, in base64
 (also inside something longer, as in basic authentication) and in hex. Unknown ones are found where secrets stand: in a
-URL's user part, in a presigned URL's query, after `Authorization`, `Bearer`, `password=`.
+URL's user part, in a presigned URL's query, after `Authorization`, `Bearer`, `password=`, `password:`, `--password`,
+SQL's PASSWORD and IDENTIFIED BY.
 
 Not found: a secret under `SHORTEST` characters, one that is a plain word of the log's own, and one that is printed in a
 form that nobody could foresee (reversed, encrypted, one letter a line).
@@ -88,10 +89,39 @@ class _Place:
         self.instead = instead
         self._pattern = pattern
 
+    def likely(self, lower: bytes) -> bool:
+        """Whether a secret may stand at such a place of a text in lower case."""
+        return all(any(hint in lower for hint in group) for group in self.hints)
+
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         return re.compile(self._pattern, re.IGNORECASE)
 
+
+# What stands for a value: examples ("…", <password>, $PASSWORD), what others have hidden already, and our own mark.
+_STANDS_FOR_ONE = (
+    rb"(?!\\{0,4}[\"']?(?:\[(?:redacted|filtered)\]|[0-9a-z-]{0,30}(?:\xe2\x80\xa6|\\{1,4}u2026)|\.\.\.|\*{3,}"
+    rb"|<[a-z _-]{1,30}>|[{\[](?:[\s\"'{\[]|\Z)"
+    rb"|(?-i:\$\{?[A-Z_][A-Z0-9_]{0,60}\}?)(?![0-9a-z_$])|\$\())"
+)
+_QUOTED = (
+    rb"(?:'(?:[^'\n\\]|''|\\.){1,1024}(?:'|(?=\n)|\Z)|\"(?:[^\"\n\\]|\\.){1,1024}(?:\"|(?=\n)|\Z)"
+    rb"|(?P<quote>\\{1,4}[\"']|\\{1,4}u002[27]|%2[27])(?:(?!(?P=quote))[^\n]){1,1024}(?:(?P=quote)|(?=\n)|\Z))"
+)
+"""Between quotation marks, plain or as JSON and URLs escape them. The closing one may have been cut off."""
+
+# What YAML, type declarations and messages say after "password:" that is no password.
+_SAYS_NOTHING = (
+    rb"(?!(?:true|false|yes|no|on|off|none|null|nil|undefined|required|invalid|incorrect|missing|empty|blank|wrong|failed"
+    rb"|expired|ok|set|unset|changed|hidden|optional|string|str|text|varchar|char|bytea|integer|uuid|bool|boolean|any"
+    rb"|field|column|attribute|password|secret|token)\b[\])};,.?!]{0,3}(?:\s|\Z))"
+)
+# Words that go on a sentence about an option, or its name in a usage line.
+_GOES_ON = (
+    rb"(?!-|(?:to|or|and|is|are|for|must|may|can|option|flag|argument|if|when|with|was|not|requires|needs|expects|on|in|from)\b"
+    rb"|(?-i:[A-Z_]{0,30}(?:PASS|SECRET|TOKEN|KEY|VALUE|STRING|TEXT)[A-Z_]{0,30})[\])\s])"
+)
+_KEYS = rb"(?:password|passwd|passphrase|secret|api[_-]?key|secret_key_base|(?:[_-]|access|auth|api|refresh)token)"
 
 _PLACES = (
     _Place(
@@ -111,7 +141,7 @@ _PLACES = (
         rb"[^\s&\"'<>#\\]{1,3000}",
         rb"\1" + MARK,
     ),
-    _Place(((b"hrku-",),), rb"hrku-[0-9a-z_-]{6,200}", MARK),
+    _Place(((b"hrku-",),), rb"hrku-[0-9a-z_-]{6,200}(?![0-9a-z_-]|\xe2\x80\xa6|\\{1,4}u2026)", MARK),
     _Place(
         ((b"authorization",),),
         rb"(authorization[^0-9a-z\s]{1,4}\s{0,2}[^0-9a-z\s]{0,3}(?:(?:bearer|basic|token)\s{1,2})?)[^\s\"',]{6,3000}",
@@ -123,12 +153,56 @@ _PLACES = (
         rb"\b((?:bearer|basic)\s{1,2})(?=[a-z._~+/-]{0,3000}[0-9=])[0-9a-z._~+/=-]{8,3000}",
         rb"\1" + MARK,
     ),
+)
+
+_NAMING = (b"passw", b"passp", b"secret", b"token", b"api", b"identified", b"pwd=")
+"""One of these is at all of the following places; they are looked for once."""
+
+_NAMED = (
     _Place(
-        ((b"passw", b"passphrase", b"secret", b"token", b"api_key"),),
-        rb"((?:password|passwd|passphrase|secret|token|api_key)(?:=|\\{0,4}[\"']\s{0,4}:\s{0,4})\\{0,4})"
-        rb"(?!\[redacted\])(?:'[^'\n]{1,1024}'|\"[^\"\n]{1,1024}\"|[^\s\"'&;,)}]{1,1024})",
+        (),
+        rb"((?:password|passwd|passphrase|secret|token|api_key)"
+        rb"(?:=|%3d|\\{0,4}[\"']\s{0,4}:\s{0,4}|%2[27](?:%20|\+|\s){0,4}%3a(?:%20|\+|\s){0,4}"
+        rb"|\\{1,4}u002[27]\s{0,4}:\s{0,4}))"
+        + _STANDS_FOR_ONE
+        + rb"(?:"
+        + _QUOTED
+        + rb"|\\{0,4}[^\s\"'&;,)}]{1,1024})",
         rb"\1" + MARK,
     ),
+    # `password: x` and `password = x`, alone or followed by the next of such pairs: no sentence goes on after it.
+    _Place(
+        ((b":", b" ="),),
+        rb"("
+        + _KEYS
+        + rb"(?::\s{1,4}|\s{1,4}[:=]\s{1,4}))"
+        + _STANDS_FOR_ONE
+        + _SAYS_NOTHING
+        + rb"(?:"
+        + _QUOTED
+        + rb"|[^\s\"'&;,(){}\[\]]{1,1024}(?=[\"';,}\]]{0,3}(?:\s{0,9}(?:\Z|[\r\n#])|[,;}\]]|\\[nr])))",
+        rb"\1" + MARK,
+    ),
+    _Place(
+        ((b"--", b"%2d%2d"),),
+        rb"((?:--|%2d%2d)[a-z-]{0,30}(?:password|passwd|passphrase|secret|token|api[_-]key)"
+        rb"(?:=|%3d|(?:\s|%20|\+){1,2}|\\{0,4}(?:[\"']|u002[27])\s{0,2},\s{0,2}(?=\\{0,4}(?:[\"']|u002[27]))))"
+        + _STANDS_FOR_ONE
+        + _GOES_ON
+        + rb"(?:"
+        + _QUOTED
+        + rb"|[^\s\"'&;,)}\]]{1,1024})",
+        rb"\1" + MARK,
+    ),
+    # SQL: CREATE ROLE … [ENCRYPTED] PASSWORD 'x', OPTIONS (password 'x'), IDENTIFIED BY 'x'.
+    _Place(
+        ((b"'", b"u0027", b"%27", b"$"), (b"password", b"identified")),
+        rb"((?:password|identified(?:\s|%20|\+){1,3}by(?:\s{1,3}password)?)(?:\s|%20|\+){1,3}(?:e|u&)?)"
+        rb"(?!'\[redacted)(?:'(?:[^'\n]|''){1,1024}(?:'|(?=\n)|\Z)"
+        rb"|(?P<mark>\\{1,4}u0027|%27|\$[a-z]{0,20}\$)(?:(?!(?P=mark))[^\n]|(?P=mark){2}){1,1024}(?:(?P=mark)|(?=\n)|\Z))",
+        rb"\1" + MARK,
+    ),
+    _Place(((b";pwd=", b"; pwd="),), rb"(;\s?pwd=)(?!\[redacted\])[^\s;\"']{1,1024}", rb"\1" + MARK),
 )
 
 
@@ -190,8 +264,12 @@ class Redactor:
                 yield form.pattern, MARK
         lower = data.lower()
         for place in _PLACES:
-            if all(any(hint in lower for hint in group) for group in place.hints):
+            if place.likely(lower):
                 yield place.pattern, place.instead
+        if any(name in lower for name in _NAMING):
+            for place in _NAMED:
+                if place.likely(lower):
+                    yield place.pattern, place.instead
 
 
 def _pieces(secret: str) -> Iterator[str]:
@@ -203,9 +281,13 @@ def _pieces(secret: str) -> Iterator[str]:
 
 
 _SECRET_NAME = re.compile(
-    r"KEY|SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|WEBHOOK|_(?:PASS|PWD)$",
+    r"KEY|SECRET|TOKEN|CREDENTIAL|WEBHOOK",
     re.IGNORECASE,
 )
+_PASSWORD_NAME = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|(?<!COM)(?<!BY)(?<!TRES)PASS(?:_?\d{1,3})?$|PWD(?:_?\d{1,3})?$", re.IGNORECASE
+)
+_SHELLS_OWN = frozenset({"PWD", "OLDPWD"})
 _INNOCENT_NAME = re.compile(r"(?:^PUBLIC_|_)(?:PREFIX|NAME|ALGORITHM|VERSION|HEADER|TTL|TIMEOUT|FILE|PATH|DIR)$")
 _INNOCENT_VALUE = re.compile(
     r"true|false|yes|no|on|off|none|null|enabled|disabled"
@@ -220,8 +302,9 @@ def secrets_in(environ: Mapping[str, str]) -> list[str]:
     """The values of an environment that count as secrets, for `Redactor`.
 
     That is the API key; every URL that holds a password, as a whole, and the password, as it stands and decoded; and
-    what is called a key, secret, token, password, passphrase, credential or webhook, with at least 8 characters,
-    unless it is plainly none (a number, a boolean, a file's path, a name that ends in `_NAME` or the like).
+    what is called a password or passphrase, or ends in PASS or PWD, with at least 6 characters, or a key, secret,
+    token, credential or webhook, with at least 8; unless it is plainly none (a number, a boolean, a file's path, a
+    name that ends in `_NAME` or the like).
     """
     found: list[str] = []
     for name, value in environ.items():
@@ -233,9 +316,13 @@ def secrets_in(environ: Mapping[str, str]) -> list[str]:
 
 
 def _is_secret(name: str, value: str) -> bool:
+    if name in _SHELLS_OWN:
+        return False
+    # A key or a token is long; people's passwords are not.
+    password = _PASSWORD_NAME.search(name) is not None
     return (
-        len(value) >= _SHORTEST_NAMED
-        and _SECRET_NAME.search(name) is not None
+        len(value) >= (SHORTEST if password else _SHORTEST_NAMED)
+        and (password or _SECRET_NAME.search(name) is not None)
         and _INNOCENT_NAME.search(name) is None
         and _INNOCENT_VALUE.fullmatch(value) is None
     )
