@@ -22,6 +22,9 @@ from release.steps.target import Target
 KEPT_RUNNING = frozenset({"web", "release"})
 """Process types that are not scaled: web answers with the maintenance page, release is this very process."""
 
+NEVER_ENDED = (HOOKS, HEROKU)
+"""How the names of sessions begin that the fence leaves alone: the hook's, and those of Heroku's transfers."""
+
 GONE_WITHIN = 10.0
 """Seconds that other sessions get to end."""
 
@@ -50,7 +53,7 @@ def end_sessions(run: Run) -> list[str]:
     Heroku's own stay: a backup that a schedule has begun is waited for, never killed.
     """
     try:
-        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=(HOOKS, HEROKU))
+        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=NEVER_ENDED)
     except Failed as error:
         run.warn("sessions_left", str(error))
         return []

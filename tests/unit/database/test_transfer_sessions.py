@@ -16,6 +16,7 @@ from release.clock import Clock, Deadline
 from release.database import session
 from release.database.transfer_sessions import HEROKU, QUERY, Doing, Session, doing
 from release.sandbox.postgres import tools
+from release.steps.fence import NEVER_ENDED
 from tests.unit.database.conftest import Database
 
 BEFORE_LARGE_OBJECTS = "select proname, oid from pg_catalog.pg_proc where proname in ('lo_"
@@ -144,7 +145,7 @@ def test_a_backup_by_schedule_outlives_the_end_of_all_other_sessions(filled: Dat
     with start(filled, "pg_dump", "-f", os.devnull) as dump:
         wait_for(hook.dump_running)
 
-        hook.terminate(clock=Clock(), deadline=Deadline(Clock(), 5), keep=("release-hook-", HEROKU))
+        hook.terminate(clock=Clock(), deadline=Deadline(Clock(), 5), keep=NEVER_ENDED)
 
         with pytest.raises(psycopg.OperationalError):
             web.execute("SELECT 1")
