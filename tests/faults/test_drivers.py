@@ -52,7 +52,7 @@ WAYS = {
 
 CASES = [(situation, own, driver) for situation in ENDS_BADLY for own in OWN for driver in DRIVERS]
 WAY_CASES = [(driver, way) for driver, ways in WAYS.items() for way in ways]
-NODE_CASES = sum(NODE in case for case in [*CASES, *WAY_CASES]) + len(OWN)
+NODE_CASES = sum(NODE in case for case in [*CASES, *WAY_CASES]) + len(OWN) + 2
 
 LATER = 10.0
 """Seconds after the hook's end in which a statement of the migration may still have something to commit."""
@@ -208,6 +208,20 @@ def test_nothing_of_a_migration_lives_on(
     cell = play(harness, scenario, f"{driver}, own: {own}", watch.play())
     assert not cell.broken, cell
     assert cell.outcomes[0] in {"restored", "untouched"}, cell
+
+
+@pytest.mark.thin(1)
+@pytest.mark.parametrize("own", ["neither", "name"])
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_nothing_of_a_migration_lives_on_without_a_fence(
+    harness: Harness, migrate: Migrate, driver: str, own: str
+) -> None:
+    """No fence ends other people's sessions; the migration's own are ended all the same."""
+    watch, situation = Watch(), "killed after damage, while a statement runs"
+    scenario = release(driver, situation, own, migrate(driver, situation, own), RELEASE_FENCE="off")
+    cell = play(harness, scenario, f"{driver}, no fence, own: {own}", watch.play())
+    assert not cell.broken, cell
+    assert cell.outcomes == ["restored"], cell
 
 
 @pytest.mark.thin(2)
