@@ -60,7 +60,8 @@ _OUTSIDE_A_DUMP = {
         FROM pg_event_trigger WHERE evtname NOT IN {_HEROKUS_TRIGGERS}""",
     "publication": """
         SELECT pubname, concat_ws(' ', puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot,
-            (SELECT string_agg(concat_ws(' ', schemaname, tablename, attnames, rowfilter), '; '
+            (SELECT string_agg(concat_ws(' ', schemaname, tablename,
+                (SELECT array_agg(a ORDER BY a) FROM unnest(attnames) AS a), rowfilter), '; '
                                ORDER BY schemaname, tablename)
              FROM pg_publication_tables AS each WHERE each.pubname = pg_publication.pubname))
         FROM pg_publication""",

@@ -17,7 +17,7 @@ from tests.faults import corpus, verdict
 from tests.faults.corpus import Shape, shapes
 from tests.faults.figures import Cell
 from tests.faults.forked import Started
-from tests.faults.harness import Harness, Play
+from tests.faults.harness import Harness, Play, await_quiet
 from tests.faults.stage import Place, Scenario, Stage
 from tests.hook import Result
 from tests.judge import Picture, differing, execute, query, whole_picture
@@ -47,9 +47,12 @@ class Looked:
     other: str
     results: list[Result] = field(default_factory=list)
 
-    def during(self, _: Place, run: Started) -> Result:
+    def during(self, place: Place, run: Started) -> Result:
         """Keeps the result of the run that is judged."""
         self.results.append(run.finish())
+        if any(not each["finished_at"] for each in place.app.transfers()):
+            forget_prepared(place)  # a reset waits for its locks, and whoever looks would wait behind it
+            await_quiet(place)
         return self.results[0]
 
     def judged(self, place: Place) -> list[str]:
@@ -60,7 +63,8 @@ class Looked:
         log = result.stdout.decode().partition("\n")[2]
         if outcome == "restored" or (outcome == "untouched" and place.migrations_started()):
             return [*self._unexcused(changed, outcome, log)]
-        if outcome == "refused":
+        blocked = outcome == "untouched" and "any" in self.shape.refused
+        if outcome == "refused" or blocked:
             return self._refused(reason, changed, log)
         state = f"over a database that differs in {changed[:6]}" if changed else "over a database that is as before"
         return [f"shape: {outcome}, {reason}, {state}: {str(last.get('error'))[:300]}"]
