@@ -236,8 +236,8 @@ def test_what_a_driver_commits_in_its_own_way_is_undone(
 
 
 @pytest.mark.thin(1)
-@pytest.mark.parametrize("own", OWN)
 @pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("own", OWN)
 def test_a_lock_timeout_is_obeyed_or_a_warning_says_that_it_is_not(
     harness: Harness, migrate: Migrate, driver: str, own: str
 ) -> None:

@@ -65,9 +65,9 @@ def warned_of(result: Result, word: str) -> bool:
 
 
 @pytest.mark.thin(1)
-@pytest.mark.parametrize("reset", RESETS)
-@pytest.mark.parametrize("fence", FENCES)
 @pytest.mark.parametrize("what", SCENARIOS)
+@pytest.mark.parametrize("fence", FENCES)
+@pytest.mark.parametrize("reset", RESETS)
 def test_what_others_write_is_in_the_database_or_in_a_copy(harness: Harness, what: str, fence: str, reset: str) -> None:
     scenario = replace(SCENARIOS[what], settings={**SCENARIOS[what].settings, "RELEASE_FENCE": fence})
     place = harness.stage.fresh(scenario)
