@@ -116,7 +116,41 @@ def settled_ignored() -> None:
     load.announce = lambda *_: None
 
 
+def warnings_accepted() -> None:
+    """A restore with warnings is as good as one without, whatever its log says: a failed COPY, too."""
+    from release.steps import load  # noqa: PLC0415
+
+    for name, blind in {"judge": lambda *_, **__: None, "harmless_warnings": lambda *_: True}.items():
+        if hasattr(load, name):
+            setattr(load, name, blind)
+
+
+def counters_trusted() -> None:
+    """What the server has counted decides alone whether anything was changed."""
+    from importlib import import_module  # noqa: PLC0415
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    if find_spec("release.database.evidence"):
+        import_module("release.database.evidence").compare = lambda *_, **__: []  # type: ignore[attr-defined]
+
+
+def unknown_dropped() -> None:
+    """After a restore everything goes that was not there before the migration, whoever made it."""
+    from release.database import repair  # noqa: PLC0415
+
+    if hasattr(repair, "remove_added"):
+        narrow = repair.remove_added
+
+        def everything(connection: Any, before: Any, _: Any) -> Any:
+            return narrow(connection, before, repair._unknown(before.schema, repair.read_schema(connection)))
+
+        repair.remove_added = everything
+
+
 TWISTS = {
+    "warnings accepted": warnings_accepted,
+    "counters trusted": counters_trusted,
+    "unknown dropped": unknown_dropped,
     "blind retry": blind_retry,
     "truthy": truthy,
     "latest backup": latest_backup,

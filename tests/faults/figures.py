@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-CLASSES = ("model", "http", "transfer", "kill", "database", "child", "output", "concurrency", "pair")
+CLASSES = (
+    "model", "http", "transfer", "kill", "database", "shape", "driver", "writer",
+    "child", "output", "concurrency", "pair",
+)  # fmt: skip
 BROKEN_HOOK = "broken hook"
 """The class of the hooks that are wrong on purpose: there a broken invariant is what is wanted."""
 

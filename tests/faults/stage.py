@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -52,6 +52,10 @@ class Place:
     owner: str
     before: str = ""
     landed: str = ""
+    see: Callable[[str], str] = picture
+    """How the database is looked at, by a superuser's URL."""
+    only_here: bool = False
+    """No other cell may have it, however it is left."""
 
     @property
     def superuser(self) -> str:
@@ -65,7 +69,7 @@ class Place:
 
     def picture(self) -> str:
         """The database as it is now; the owner's name is replaced, so that two apps' pictures can be compared."""
-        return picture(self.superuser).replace(self.owner, "owner")
+        return self.see(self.superuser).replace(self.owner, "owner")
 
     def environ(self, **changes: str | None) -> dict[str, str]:
         """The environment of a run; None removes a variable."""
@@ -122,6 +126,8 @@ class Stage:
 
     def give_back(self, place: Place, picture: str) -> None:
         """The cell has left the app as it was, or migrated: then it is made as it was. Another cell may have it."""
+        if place.only_here:
+            return
         if picture != place.before:
             execute(place.environment["DATABASE_URL"], "DROP TABLE learners, alembic_version", SCHEMA)
             picture = place.picture()

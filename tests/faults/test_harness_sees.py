@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from release.sandbox import Action, TransferAction
+from release.settings import Guard
+from tests.faults.corpus import shapes
 from tests.faults.figures import BROKEN_HOOK, Cell
 from tests.faults.harness import RECOVERY, Harness, Play, watched
 from tests.faults.http_faults import TRANSFER
 from tests.faults.stage import FAILING, LANDING, Place, Scenario
+from tests.faults.test_answers import beside_another_databases_capture
 from tests.faults.test_child import LEFT, scenario
 from tests.faults.test_concurrency import another_run
 from tests.faults.test_output import closed_reader, run_with
-from tests.faults.test_shapes import beside_another_databases_capture
+from tests.faults.test_shapes import place_for
+from tests.faults.test_writers import SCENARIOS, Making, others_apart
 
 
 def rule(action: Action, path: str, **fields: object) -> Callable[[Place], object]:
@@ -74,4 +79,41 @@ def test_a_hook_with_a_mistake_is_caught(harness: Harness, mistake: str) -> None
     how.twist = mistake
     cell = Cell(group=BROKEN_HOOK, fault=mistake, scenario=scenario.name)
     caught = harness.play(cell, scenario, how, harness.stage.fresh(scenario))
+    assert any(each.startswith(invariant) for each in caught.broken), caught
+
+
+def shaped(name: str) -> Callable[[Harness], tuple[Place, Play]]:
+    """A shape whose broken migration tells; where a guard would stop it, that is overridden."""
+
+    def prepared(harness: Harness) -> tuple[Place, Play]:
+        shape = shapes()[name]
+        if shape.refused & set(Guard):
+            shape = replace(shape, settings={"RELEASE_ALLOW": ",".join(shape.refused)})
+        looked = place_for(harness.stage, shape, "broken")
+        return looked.place, Play(during=looked.during, also=looked.judged, fired=lambda _: (True, False))
+
+    return prepared
+
+
+def made_after_the_load(harness: Harness) -> tuple[Place, Play]:
+    """Somebody makes a schema when the restore has loaded everything, and before it is proved."""
+    place, making = harness.stage.fresh(SCENARIOS["broken"]), Making(moment="after the load")
+    others_apart(place)
+    return place, Play(arm=making.arm, during=making.during, also=making.judged)
+
+
+SHAPED: dict[str, tuple[Callable[[Harness], tuple[Place, Play]], str]] = {
+    "warnings accepted": (shaped("check_needs_rows"), "S1"),
+    "counters trusted": (shaped("column_dropped_and_added"), "S1"),
+    "unknown dropped": (made_after_the_load, "S15"),
+}
+
+
+@pytest.mark.parametrize("mistake", SHAPED)
+def test_a_hook_that_believes_too_easily_is_caught(harness: Harness, mistake: str) -> None:
+    prepare, invariant = SHAPED[mistake]
+    place, how = prepare(harness)
+    how.twist = mistake
+    cell = Cell(group=BROKEN_HOOK, fault=mistake, scenario=place.scenario.name)
+    caught = harness.play(cell, place.scenario, how, place)
     assert any(each.startswith(invariant) for each in caught.broken), caught

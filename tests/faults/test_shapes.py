@@ -1,205 +1,171 @@
-"""Heroku changes its answers one day, and they stay so: whole runs, in which a field is another one for ever.
+"""Shapes of databases: whatever a database holds, a failed release leaves it as it was, or is refused.
 
-A minute of the run's clock is a second here, so that what is waited for 45 s ends at once.
+Each shape (`corpus.py`) is played with both ways in which Heroku may reset a database before it loads, and fails in
+three ways. Judged by `judge.whole_picture`, which sees more than a dump.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from release.sandbox import Action, Variant
+from tests.faults import corpus, verdict
+from tests.faults.corpus import Shape, shapes
 from tests.faults.figures import Cell
 from tests.faults.forked import Started
-from tests.faults.harness import Harness, Play
-from tests.faults.http_faults import APP, ATTACHMENTS, DATABASE, FORMATION, TRANSFER, TRANSFERS
-from tests.faults.stage import FAILING, LANDING, Place, Scenario
+from tests.faults.harness import Harness, Play, await_quiet
+from tests.faults.stage import Place, Scenario, Stage
 from tests.hook import Result
-from tests.judge import execute
+from tests.judge import Picture, differing, execute, query, whole_picture
 
-FAST = 60.0
-POSTED = "^/client/v11/databases/[^/]+/(backups|restores)$"
-SHAPE = "heroku_shape_unknown"
+RESETS = ("database", "schemas")
+FAILS = {
+    "broken": "{changes}SELECT 1 / 0;\n",
+    "atomic": "BEGIN;\n{changes}SELECT 1 / 0;\nCOMMIT;\n",
+    "probe": "{changes}",
+}
+"""Ways to fail: with some statements committed; as one transaction that is rolled back; by a probe, in the end."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
-    """What Heroku changes, and the field that the run has to name; none where nothing needs what has changed."""
-
-    name: str
-    path: str
-    set: dict[str, Any] = field(default_factory=dict)
-    delete: tuple[str, ...] = ()
-    method: str = "GET"
-    named: str | None = None
-
-    def arm(self, place: Place) -> None:
-        """Puts it in place, for ever."""
-        rule = {"method": self.method, "set": self.set, "delete": list(self.delete), "times": None}
-        place.sandbox.fault(Action.PATCH, self.path, **rule)
+SCRIPT = """#!/bin/sh
+echo $$ >> started
+exec psql -Xq -v ON_ERROR_STOP=1 -f migrations/001.sql "$DATABASE_URL"
+"""
+CASES = [(fails, reset, name) for fails in FAILS for reset in RESETS for name in shapes()]
 
 
-NEEDED = (
-    Drift(name="succeeded is a text", path=TRANSFER, set={"succeeded": "true"}, named="succeeded"),
-    Drift(name="succeeded is gone", path=TRANSFER, delete=("succeeded",), named="succeeded"),
-    Drift(name="finished_at is a number", path=TRANSFER, set={"finished_at": 1_700_000_000}, named="finished_at"),
-    Drift(name="finished_at is gone", path=TRANSFER, delete=("finished_at",), named="finished_at"),
-    Drift(name="processed_bytes is gone", path=TRANSFER, delete=("processed_bytes",), named="processed_bytes"),
-    Drift(name="warnings is a list", path=TRANSFER, set={"warnings": []}, named="warnings"),
-    Drift(name="from_url is an object", path=TRANSFER, set={"from_url": {"host": "h"}}, named="from_url"),
-    Drift(name="database_name is gone", path=DATABASE, delete=("database_name",), named="database_name"),
-    Drift(name="addon_id is a number", path=DATABASE, set={"addon_id": 7}, named="addon_id"),
-    Drift(name="maintenance is a text", path=APP, set={"maintenance": "off"}, named="maintenance"),
-    Drift(name="config_vars is gone", path=ATTACHMENTS, delete=("*.config_vars",), named="[0].config_vars"),
-    Drift(name="quantity is a text", path=FORMATION, set={"*.quantity": "two"}, named="[0].quantity"),
-)
-NEEDLESS = (
-    Drift(
-        name="all that only informs is of another type in the list",
-        path=TRANSFERS,
-        set={
-            f"*.{name}": {"of": "another type"}
-            for name in (
-                "processed_bytes",
-                "source_bytes",
-                "created_at",
-                "num_keep",
-                "from_name",
-                "options",
-                "warnings",
-            )
-        },
-    ),
-    Drift(
-        name="all that only informs is of another type in a poll",
-        path=TRANSFER,
-        set={key: [7] for key in ("started_at", "created_at", "updated_at", "num_keep", "source_bytes", "to_name")},
-    ),
-    Drift(
-        name="the description holds little else than the name",
-        path=DATABASE,
-        set={"num_bytes": "large", "plan": 7, "info": None},
-        delete=("following", "addon_id", "resource_url"),
-    ),
-    Drift(name="the attachments have no plan", path=ATTACHMENTS, set={"*.addon.plan": "standard-0", "*.name": 7}),
-    Drift(name="no answer to a POST can be read", path=POSTED, set={"uuid": 7}, method="POST"),
-)
-SCENARIOS = {LANDING.name: "released", FAILING.name: "restored"}
+@dataclass(kw_only=True)
+class Looked:
+    """What a cell on a shape has been seen to be: before, and after; `other`: the role of the other credential."""
+
+    shape: Shape
+    place: Place
+    before: Picture
+    other: str
+    results: list[Result] = field(default_factory=list)
+
+    def during(self, place: Place, run: Started) -> Result:
+        """Keeps the result of the run that is judged."""
+        self.results.append(run.finish())
+        if any(not each["finished_at"] for each in place.app.transfers()):
+            forget_prepared(place)  # a reset waits for its locks, and whoever looks would wait behind it
+            await_quiet(place)
+        return self.results[0]
+
+    def judged(self, place: Place) -> list[str]:
+        """What was broken, beyond what `verdict` says of every run."""
+        result, now = self.results[0], self.look()
+        last, changed = result.last, differing(self.before, now)
+        outcome, reason = last["outcome"], str(last["reason"])
+        log = result.stdout.decode().partition("\n")[2]
+        if outcome == "restored" or (outcome == "untouched" and place.migrations_started()):
+            return [*self._unexcused(changed, outcome, log)]
+        blocked = outcome == "untouched" and "any" in self.shape.refused
+        if outcome == "refused" or blocked:
+            return self._refused(reason, changed, log)
+        state = f"over a database that differs in {changed[:6]}" if changed else "over a database that is as before"
+        return [f"shape: {outcome}, {reason}, {state}: {str(last.get('error'))[:300]}"]
+
+    def look(self) -> Picture:
+        """The database now, with names that do not depend on the app."""
+        return seen(self.place, self.other)
+
+    def _unexcused(self, changed: list[str], outcome: str, log: str) -> Iterator[str]:
+        now = self.look()
+        for name in changed:
+            word = self.shape.word(name, "other") if outcome == "restored" else None
+            if word is None:
+                how = verdict.difference(self.before.get(name, ""), now.get(name, ""))
+                yield f"S1: {outcome}, and {name} is not as before: {how[:400]}"
+            elif not named(log, self.other if word == "other" else word):
+                yield f"S10: {outcome}, and no warning says that {name} could not be given back"
+
+    def _refused(self, reason: str, changed: list[str], log: str) -> list[str]:
+        broken = [f"S1: refused, and {name} is not as before" for name in changed]
+        if reason.replace("_", "-") not in self.shape.refused and "any" not in self.shape.refused:
+            broken.append(f"shape: refused, {reason}, what a restore could have given back")
+        broken += [f"shape: refused, and the log does not name {word}" for word in self.shape.names if word not in log]
+        return broken
 
 
-def name(value: object) -> str:
-    return str(getattr(value, "name", value))
+def named(log: str, word: str) -> bool:
+    """Whether a warning of the hook holds a word."""
+    return any(word in line for line in log.splitlines() if '"level":"warning"' in line)
 
 
-def played(harness: Harness, cell: Cell, scenario: Scenario, play: Play) -> dict[str, Any]:
-    """Plays a cell in which all has to hold; the last line of the run."""
-    results: list[Result] = []
-    drive = play.during or (lambda _, run: run.finish())
+def seen(place: Place, other: str) -> Picture:
+    """The whole picture of an app's database; its roles and its own name are replaced."""
+    database = urlsplit(place.environment["DATABASE_URL"]).path.lstrip("/")
 
-    def during(place: Place, run: Started) -> Result:
-        results.append(drive(place, run))
-        return results[-1]
+    def neutral(text: str) -> str:
+        found = text.replace(place.owner, "owner").replace(database, "database")
+        return found.replace(other, "other") if other else found
 
-    play.during, play.factor = during, FAST
-    assert not harness.play(cell, scenario, play).broken, cell
-    assert cell.fired
-    return results[0].last
+    return {neutral(name): neutral(text) for name, text in whole_picture(place.superuser).items()}
 
 
-def beside_another_databases_capture() -> Play:
-    """The first request for a backup is lost, and another database of the app is captured in the same second."""
-    theirs: list[str] = []
-
-    def arm(place: Place) -> None:
-        other = place.app.add_database(plan="standard-0")
-        execute(other["url"], "CREATE TABLE theirs AS SELECT 1 AS n")
-        theirs.append(f"/client/v11/databases/{other['id']}/backups")
-        ours = f"/client/v11/databases/{place.app.addon_id}/backups"
-        place.sandbox.fault(Action.RESET, ours, method="POST", effect=False)
-
-    def during(place: Place, run: Started) -> Result:
-        while run.exit_code is None and not place.sandbox.fired():
-            run.read(0.02)
-        place.app.connection.ask("POST", theirs[-1])
-        return run.finish()
-
-    return Play(arm=arm, during=during, excused=("S4: 3 captures", "S4: 2 captures"))  # theirs are counted, too
+def scenario(shape: Shape, fails: str) -> Scenario:
+    """A release of a shape that fails in one of the ways."""
+    settings = {"RELEASE_PENDING_COMMAND": "test -e started", **shape.settings}
+    if fails == "probe":
+        settings |= {"RELEASE_PROBE_SQL": "SELECT false", "RELEASE_PROBE_TIMEOUT": "1"}
+    migration = FAILS[fails].format(changes=shape.changes)
+    return Scenario(name=f"{shape.name}, {fails}", migration=migration, script=SCRIPT, settings=settings)
 
 
-@pytest.mark.thin(1)
-@pytest.mark.parametrize("drift", NEEDED, ids=name)
-def test_a_needed_field_that_stays_unreadable_ends_the_run_early_with_its_name(harness: Harness, drift: Drift) -> None:
-    cell = Cell(group="http", fault=f"for ever: {drift.name}", scenario="landing")
-
-    last = played(harness, cell, LANDING, Play(arm=drift.arm))
-
-    assert (last["outcome"], last["reason"]) == ("untouched", SHAPE)
-    assert f"(`{drift.named}`: " in last["error"]
-    assert "newer version" in last["hint"]
-    assert last["duration"] < 120  # a third of the hour are 1200 s
-
-
-@pytest.mark.thin(1)
-@pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=name)
-@pytest.mark.parametrize("drift", NEEDLESS, ids=name)
-def test_a_field_that_is_not_needed_is_never_a_reason(harness: Harness, drift: Drift, scenario: Scenario) -> None:
-    cell = Cell(group="http", fault=f"for ever: {drift.name}", scenario=scenario.name)
-
-    last = played(harness, cell, scenario, Play(arm=drift.arm))
-
-    assert last["outcome"] == SCENARIOS[scenario.name]
+def place_for(stage: Stage, shape: Shape, fails: str) -> Looked:
+    """An app whose database has a shape."""
+    place = stage.fresh(scenario(shape, fails))
+    url = place.environment["DATABASE_URL"]
+    execute(url, "DROP TABLE learners, alembic_version")
+    role = ""
+    theirs = url
+    if shape.needs_another:
+        credential = place.app.add_credential("other")
+        role = credential["user"]
+        theirs = url.replace(url.split("//")[1].split("@")[0], f"{role}:{credential['password']}")
+    variables = {"owner": place.owner, "other": role, "database": urlsplit(url).path.lstrip("/")}
+    corpus.build(shape, owner=url, superuser=place.superuser, other=theirs, variables=variables)
+    looked = Looked(shape=shape, place=place, before=seen(place, role), other=role)
+    place.only_here = True
+    place.see = lambda _: as_text(looked.shape, looked.look())
+    place.before = place.picture()
+    return looked
 
 
-def test_a_restore_that_cannot_be_followed_any_more_is_left_to_a_person_and_finished_later(harness: Harness) -> None:
-    def during(place: Place, run: Started) -> Result:
-        drift = Drift(name="finished_at is gone", path=TRANSFER, delete=("finished_at",))
-        while run.exit_code is None and b'"kind":"restore"' not in run.said():
-            run.read(0.02)
-        drift.arm(place)
-        return run.finish()
+def as_text(shape: Shape, picture: Picture) -> str:
+    """What `verdict` compares: all that a restore has to give back, a line each."""
+    return "\n".join(f"{name}: {text!r}" for name, text in sorted(picture.items()) if shape.word(name, "other") is None)
 
-    def last_a_second(place: Place) -> None:
-        place.sandbox.set_options(transfer_seconds=1)
 
-    def last_no_time(place: Place) -> None:
-        place.sandbox.set_options(transfer_seconds=0)
-
-    cell = Cell(group="http", fault="for ever: a restore's finished_at is gone", scenario="failing")
-    play = Play(arm=last_a_second, during=during, between=last_no_time)
-
+@contextmanager
+def resetting(stage: Stage, how: str) -> Iterator[None]:
+    """Restores empty the database first, in this way."""
+    stage.sandbox.set_options(reset=how)
     try:
-        last = played(harness, cell, FAILING, play)
+        yield
     finally:
-        harness.stage.sandbox.set_options(transfer_seconds=0)
-
-    assert (last["outcome"], last["reason"]) == ("restore_failed", SHAPE)
-    assert cell.restores == 1
+        stage.sandbox.set_options(reset="database")
 
 
-@pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=name)
-def test_another_databases_capture_of_the_same_second_is_not_taken_for_the_lost_one(
-    harness: Harness, scenario: Scenario
-) -> None:
-    cell = Cell(group="http", fault="a lost POST beside another database's capture", scenario=scenario.name)
-    cell = harness.play(cell, scenario, beside_another_databases_capture(), harness.stage.fresh(scenario))
-    assert not cell.broken, cell
-    assert cell.outcomes == [SCENARIOS[scenario.name]]
-    assert cell.backups == (2 if scenario is LANDING else 3)
-
-
-@pytest.mark.thin(1)
-@pytest.mark.parametrize("variant", Variant, ids=str)
-def test_with_any_form_of_answers_a_lost_restore_is_found(harness: Harness, variant: Variant) -> None:
-    def arm(place: Place) -> None:
-        place.sandbox.set_options(variants=[variant])
-        place.sandbox.fault(Action.RESET, "^.*/restores$", method="POST")
-
-    cell = Cell(group="http", fault=f"a lost POST, answers as {variant}", scenario="failing")
+@pytest.mark.thin(5)
+@pytest.mark.parametrize(("fails", "reset", "name"), CASES, ids=[" ".join(case) for case in CASES])
+def test_a_database_of_any_shape_is_as_it_was(harness: Harness, fails: str, reset: str, name: str) -> None:
+    looked = place_for(harness.stage, shapes()[name], fails)
+    cell = Cell(group="shape", fault=f"{name}, {reset} reset", scenario=fails)
+    how = Play(during=looked.during, also=looked.judged, excused=("S1",), fired=lambda _: (True, False))
     try:
-        cell = harness.play(cell, FAILING, Play(arm=arm))
+        with resetting(harness.stage, reset):
+            harness.play(cell, looked.place.scenario, how, looked.place)
     finally:
-        harness.stage.sandbox.set_options(variants=[])
+        forget_prepared(looked.place)
     assert not cell.broken, cell
-    assert cell.outcomes == ["restored"]
+
+
+def forget_prepared(place: Place) -> None:
+    """There are only so many prepared transactions in a server."""
+    for (gid,) in query(place.superuser, "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"):
+        execute(place.superuser, f"ROLLBACK PREPARED '{gid}'")

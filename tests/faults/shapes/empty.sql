@@ -1,0 +1,2 @@
+-- Nothing at all: an app's first migration
+-- bare
