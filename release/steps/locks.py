@@ -1,4 +1,4 @@
-"""Locks that a migration waits for: who holds them, and whether it failed because it waited too long."""
+"""Locks that a migration or a dump waits for: who holds them, and whether it failed because it waited too long."""
 
 from __future__ import annotations
 
@@ -19,14 +19,21 @@ AGAIN = 30.0
 SHOWN = 200
 """Characters of a query that are shown."""
 
-BLOCKED: Final[LiteralString] = """
+_BLOCKED: Final[LiteralString] = """
 SELECT b.pid, h.application_name, h.usename, h.state,
        extract(epoch FROM clock_timestamp() - h.xact_start)::float8, h.query, m.query
   FROM pg_catalog.pg_stat_activity m
  CROSS JOIN LATERAL unnest(pg_blocking_pids(m.pid)) AS b (pid)
   LEFT JOIN pg_catalog.pg_stat_activity h ON h.pid = b.pid
- WHERE m.datname = current_database() AND m.application_name = %s AND m.wait_event_type = 'Lock'
+ WHERE m.datname = current_database() AND m.wait_event_type = 'Lock' AND m.backend_type = 'client backend'
 """
+
+BLOCKED: Final[LiteralString] = f"{_BLOCKED} AND m.application_name = %s"
+
+DUMP_BLOCKED: Final[LiteralString] = (
+    f"{_BLOCKED} AND (m.application_name LIKE %s OR m.application_name = 'Heroku Postgres Backups')"
+)
+"""Heroku's dump, by the names that its session has been seen with; pg_dump waits for each table's lock for ever."""
 
 # Text is all there is: the migration is a child, and what it prints comes from whatever driver and framework it uses.
 # The SQLSTATE is 55P03 (lock_not_available). PostgreSQL's own message comes first; then its code and its names in
@@ -65,8 +72,7 @@ class Watch:
     def __init__(self, run: Run) -> None:
         self.lock_timeout = False
         self.every = EVERY_WITH_TIMEOUT if run.settings.lock_timeout else EVERY
-        self._run = run
-        self._named: dict[int, float] = {}
+        self._blocked = _Blocked(Event.MIGRATION_BLOCKED, run, BLOCKED, run.migration_name)
 
     def hear(self, _stream: str, lines: Sequence[str]) -> None:
         """Lines of the migration's output."""
@@ -74,11 +80,38 @@ class Watch:
 
     def look(self) -> None:
         """Names who blocks the migration at this moment. Never raises: a look must not end a migration."""
+        self._blocked.look()
+
+
+class DumpWatch:
+    """Looks at Heroku's dump while it runs, and says who blocks it."""
+
+    def __init__(self, run: Run) -> None:
+        self._database = run.database
+        self._blocked = _Blocked(Event.BACKUP_BLOCKED, run, DUMP_BLOCKED, "pg_dump%")
+
+    def running(self) -> bool:
+        """Whether the database sees a dump. Raises Lost or Failed."""
+        self._blocked.look()
+        return self._database.dump_running()
+
+
+class _Blocked:
+    """Who blocks some sessions: each holder is named, and named again after a while."""
+
+    def __init__(self, event: Event, run: Run, query: LiteralString, name: str) -> None:
+        self._run = run
+        self._event = event
+        self._query = query
+        self._name = name
+        self._named: dict[int, float] = {}
+
+    def look(self) -> None:
         run = self._run
         if not run.database.connected:  # a new session would not hold the lock; that is found out elsewhere
             return
         try:
-            found = run.database.rows(BLOCKED, [run.migration_name])
+            found = run.database.rows(self._query, [self._name])
         except StepFailed:
             return
         now = run.clock.monotonic()
@@ -87,7 +120,7 @@ class Watch:
                 continue
             self._named[pid] = now + AGAIN
             run.log.warning(
-                Event.MIGRATION_BLOCKED,
+                self._event,
                 holder=application or ("a prepared transaction" if pid == 0 else None),
                 holder_pid=pid,
                 user=user,

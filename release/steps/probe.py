@@ -80,6 +80,7 @@ def _built_in(run: Run, commands: Commands, backup: BackedUp | Unprotected) -> N
         _check(run, "nothing_missing", lambda: _nothing_missing(run, commands))
     after = take_fingerprint(run)
     _check(run, "valid_indexes", lambda: _valid_indexes(before, after))
+    _warn_of_invalid_indexes(run, after)
     _check(run, "valid_constraints", lambda: _valid_constraints(before, after))
     _check(run, "sequences", lambda: _sequences(run, backup, after))
 
@@ -108,6 +109,18 @@ def _valid_indexes(before: Fingerprint, after: Fingerprint) -> Facts:
     if invalid := sorted(set(after.invalid_indexes) - set(before.invalid_indexes)):
         raise failed(f"invalid: {', '.join(invalid)}", indexes=invalid)
     return {}
+
+
+def _warn_of_invalid_indexes(run: Run, after: Fingerprint) -> None:
+    """Those that were there before: CREATE INDEX … IF NOT EXISTS goes by the name and leaves them as they are."""
+    if indexes := after.invalid_indexes:
+        again = "; ".join(f"REINDEX INDEX CONCURRENTLY {index}" for index in indexes)
+        run.warn(
+            "invalid_indexes",
+            "indexes that serve no query were there before this release, and IF NOT EXISTS skips them by name;"
+            f" build them anew: {again}",
+            indexes=indexes,
+        )
 
 
 def _valid_constraints(before: Fingerprint, after: Fingerprint) -> Facts:
