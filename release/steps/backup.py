@@ -21,6 +21,7 @@ from release.retry import LONGEST_WAIT, TimedOut, polling
 from release.run import Run
 from release.settings import FenceMode, Guard
 from release.steps import fence
+from release.steps.locks import DumpWatch
 from release.steps.target import Target
 
 PROGRESS_EVERY = 5.0
@@ -250,7 +251,7 @@ def capture(
     )
     begun(started)
     try:
-        finished = follow(run, target, started, kind=kind, deadline=deadline, watch=run.database.dump_running)
+        finished = follow(run, target, started, kind=kind, deadline=deadline, watch=DumpWatch(run).running)
     except TimedOut as error:
         raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
     _check_usable(target, finished, known)

@@ -15,9 +15,9 @@ from release.steps import prepare
 from release.steps.backup import Before
 from release.steps.changes import changed_since
 from release.steps.command import app_environ, start_app
-from release.steps.locks import Watch
 from release.steps.prepare import Commands
 from release.steps.sessions import is_migration, no_ghosts
+from release.steps.watch import Watch
 
 SESSIONS_END_WITHIN = 5.0
 """Seconds after the command's end within which the server has to have noticed that its sessions are gone."""

@@ -81,6 +81,7 @@ def _built_in(run: Run, commands: Commands, backup: BackedUp | Unprotected) -> N
     if run.settings.on_missing_migrations is not OnMissing.OFF:
         _check(run, "nothing_missing", lambda: _nothing_missing(run, commands))
     _check(run, "valid_indexes", lambda: _valid_indexes(run, backup))
+    _warn_of_invalid_indexes(run)
     _check(run, "valid_constraints", lambda: _valid_constraints(run, backup))
     _check(run, "emptied_tables", lambda: _emptied_tables(run, backup))
     _check(run, "sequences", lambda: _sequences(run, backup))
@@ -111,6 +112,18 @@ def _valid_indexes(run: Run, backup: BackedUp | Unprotected) -> Facts:
     if invalid := sorted(set(now) - set(backup.before.invalid_indexes)):
         raise failed(f"invalid: {', '.join(invalid)}", indexes=invalid)
     return {}
+
+
+def _warn_of_invalid_indexes(run: Run) -> None:
+    """Those that were there before: CREATE INDEX … IF NOT EXISTS goes by the name and leaves them as they are."""
+    if indexes := checks.invalid_indexes(run.database.connection):
+        again = "; ".join(f"REINDEX INDEX CONCURRENTLY {index}" for index in indexes)
+        run.warn(
+            "invalid_indexes",
+            "indexes that serve no query were there before this release, and IF NOT EXISTS skips them by name;"
+            f" build them anew: {again}",
+            indexes=indexes,
+        )
 
 
 def _valid_constraints(run: Run, backup: BackedUp | Unprotected) -> Facts:

@@ -18,14 +18,17 @@ from tests.judge import picture, running
 ADD = "ALTER TABLE learners ADD COLUMN nickname text;\n"
 
 
+READ = "SELECT name FROM learners WHERE name = 'Ann Oakley' AND points > 4711"
+
+
 @contextmanager
-def held(app: App, seconds: float) -> Iterator[None]:
+def held(app: App, seconds: float, statement: str = READ) -> Iterator[None]:
     """Another session keeps a lock on the table for so long, as a forgotten console does."""
     ready = threading.Event()
 
     def hold() -> None:
         with psycopg.connect(app.database_url, application_name="console of ann") as connection:
-            connection.execute("SELECT name FROM learners WHERE name = 'Ann Oakley' AND points > 4711")
+            connection.execute(statement.encode())
             ready.set()
             time.sleep(seconds)
             with suppress(psycopg.OperationalError):  # the fence has ended it
@@ -51,6 +54,37 @@ def test_who_blocks_the_migration_is_named_without_the_values_in_the_query(hook:
     assert blocked["query"] == "SELECT name FROM learners WHERE name = ? AND points > ?"
     assert blocked["waiting"].startswith("ALTER TABLE learners ADD COLUMN nickname")
     assert b"Oakley" not in result.stdout
+
+
+@pytest.mark.parametrize("name", ["Heroku Postgres Backups", "pg_dump"])
+def test_who_blocks_heroku_s_dump_is_named(hook: Hook, app: App, name: str) -> None:
+    lock = "LOCK TABLE learners IN ACCESS EXCLUSIVE MODE /* 'Ann Oakley' */"
+    with held(app, 6, lock), _waiting_like_a_dump(app, name):
+        result = hook.run()
+
+    assert result.ended == (0, "released", None)
+    blocked = result.named("backup_blocked")
+    assert {each["holder"] for each in blocked} == {"console of ann"}
+    assert len(blocked) == 1, "it is named once in half a minute"
+    assert blocked[0]["query"] == "LOCK TABLE learners IN ACCESS EXCLUSIVE MODE /* ? */"
+    assert blocked[0]["waiting"].startswith("LOCK TABLE")
+    assert result.named("migration_blocked") == []
+
+
+@contextmanager
+def _waiting_like_a_dump(app: App, name: str) -> Iterator[None]:
+    """A session that waits for the lock as Heroku's dump does, whatever the sandbox's own calls itself."""
+
+    def wait() -> None:
+        with psycopg.connect(app.database_url, application_name=name) as connection:
+            connection.execute("LOCK TABLE public.learners IN ACCESS SHARE MODE")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def test_a_lock_timeout_is_tried_again_while_the_database_is_unchanged(hook: Hook, app: App) -> None:

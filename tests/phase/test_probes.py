@@ -12,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import psycopg
 import pytest
 import trustme
 
 from release.sandbox import App, Sandbox
+from tests.conftest import GOOD
 from tests.hook import Hook, Result, finish, small_app
 from tests.judge import execute, picture, query, running
 from tests.phase.test_nothing_lost import wait_for
@@ -342,3 +344,24 @@ def test_what_was_so_before_is_nobodys_fault_now(hook: Hook, app: App) -> None:
     )  # fmt: skip
 
     assert hook.run().ended == (0, "released", None)
+
+
+INVALID = """CREATE UNIQUE INDEX CONCURRENTLY twins ON learners (length(name));
+"""
+
+
+@pytest.mark.parametrize("again", ["CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS twins ON learners (name);\n", ""])
+def test_an_index_that_was_not_valid_before_is_named_with_what_to_do(hook: Hook, app: App, again: str) -> None:
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        execute(app.database_url, INVALID)
+    small_app(hook.folder, {"001": again + GOOD})
+
+    result = hook.run()
+
+    assert result.ended == (0, "released", None)
+    (warning,) = [each for each in result.named("warning_raised") if each["warning"] == "invalid_indexes"]
+    assert warning["indexes"] == ["public.twins"]
+    assert "REINDEX INDEX CONCURRENTLY public.twins" in warning["detail"]
+    execute(app.database_url, "DROP INDEX twins")
+    small_app(hook.folder, {"002": "SELECT 1;\n"})
+    assert "invalid_indexes" not in [each["warning"] for each in hook.run().named("warning_raised")]
