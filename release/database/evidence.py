@@ -160,6 +160,11 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.written or self.moved or self.catalogs or self.around or self.unproved)
 
     @property
+    def only_around(self) -> bool:
+        """Whether nothing but settings and the like differs."""
+        return bool(self.around) and not (self.written or self.moved or self.catalogs or self.unproved)
+
+    @property
     def reshaped(self) -> bool:
         """Whether catalogs were written beyond what a new file for a table's rows writes (TRUNCATE, REFRESH)."""
         files = any(table.rewritten for table in self.written.values())

@@ -13,9 +13,7 @@ import msgspec
 
 from release.clock import Clock, Deadline
 from release.database.session import Database
-
-HEROKU: Final = ("Heroku Postgres Backups", "pg_dump", "pg_restore")
-"""What the names of the sessions of Heroku's own transfers begin with (PLATFORM.md; and the tools' own)."""
+from release.database.transfer_sessions import HEROKU
 
 SESSIONS: Final[LiteralString] = """
 SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, coalesce(a.application_name, ''),
@@ -59,8 +57,8 @@ class Other(msgspec.Struct, frozen=True):
 
     @property
     def heroku(self) -> bool:
-        """Whether it belongs to one of Heroku's transfers."""
-        return self.name.startswith(HEROKU)
+        """Whether it belongs to a transfer: Heroku's own, or somebody's pg_dump or pg_restore."""
+        return self.name.startswith((HEROKU, "pg_dump", "pg_restore"))
 
     def __str__(self) -> str:
         return f"pid {self.pid} ({self.name or 'without a name'})"

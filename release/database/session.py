@@ -38,8 +38,12 @@ LIMITS = {
     "tcp_keepalives_count": "3",
     "client_connection_check_interval": "2s",
     "search_path": "",
+    "default_transaction_read_only": "off",
+    "transaction_timeout": "0",
+    "idle_session_timeout": "0",
 }
-"""Of every session; settings that the server does not know are left out (client_connection_check_interval: PG 14)."""
+"""Of every session; settings that the server does not know are left out (client_connection_check_interval: PG 14).
+The last three because a failed migration may have set them for the whole database, which has to be undone in it."""
 
 
 END_OWN: Final[LiteralString] = """
@@ -61,10 +65,15 @@ class Failed(StepFailed):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Which database this is, whatever address leads to it: the cluster's identifier and the database's name."""
+    """Which database this is, whatever address leads to it: the cluster's identifier and the database's name.
+
+    `follows`: it is a copy that cannot be written; `read_only`: somebody has set that new sessions do not write.
+    `direct` is false behind a pooler.
+    """
 
     system: str
     database: str
+    follows: bool
     read_only: bool
     direct: bool
     version: int
@@ -162,12 +171,13 @@ class Database:
 
     def identity(self) -> Identity:
         """Which database this is. `direct` is false behind a pooler, where session state cannot be trusted."""
-        system, database, read_only, pid, version = self.one(
+        system, database, follows, read_only, pid, version = self.one(
             "SELECT system_identifier::text, current_database(),"
-            " pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool,"
+            " pg_is_in_recovery(),"
+            " (SELECT reset_val::bool FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only'),"
             " pg_backend_pid(), current_setting('server_version_num')::int FROM pg_control_system()"
         )
-        return Identity(system, database, read_only, pid == self.connection.info.backend_pid, version)
+        return Identity(system, database, follows, read_only, pid == self.connection.info.backend_pid, version)
 
     # The lock.
 

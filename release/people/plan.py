@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, LiteralString
 
 import msgspec
@@ -16,9 +16,8 @@ from msgspec import structs
 
 from release import __version__
 from release.clock import Interrupted
-from release.database.comparison import Verdict, compare
-from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
+from release.database.outset import Outset
 from release.database.session import Database
 from release.edge import Edge, new_run
 from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
@@ -38,7 +37,7 @@ from release.settings import (
     read,
 )
 from release.steps import drift, prepare, recover
-from release.steps.backup import take_fingerprint
+from release.steps.changes import proved_untouched
 from release.steps.prepare import Commands
 from release.steps.rehearse import find_stage
 from release.steps.target import Target
@@ -184,14 +183,16 @@ def _look_for_others(run: Run) -> None:
 def _judge_unfinished(run: Run, entry: Entry) -> None:
     """A release finishes what a cut-off run left, unless it left changes that others may have built upon."""
     cut_off = f"the run {entry.run_id} of release {entry.release or '?'} was cut off in {entry.state}"
-    document = run.journal.fingerprint(entry.run_id)
-    settled = entry.state in {State.BACKING_UP, State.FINISHED} or entry.fence == FenceMode.RELEASE
-    if not settled and document:
-        before = Fingerprint.from_json(document)
-        settled = compare(before, take_fingerprint(run)).verdict is Verdict.UNCHANGED
-    if not settled:
+    if entry.state in {State.BACKING_UP, State.FINISHED}:
+        run.warn("unfinished_run", f"{cut_off}; a release would finish that first")
+        return
+    since = Outset.from_json(run.journal.outset(entry.run_id)).evidence
+    if proved_untouched(replace(run, id=entry.run_id), since):
+        run.warn("unfinished_run", f"{cut_off} and has changed nothing; a release would close it first")
+    elif entry.fence == FenceMode.RELEASE:
+        run.warn("unfinished_run", f"{cut_off}; a release would undo it first, if its fence has held until now")
+    else:
         raise Refused(Reason.UNFINISHED_RUN, cut_off)
-    run.warn("unfinished_run", f"{cut_off}; a release would finish that first")
 
 
 def _describe(found: Plan, run: Run, target: Target) -> None:

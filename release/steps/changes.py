@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from release.database import evidence
 from release.database.comparison import Comparison, Verdict, compare
-from release.database.evidence import Evidence, Traces
+from release.database.evidence import Evidence
 from release.database.session import Failed, translated
 from release.log import Event
 from release.run import Run
@@ -36,21 +36,26 @@ def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> 
 
 def _compared(run: Run, backup: Before) -> Comparison:
     """The evidence first: where it proves that nothing was written, no definition has to be read."""
-    before = backup.outset.evidence
-    now = undisturbed(run, lambda: evidence.take(run.database.connection))
-    traces = evidence.compare(before, now)
-    if traces.none or _rolled_back(run, before, traces):
+    since = backup.outset.evidence
+    if proved_untouched(run, since):
         return Comparison(verdict=Verdict.UNCHANGED)
-    return compare(backup.before, take_fingerprint(run), since=before)
+    return compare(backup.before, take_fingerprint(run), since=since)
 
 
-def _rolled_back(run: Run, before: Evidence, traces: Traces) -> bool:
-    """Whether all that the counters saw was rolled back: no transaction but the hook's own was committed since."""
-    if traces.strayed or not before.snapshot.end:
+def proved_untouched(run: Run, since: Evidence) -> bool:
+    """Whether it is proved that nothing was written since, though the counters say so. Raises Failed or Lost.
+
+    The counters count what was rolled back, too. Then the server is asked whether any transaction but the hook's own
+    was committed.
+    """
+    traces = evidence.compare(since, undisturbed(run, lambda: evidence.take(run.database.connection)))
+    if traces.none:
+        return True
+    if traces.strayed or not since.snapshot.end:
         return False
     own = run.journal.own_transactions(run.id)
     with translated():
-        return evidence.committed_since(run.database.connection, before.snapshot, own) is False
+        return evidence.committed_since(run.database.connection, since.snapshot, own) is False
 
 
 def say_left_out(run: Run, comparison: Comparison) -> None:

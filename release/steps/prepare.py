@@ -108,7 +108,8 @@ def examine(run: Run) -> Identity:
     identity = run.retried("connect", run.database.identity)
     if not identity.direct:
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
-    if identity.read_only:
+    # A migration that failed may have set it; then it is undone first, by whoever finishes that run.
+    if identity.follows or (identity.read_only and run.journal.unfinished(run.settings.heroku_app_id) is None):
         raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
     return identity
 
@@ -199,7 +200,10 @@ def _refuse_unrestorable(run: Run) -> None:
             "restorable_unknown",
             f"it was not found out whether a restore could bring back {', '.join(report.unknown[:NAMED])}{more}",
         )
-    if Guard.NOT_RESTORABLE in run.settings.allow:
+    if run.settings.rehearsal_database:  # which restores the backup really, and compares what has come back
+        for each in report.lost:
+            run.warn("not_restorable", f"{each}; the rehearsal will tell")
+    elif Guard.NOT_RESTORABLE in run.settings.allow:
         for each in report.lost:
             run.guard(Guard.NOT_RESTORABLE, Refused(Reason.NOT_RESTORABLE, str(each)))
     elif report.lost:

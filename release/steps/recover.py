@@ -17,6 +17,7 @@ from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
+from release.heroku.http import HerokuError
 from release.heroku.start import SETTLE
 from release.heroku.transfers import Transfer
 from release.run import Ending, Run, ended
@@ -32,6 +33,8 @@ from release.steps.target import Target, find, restores
 
 EXIT_WITHIN = 15.0
 """Seconds in which a recovery that was told to stop has to have ended."""
+
+GOES_ON = "`bin/release recover`, or the next release, goes on; the site stays in maintenance mode until then."
 
 RECOVERED = frozenset({Outcome.RELEASED, Outcome.UNTOUCHED, Outcome.RESTORED, Outcome.KEPT})
 """Endings of an earlier run after which the database is as it was, or as somebody decided: `recover` exits 0."""
@@ -94,7 +97,12 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
             ending = Ending(outcome=Outcome.KEPT, exit_code=0)
             restore.close(earlier, None, ending)
             return ending
-        target, now = _look(within, entry)
+        try:
+            target, now = _look(within, entry)
+        except (HerokuError, Interrupted) as failure:
+            if entry.state not in {State.RESTORING, State.LOADING}:
+                raise
+            return ended(Outcome.RESTORE_FAILED, failure, hint=GOES_ON)
         if now is None:
             return None
         return _settle(replace(within, id=now.run_id), target, now, choice, decided=decided == now.run_id)
@@ -177,8 +185,7 @@ def _broken_off(run: Run, target: Target, entry: Entry, failure: ReleaseError | 
         return ended(Outcome.HANDED_OVER, failure, restore=newest.name, hint=hint)
     if newest is None and now is not None and now.state not in {State.RESTORING, State.LOADING}:
         return None
-    hint = "`bin/release recover`, or the next release, goes on; the site stays in maintenance mode until then."
-    return ended(Outcome.RESTORE_FAILED, failure, restore=newest.name if newest else None, hint=hint)
+    return ended(Outcome.RESTORE_FAILED, failure, restore=newest.name if newest else None, hint=GOES_ON)
 
 
 def _undo_or_ask(

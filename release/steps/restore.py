@@ -8,6 +8,8 @@ from dataclasses import replace
 from release.clock import Deadline, Interrupted
 from release.database.comparison import Comparison, Verdict
 from release.database.journal import State
+from release.database.put_back import put_back
+from release.database.session import translated
 from release.errors import Outcome, Reason, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
@@ -68,6 +70,8 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
         run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
         record_again(run, backup)
     comparison = changed_since(run, backup, unsettled=unsettled)
+    if comparison.traces is not None and comparison.traces.only_around:
+        comparison = _set_back(run, backup)
     skipped = decide(run, backup, comparison, failure)
     if skipped is not None:
         return skipped
@@ -75,6 +79,14 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
         return _skip(run, backup, Outcome.KEPT, Reason.NO_BACKUP.text, failure)
     run.journal.announce(run.id, State.RESTORING)
     return comparison
+
+
+def _set_back(run: Run, backup: Before) -> Comparison:
+    """Puts settings and the like back where nothing else was changed: no row is touched by it, and nobody is fenced."""
+    with translated():
+        for problem in put_back(run.database.connection, backup.before):
+            run.warn("not_put_back", problem)
+    return changed_since(run, backup)
 
 
 def settled(run: Run, backup: Before, failure: ReleaseError | Interrupted, *, raised: bool = False) -> Ending | None:
