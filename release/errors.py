@@ -151,8 +151,8 @@ class Reason(Enum):
     NOT_RESTORABLE = (
         "not_restorable",
         "A restore could not bring everything back",
-        "Mend what is named (`bin/release plan` lists it all), or let a rehearsal tell (RELEASE_REHEARSAL_DATABASE): it "
-        "restores the backup into another database before anything happens. RELEASE_ALLOW=not-restorable goes on.",
+        "Mend what is named (`bin/release plan` lists it all), or let a rehearsal tell (RELEASE_REHEARSAL_DATABASE): "
+        "it restores the backup elsewhere before anything happens. RELEASE_ALLOW=not-restorable goes on without.",
     )
     NO_CREATE_PRIVILEGE = (
         "no_create_privilege",
