@@ -194,10 +194,12 @@ _NAMED = (
         + rb"|[^\s\"'&;,)}\]]{1,1024})",
         rb"\1" + MARK,
     ),
-    # SQL: CREATE ROLE … [ENCRYPTED] PASSWORD 'x', OPTIONS (password 'x'), IDENTIFIED BY 'x'.
+    # SQL: CREATE ROLE … [ENCRYPTED] PASSWORD 'x', OPTIONS (password 'x'), CREATE USER u IDENTIFIED BY 'x'. Alembic's
+    # "Can't locate revision identified by 'x'" is none, and is understood by its words (frameworks.py).
     _Place(
         ((b"'", b"u0027", b"%27", b"$"), (b"password", b"identified")),
-        rb"((?:password|identified(?:\s|%20|\+){1,3}by(?:\s{1,3}password)?)(?:\s|%20|\+){1,3}(?:e|u&)?)"
+        rb"((?:password|(?:\b|%20)(?:user|to|role|exists)(?:\s|%20|\+){1,3}\S{1,130}?(?:\s|%20|\+){1,3}identified(?:\s|%20|\+){1,3}"
+        rb"(?:with\s{1,3}\S{1,60}\s{1,3}(?:by|as)|by)(?:\s{1,3}password)?)(?:\s|%20|\+){1,3}(?:e|u&)?)"
         rb"(?!'\[redacted)(?:'(?:[^'\n]|''){1,1024}(?:'|(?=\n)|\Z)"
         rb"|(?P<mark>\\{1,4}u0027|%27|\$[a-z]{0,20}\$)(?:(?!(?P=mark))[^\n]|(?P=mark){2}){1,1024}(?:(?P=mark)|(?=\n)|\Z))",
         rb"\1" + MARK,

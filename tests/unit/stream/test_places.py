@@ -57,6 +57,8 @@ PLACES = [
     "CREATE USER MAPPING FOR u SERVER s OPTIONS (user 'u', password 'hunter2-Xq9')",
     "CREATE USER u IDENTIFIED BY 'hunter2-Xq9'",
     "CREATE USER u IDENTIFIED BY PASSWORD 'hunter2-Xq9'",
+    "ALTER USER u@localhost IDENTIFIED WITH caching_sha2_password BY 'hunter2-Xq9'",
+    "GRANT ALL ON *.* TO 'u'@'%' IDENTIFIED BY 'hunter2-Xq9'",
     "ALTER ROLE app PASSWORD 'it''s hunter2-Xq9 it is'",
     "STATEMENT:  ALTER ROLE app PASSWORD 'hunter2-Xq9",
     "SET password = 'hunter2-Xq9'",
@@ -101,7 +103,7 @@ def test_a_secret_is_found_by_its_place(text: str, form: str) -> None:
         "--password=hunter2-Xq9",
         '{"password": "hunter2-Xq9"}',
         "ALTER ROLE a PASSWORD 'hunter2-Xq9'",
-        "IDENTIFIED BY 'hunter2-Xq9'",
+        "CREATE USER u IDENTIFIED BY 'hunter2-Xq9'",
     ],
 )
 @pytest.mark.parametrize("safe", ["", " ", "= "])
@@ -155,6 +157,8 @@ def test_a_line_that_is_cut_anywhere_shows_no_half_of_it(text: str) -> None:
         "CREATE TABLE tokens (secret text, token uuid)",
         "add column password: varchar",
         "identified by its primary key",
+        "Can't locate revision identified by '0002'",
+        "sqlalchemy: no column identified by 'name'",
         "PWD=/app OLDPWD=/",
         "Creating index index_users_on_reset_password_token",
         "add_column :users, :encrypted_password, :string",
