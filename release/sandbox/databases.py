@@ -12,6 +12,7 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg import errors, sql
 
 from . import inventory
@@ -152,6 +153,33 @@ def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> No
     with server.session(addon.database) as session:
         for extension in extensions:
             session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(extension)))
+
+
+def allow_extensions(server: Server, addon: Addon, extensions: list[tuple[str, str]]) -> None:
+    """Make those of a dump that only a superuser may create, as Heroku does for its owners (extension allow-list).
+
+    Each is a name and a schema as a dump writes them. What is in their way is for the load to complain of.
+    """
+    owner = sql.Identifier(addon.default.role)
+    with server.session(addon.database) as session:
+        closed = {
+            name
+            for (name,) in session.execute(
+                "SELECT DISTINCT quote_ident(name) FROM pg_available_extension_versions WHERE superuser AND NOT trusted"
+            )
+        }
+        for name, schema in extensions:
+            if name not in closed or schema in {"heroku_ext", "pg_catalog"}:
+                continue
+            with contextlib.suppress(psycopg.Error), session.transaction():
+                session.execute(
+                    sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(sql.SQL(schema), owner)
+                )
+                session.execute(sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.SQL(name), sql.SQL(schema)))
+        for (wrapper,) in session.execute("SELECT fdwname FROM pg_foreign_data_wrapper").fetchall():
+            session.execute(
+                sql.SQL("GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}").format(sql.Identifier(wrapper), owner)
+            )
 
 
 def _drop_schemas(server: Server, addon: Addon) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from .names import TransferAction
@@ -28,6 +29,7 @@ _SESSION = "Heroku Postgres Backups"  # what Heroku's own sessions are called, w
 _PIECE = 1 << 18
 _DUMP = ("--format=custom", "--no-owner", "--no-privileges", "--verbose", "--exclude-schema=heroku_ext")
 _RESTORE = ("--no-owner", "--no-privileges", "--verbose")
+_EXTENSION = re.compile(r"^CREATE EXTENSION IF NOT EXISTS (\S+) WITH SCHEMA (\S+);$", re.MULTILINE)
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
 _PARTIAL = (TransferAction.HALF, TransferAction.CANCEL, TransferAction.VANISH)
 
@@ -123,6 +125,15 @@ class Run:
             raise Failed("restore stopped half way")
         self.say("restore done")
         return ignored or 0
+
+    def extensions(self, dump: IO[bytes]) -> list[tuple[str, str]]:
+        """The extensions that a dump makes, and in which schemas, both as it writes them; none of one that arrives."""
+        if not Path(str(dump.name)).is_file():
+            return []
+        made = subprocess.run(
+            [tools() / "pg_restore", "--section=pre-data", "--file=-", dump.name], check=False, capture_output=True
+        )
+        return _EXTENSION.findall(made.stdout.decode(errors="replace"))
 
     def _first_half(self, dump: IO[bytes]) -> Path:
         """A list for `pg_restore --use-list` with the first half of a dump's objects."""

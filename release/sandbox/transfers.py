@@ -292,6 +292,7 @@ class Transfers:
             databases.reset(self._server, addon, self._options().reset, extensions)
         if run.action in (TransferAction.WIPE, TransferAction.FAIL):
             raise Failed("restore failed")
+        databases.allow_extensions(self._server, addon, run.extensions(dump))
         if run.fault and run.action is TransferAction.HESITATE:
             run.pause(run.fault.seconds)
         return run.load(run.transfer.to_url, dump)

@@ -34,6 +34,9 @@ AGAIN_AFTER = 2.0
 SHOWN = 20
 """Differences that an error names."""
 
+MOST_NOTES = 200
+"""Differences that a warning lists."""
+
 Added = Sequence[Difference] | None
 """What the failed migration has added, by the comparison before the restore; None where that is not known."""
 
@@ -94,7 +97,8 @@ def tidy_and_compare(run: Run, before: Fingerprint, added: Added, *, rows_must_m
     if strange:
         run.warn("object_not_known", f"neither the backup's nor the migration's, left as it is: {', '.join(strange)}")
     if notes := [str(each) for each in comparison.notes]:
-        run.warn("not_as_before", f"what no backup carries differs: {', '.join(notes[:SHOWN])}", differences=notes)
+        named = notes[:MOST_NOTES]
+        run.warn("not_as_before", f"what no backup carries differs: {', '.join(notes[:SHOWN])}", differences=named)
     run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not wrong else "changed", differences=wrong)
     if wrong:
         raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(wrong[:SHOWN]), differences=len(wrong))

@@ -212,6 +212,26 @@ SELECT quote_ident(e.extname), quote_ident(n.nspname) || '.' || quote_ident(c.re
 """
 """(extension, table, WHERE clause of the rows that a dump would carry) of tables in the schema that it leaves out."""
 
+PREPARED: Final[LiteralString] = """
+SELECT quote_literal(gid) FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY 1
+"""
+
+# A dump names the parents and the table's own columns; loaded, the parents' columns come first, in their order.
+REORDERED: Final[LiteralString] = """
+WITH inherited AS (
+    SELECT i.inhrelid, p.attname, min(i.inhseqno * 2000 + p.attnum) AS place
+      FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+      JOIN pg_catalog.pg_attribute p ON p.attrelid = i.inhparent AND p.attnum > 0 AND NOT p.attisdropped
+     WHERE c.relkind = 'r' AND NOT c.relispartition GROUP BY i.inhrelid, p.attname
+), columns AS (
+    SELECT a.attrelid, row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum) AS now,
+           row_number() OVER (PARTITION BY a.attrelid ORDER BY i.place NULLS LAST, a.attnum) AS loaded
+      FROM pg_catalog.pg_attribute a LEFT JOIN inherited i ON i.inhrelid = a.attrelid AND i.attname = a.attname
+     WHERE a.attrelid IN (SELECT inhrelid FROM inherited) AND a.attnum > 0 AND NOT a.attisdropped
+)
+SELECT DISTINCT attrelid::regclass::text FROM columns WHERE now <> loaded ORDER BY 1
+"""
+
 REASONS: Final = {
     "superuser": ("only a superuser may create it", "drop it"),
     "publication": ("only a superuser may create such a publication", "name the tables one by one: FOR TABLE …"),
@@ -241,8 +261,29 @@ def find(connection: Connection[Any]) -> tuple[list[Finding], list[Finding]]:
     """What does not come back, and what comes back in a lesser form, by the catalogs. Raises psycopg.Error."""
     with connection.transaction():
         connection.execute(LIMITS)
-        lost = [*_not_created(connection), *_left_out(connection)]
-        return lost, [*_versions(connection), *_servers(connection), *_configuration(connection)]
+        lost = [*_not_created(connection), *_left_out(connection), *_prepared(connection)]
+        weaker = (_versions, _servers, _configuration, _reordered)
+        return lost, [finding for look in weaker for finding in look(connection)]
+
+
+def _prepared(connection: Connection[Any]) -> Iterator[Finding]:
+    for (gid,) in connection.execute(PREPARED).fetchall():
+        yield Finding(
+            kind="prepared transaction",
+            name=gid,
+            why="while it is there the database can be neither dropped nor emptied, so that no restore begins",
+            way_out=f"COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}",
+        )
+
+
+def _reordered(connection: Connection[Any]) -> Iterator[Finding]:
+    for (table,) in connection.execute(REORDERED).fetchall():
+        yield Finding(
+            kind="table",
+            name=table,
+            why="it inherits, and a dump does not keep the order of its columns",
+            way_out="name the columns wherever rows are inserted",
+        )
 
 
 def _not_created(connection: Connection[Any]) -> Iterator[Finding]:

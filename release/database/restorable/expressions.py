@@ -83,7 +83,7 @@ def _expression(row: Sequence[Any], operators: set[str]) -> Expression:
         query=_query(how, printed, condition, rows),
         relation=relation,
         place=(schema, plain) if schema and how != "parsed" else None,
-        resolved_anew=_unnamed(tree or "", printed or "", operators) > 0,
+        resolved_anew=_unnamed(tree or "", f"{printed} {condition}", operators) > 0,
     )
 
 
