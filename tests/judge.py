@@ -71,7 +71,9 @@ _OUTSIDE_A_DUMP = {
     "security label": "SELECT concat_ws(' ', objtype, objname, provider), label FROM pg_seclabels",
     "extension": """
         SELECT extname, concat_ws(' ', extversion, extnamespace::regnamespace, extowner::regrole) FROM pg_extension""",
-    "user mapping": "SELECT concat_ws(' ', srvname, usename), array_to_string(umoptions, ', ') FROM pg_user_mappings",
+    "user mapping": """
+        SELECT concat_ws(' ', srvname, usename), (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(umoptions) o)
+        FROM pg_user_mappings""",
     "prepared transaction": "SELECT gid, owner FROM pg_prepared_xacts WHERE database = current_database()",
     "means": """
         SELECT pg_describe_object(classid, objid, objsubid),

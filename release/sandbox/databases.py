@@ -19,8 +19,6 @@ from . import inventory
 from .options import Reset
 
 if TYPE_CHECKING:
-    import psycopg
-
     from .postgres import Server
     from .state import Addon, Credential
 
@@ -172,9 +170,8 @@ def allow_extensions(server: Server, addon: Addon, extensions: list[tuple[str, s
             if name not in closed or schema in {"heroku_ext", "pg_catalog"}:
                 continue
             with contextlib.suppress(psycopg.Error), session.transaction():
-                session.execute(
-                    sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(sql.SQL(schema), owner)
-                )
+                made = sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}")
+                session.execute(made.format(sql.SQL(schema), owner))
                 session.execute(sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.SQL(name), sql.SQL(schema)))
         for (wrapper,) in session.execute("SELECT fdwname FROM pg_foreign_data_wrapper").fetchall():
             session.execute(

@@ -20,7 +20,6 @@ from .state import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .faults import TransferFault
     from .state import Transfer

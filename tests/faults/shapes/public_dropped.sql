@@ -1,6 +1,6 @@
 -- An app that has dropped the schema public
 -- bare
--- differs: SCHEMA -\.public => public
+-- differs: (ACL -\.)?SCHEMA (-\.)?public => public
 CREATE SCHEMA shop;
 CREATE TABLE shop.things (id integer PRIMARY KEY);
 INSERT INTO shop.things VALUES (1);
