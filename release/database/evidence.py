@@ -161,9 +161,10 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reshaped(self) -> bool:
-        """Whether catalogs were written beyond what a new file for a table's rows writes (TRUNCATE, REFRESH)."""
+        """Whether catalogs were written beyond what rows of large objects and new files (TRUNCATE, REFRESH) write."""
         files = any(table.rewritten for table in self.written.values())
-        return bool(set(self.catalogs) - ({"pg_class", "pg_depend", "pg_index"} if files else set()))
+        rows = {"pg_largeobject_metadata"} | ({"pg_class", "pg_depend", "pg_index"} if files else set())
+        return not rows.issuperset(self.catalogs)
 
 
 def take(connection: Connection[Any]) -> Evidence:
