@@ -7,9 +7,9 @@ does not. VACUUM and ANALYZE write their figures in place, and freezing leaves `
 that neither disturbs (htup_details.h, heap_inplace_update in heapam.c).
 
 Which catalogs there are, and which of their columns lead to what, is asked of the server (pg_get_catalog_foreign_keys,
-PG 14), so that none is forgotten. Left out are statistics, the data of large objects (which is counted elsewhere), the columns of
-TOAST tables (always the same, but new with each new file of a table), and whatever belongs to a temporary object or to
-the hook's own journal: those come and go all the time.
+PG 14), so that none is forgotten. Left out are statistics, the data of large objects (which is counted elsewhere), the
+columns of TOAST tables (always the same, but new with each new file of a table), and whatever belongs to a temporary
+object or to the hook's own journal: those come and go all the time.
 """
 
 from __future__ import annotations

@@ -101,8 +101,8 @@ SELECT name, NOT locked AND has_table_privilege(oid, 'SELECT') AND NOT row_secur
   FROM tables WHERE CASE WHEN locked THEN true ELSE pg_relation_size(oid) > 0 END ORDER BY name COLLATE "C"
 """
 )
-"""(table, whether it can be looked into) of the tables that may hold rows: one with an empty file cannot. The size of one
-that is locked cannot be asked without waiting."""
+"""(table, whether it can be looked into) of the tables that may hold rows: one with an empty file cannot. The size of
+one that is locked cannot be asked without waiting."""
 
 NOT_ANEW: Final[LiteralString] = (
     SCOPE
