@@ -166,9 +166,10 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reshaped(self) -> bool:
-        """Whether catalogs were written beyond what a new file for a table's rows writes (TRUNCATE, REFRESH)."""
+        """Whether catalogs were written beyond what rows of large objects and new files (TRUNCATE, REFRESH) write."""
         files = any(table.rewritten for table in self.written.values())
-        return bool(set(self.catalogs) - ({"pg_class", "pg_depend", "pg_index"} if files else set()))
+        rows = {"pg_largeobject_metadata"} | ({"pg_class", "pg_depend", "pg_index"} if files else set())
+        return not rows.issuperset(self.catalogs)
 
 
 def take(connection: Connection[Any]) -> Evidence:
@@ -283,18 +284,24 @@ def compare(before: Evidence, after: Evidence) -> Traces:
         written=written,
         moved=moved,
         strayed=[name for name in moved if not _explained(before.positions[name], after.positions[name], inserted)],
-        catalogs=[
-            name
-            for name in sorted(before.catalogs.keys() | after.catalogs.keys())
-            if before.catalogs.get(name) != after.catalogs.get(name)
-        ],
+        catalogs=_catalogs_written(before, after),
         around=_differing(before.surroundings, after.surroundings),
         unproved=unproved,
     )
 
 
+def _catalogs_written(before: Evidence, after: Evidence) -> list[str]:
+    """Nothing of evidence without catalogs, which has no epoch either and proves nothing anyway."""
+    if not before.catalogs or not after.catalogs:
+        return []
+    names = sorted(before.catalogs.keys() | after.catalogs.keys())
+    return [name for name in names if before.catalogs.get(name) != after.catalogs.get(name)]
+
+
 def _written(before: Evidence, after: Evidence) -> tuple[dict[str, Written], str | None]:
     """Rows written by table, and why that is not certain."""
+    if not before.catalogs or not after.catalogs:
+        return {}, "the catalogs were not read"
     if before.epoch is None or after.epoch is None:
         return {}, "this server's counters are not reliable, or off"
     if before.epoch != after.epoch:

@@ -75,8 +75,8 @@ def remove_added(connection: Connection[Any], before: Fingerprint, added: Collec
 
     What somebody else has made stays, and so does everything of a kind that a fingerprint of another version of this
     code does not know. One transaction. What cannot be dropped stays, and the next comparison will say so; if anything
-    else had gone with it, all is rolled back and nothing returned. Raises psycopg.Error for anything but a refusal to
-    drop.
+    else had gone with it, or changed, all is rolled back and nothing returned. Raises psycopg.Error for anything but a
+    refusal to drop.
     """
     ours = {str(each) for each in added}
     with connection.transaction() as whole:
@@ -84,14 +84,14 @@ def remove_added(connection: Connection[Any], before: Fingerprint, added: Collec
         unwanted = [each for each in _unknown(before.schema, found) if str(each) in ours]
         if not unwanted:
             return []
-        names = {f"{each.kind} {each.name}" for each in unwanted}
+        may_go = {f"{each.kind} {each.name}" for each in added}
         left = _drop(connection, unwanted)
-        if _gone(found, _read(connection, before)) - names:
+        if _harmed(before.schema, found, _read(connection, before)) - may_go:
             raise Rollback(whole)
         if left and before.kinds == KINDS:
             with connection.transaction() as rest:
                 _drop(connection, left, cascade=True)
-                if _gone(found, _read(connection, before)) - names:
+                if _harmed(before.schema, found, _read(connection, before)) - may_go:
                     raise Rollback(rest)
         still = set(map(str, _unknown(before.schema, _read(connection, before))))
         return [f"{each.kind} {each.name}" for each in unwanted if str(each) not in still]
@@ -120,8 +120,14 @@ def _unknown(before: Definitions, now: Definitions) -> list[Difference]:
     return sorted(added, key=lambda each: _ORDER.index(each.kind))
 
 
-def _gone(before: Definitions, now: Definitions) -> set[str]:
-    return {f"{each.kind} {each.name}" for each in between(before, now) if each.change is Change.REMOVED}
+def _harmed(before: Definitions, found: Definitions, now: Definitions) -> set[str]:
+    """What has gone since it was `found`, or is now what it was not before either: a default went with its sequence."""
+    mended = {(each.kind, each.name, each.before) for each in between(before, found)}
+    return {
+        f"{each.kind} {each.name}"
+        for each in between(found, now)
+        if each.change is Change.REMOVED or (each.kind, each.name, each.after) not in mended
+    }
 
 
 def _drop(connection: Connection[Any], objects: list[Difference], *, cascade: bool = False) -> list[Difference]:

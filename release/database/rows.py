@@ -51,7 +51,7 @@ def look(connection: Connection[Any], *, older_than: Snapshot | None = None) -> 
     with connection.transaction():
         connection.execute(catalog.LIMITS)
         found = connection.execute(catalog.HOLDING, prepare=True).fetchall()
-        condition = _older(connection, older_than) if older_than else sql.SQL("")
+    condition = _older(older_than) if older_than else sql.SQL("")
     ends = monotonic() + WITHIN
     held: list[str] = []
     unknown = [name for name, readable in found if not readable]
@@ -63,10 +63,12 @@ def look(connection: Connection[Any], *, older_than: Snapshot | None = None) -> 
     return Holding(sorted(held), sorted(unknown))
 
 
-def _older(connection: Connection[Any], moment: Snapshot) -> sql.Composable:
-    """A condition for rows whose transaction was over then. `age` compares in a circle, as the server does."""
-    ((age,),) = connection.execute("SELECT age(%s::text::xid8::xid)", [str(moment.begin)]).fetchall()
-    return sql.SQL(" WHERE age(xmin) > {}").format(int(age))
+def _older(moment: Snapshot) -> sql.Composable:
+    """A condition for rows whose transaction was over then. `age` compares in a circle, as the server does.
+
+    Both ages are taken in the same statement, since they grow with every transaction of the server.
+    """
+    return sql.SQL(" WHERE age(xmin) > age({}::text::xid8::xid)").format(str(moment.begin))
 
 
 def _holding(

@@ -7,8 +7,9 @@ does not. VACUUM and ANALYZE write their figures in place, and freezing leaves `
 that neither disturbs (htup_details.h, heap_inplace_update in heapam.c).
 
 Which catalogs there are, and which of their columns lead to what, is asked of the server (pg_get_catalog_foreign_keys,
-PG 14), so that none is forgotten. Left out are statistics, the data of large objects (which is counted elsewhere), and
-whatever belongs to a temporary object or to the hook's own journal: those come and go all the time.
+PG 14), so that none is forgotten. Left out are statistics, the data of large objects (which is counted elsewhere), the
+columns of TOAST tables (always the same, but new with each new file of a table), and whatever belongs to a temporary
+object or to the hook's own journal: those come and go all the time.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ SELECT coalesce(array_agg(oid), '{}') FROM (
 """
 """The oids of temporary objects and of the journal's, and of their parts, which may depend on other things."""
 
+NOT_OF_TOAST: Final[LiteralString] = (
+    " AND attrelid NOT IN (SELECT oid FROM pg_catalog.pg_class WHERE relnamespace = 'pg_toast'::regnamespace)"
+)
+
 USER_MAPPINGS: Final[LiteralString] = (
     "SELECT 'pg_user_mapping', count(*), coalesce(sum(hashtextextended(m::text, 0)), 0)"
     " FROM pg_catalog.pg_user_mappings m"
@@ -68,6 +73,8 @@ USER_MAPPINGS: Final[LiteralString] = (
 def stamp(catalog: str, columns: list[str]) -> str:
     """A query for (catalog, rows, sum of the hashes) of one catalog; it takes the parameter `left_out`."""
     apart = "".join(f" AND {column} <> ALL (%(left_out)s::oid[])" for column in columns)
+    if catalog == "pg_attribute":
+        apart += NOT_OF_TOAST
     return (
         f"SELECT '{catalog}', count(*), coalesce(sum(hashtextextended(xmin::text, 0)), 0)"
         f' FROM pg_catalog."{catalog}" WHERE true{apart}'

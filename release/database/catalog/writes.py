@@ -90,14 +90,19 @@ SELECT name FROM (
 HOLDING: Final[LiteralString] = (
     SCOPE
     + r"""
-SELECT name, has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)
-       AND oid NOT IN (SELECT relation FROM pg_catalog.pg_locks
-                        WHERE mode = 'AccessExclusiveLock' AND relation > 0 AND pid <> pg_backend_pid()
-                          AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
-  FROM relations WHERE relkind = 'r' AND pg_relation_size(oid) > 0 ORDER BY name COLLATE "C"
+, locked AS (
+    SELECT relation FROM pg_catalog.pg_locks
+     WHERE mode = 'AccessExclusiveLock' AND relation > 0 AND pid IS DISTINCT FROM pg_backend_pid()
+       AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+), tables AS (
+    SELECT oid, name, oid IN (SELECT relation FROM locked) AS locked FROM relations WHERE relkind = 'r'
+)
+SELECT name, NOT locked AND has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)
+  FROM tables WHERE CASE WHEN locked THEN true ELSE pg_relation_size(oid) > 0 END ORDER BY name COLLATE "C"
 """
 )
-"""(table, whether it can be looked into) of the tables that may hold rows: one with an empty file cannot."""
+"""(table, whether it can be looked into) of the tables that may hold rows: one with an empty file cannot. The size of
+one that is locked cannot be asked without waiting."""
 
 NOT_ANEW: Final[LiteralString] = (
     SCOPE

@@ -15,6 +15,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from release.database import fingerprint
+from release.database.comparison import Change, Difference, between
+from release.database.fingerprint import Fingerprint
 from release.sandbox.client import shared_postgres
 from release.sandbox.postgres import Server, named, tools
 
@@ -109,6 +112,11 @@ class Database:
         done = subprocess.run([tools() / program, *arguments], check=False, capture_output=True, text=True)
         assert done.returncode == 0 or not check, done.stderr
         return done.stderr
+
+
+def added(connection: psycopg.Connection[Any], before: Fingerprint) -> list[Difference]:
+    """All that has come since."""
+    return [each for each in between(before.schema, fingerprint.take(connection).schema) if each.change is Change.ADDED]
 
 
 def create(session: psycopg.Connection[Any], name: str, owner: str) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from release.database import evidence
-from release.database.evidence import Evidence, Snapshot, Traces, committed_since
+from release.database.evidence import Evidence, Position, Snapshot, Traces, Written, committed_since
 from tests.unit.database.conftest import Database
 
 ONCE = (
@@ -279,3 +279,179 @@ def test_other_databases_of_the_server_do_not_disturb_the_counters(
         elsewhere.execute("DROP TABLE public.stranger")
 
     assert evidence.compare(before, evidence.take(reader)).none
+
+
+# What is written, and where counters end.
+
+
+def test_rows_written_are_counted_by_table(database: Database, reader: psycopg.Connection[Any]) -> None:
+    found = between(
+        database,
+        reader,
+        "INSERT INTO people SELECT generate_series(301, 303)",
+        "UPDATE people SET city = 'x' WHERE id < 3",
+        "DELETE FROM people WHERE id = 1",
+    )
+
+    assert found.written == {"public.people": Written(3, 2, 1, rewritten=False)}
+    assert str(found.written["public.people"]) == "3 inserted, 2 updated, 1 deleted"
+    assert (found.unproved, found.reshaped) == (None, False)
+
+
+def test_truncating_a_table_is_a_new_file(database: Database, reader: psycopg.Connection[Any]) -> None:
+    found = between(database, reader, "TRUNCATE people")
+
+    assert found.written == {"public.people": Written(0, 0, 0, rewritten=True)}
+    assert str(found.written["public.people"]) == "0 inserted, 0 updated, 0 deleted, rewritten"
+
+
+def test_a_dropped_table_counts_as_rewritten(database: Database, reader: psycopg.Connection[Any]) -> None:
+    found = between(database, reader, "DROP TABLE other")
+
+    assert found.written == {"public.other": Written(0, 0, 0, rewritten=True)}
+    assert found.reshaped
+
+
+def test_rows_of_an_extension_are_somebodys_data(database: Database, reader: psycopg.Connection[Any]) -> None:
+    database.execute("CREATE SCHEMA heroku_ext", "CREATE TABLE heroku_ext.spatial_ref_sys (id integer)")
+
+    found = between(database, reader, "INSERT INTO heroku_ext.spatial_ref_sys VALUES (1)")
+
+    assert list(found.written) == ["heroku_ext.spatial_ref_sys"]
+
+
+ROWS_ONLY = {
+    "rows": "UPDATE people SET city = 'x'",
+    "rows rolled back": "BEGIN; DELETE FROM people; ROLLBACK",
+    "a table truncated": "TRUNCATE people",
+    "a table with long values truncated": "TRUNCATE other",
+    "a materialized view refreshed": "REFRESH MATERIALIZED VIEW totals",
+    "a materialized view of long values refreshed": "REFRESH MATERIALIZED VIEW names",
+    "a table vacuumed in full": "VACUUM FULL people",
+    "a table in the order of its index": "CLUSTER other USING ordered",
+    "a large object made": "SELECT lo_create(0)",
+    "a large object removed": "SELECT lo_unlink(4711)",
+    "a large object made and written": "SELECT lo_put(lo_create(0), 0, 'x')",
+}
+
+
+@pytest.mark.parametrize("statement", ROWS_ONLY.values(), ids=ROWS_ONLY.keys())
+def test_rows_that_were_written_are_no_new_shape(
+    database: Database, reader: psycopg.Connection[Any], statement: str
+) -> None:
+    database.execute(
+        "CREATE MATERIALIZED VIEW names AS SELECT city FROM people",
+        "CREATE INDEX ordered ON other (id)",
+        "INSERT INTO other SELECT 1, string_agg(sqrt(n)::text, '') FROM generate_series(1, 9999) n",
+        "CLUSTER other USING ordered",
+    )
+
+    found = between(database, reader, statement)
+
+    assert found.written
+    assert not found.reshaped
+
+
+def test_a_killed_sessions_writes_are_counted(database: Database, reader: psycopg.Connection[Any]) -> None:
+    before = evidence.take(reader)
+    writer = database.connect()
+    writer.execute("BEGIN; INSERT INTO people VALUES (301)")
+    reader.execute("SELECT pg_terminate_backend(%s, 5000)", [writer.info.backend_pid])
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        writer.execute("SELECT 1")
+
+    found = evidence.compare(before, evidence.take(reader))
+
+    assert found.written == {"public.people": Written(1, 0, 0, rewritten=False)}
+
+
+@pytest.mark.parametrize(
+    ("statement", "unproved"),
+    [
+        ("SELECT pg_stat_reset()", "the server was started again, or its counters were reset"),
+        (
+            "SELECT pg_stat_reset_single_table_counters('people'::regclass)",
+            "the server was started again, or its counters were reset",
+        ),
+        ("ALTER DATABASE {database} SET track_counts = off", "this server's counters are not reliable, or off"),
+    ],
+)
+def test_counters_that_were_reset_or_are_off_prove_nothing(
+    database: Database, reader: psycopg.Connection[Any], statement: str, unproved: str
+) -> None:
+    before = evidence.take(reader)
+    database.superuser(statement.format(database=database.name))
+
+    found = evidence.compare(before, evidence.take(database.connect()))
+
+    assert found.unproved == unproved
+    assert not found.none
+
+
+def test_a_prepared_transaction_left_behind_proves_nothing(database: Database, reader: psycopg.Connection[Any]) -> None:
+    found = between(database, reader, "BEGIN; INSERT INTO people VALUES (301); PREPARE TRANSACTION 'left'")
+    database.execute("ROLLBACK PREPARED 'left'")
+
+    assert found.unproved == "a prepared transaction was left behind: left"
+
+
+@pytest.mark.parametrize("document", [b"", b"[]", b"null", b'{"writes": 1}', b'{"positions": {"a": [1, true]}}'])
+def test_evidence_that_cannot_be_read_proves_nothing(document: bytes) -> None:
+    found = Evidence.from_json(document)
+
+    assert evidence.compare(found, found).unproved
+    assert not evidence.compare(found, found).none
+
+
+# Where sequences stand.
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("SELECT nextval('counter'), nextval('counter')", "SELECT setval('counter', 1)"),
+        ("SELECT nextval('counter')", "SELECT setval('counter', 1, false)"),
+        ("SELECT nextval('counter')", "BEGIN; SELECT setval('counter', 1, false); ROLLBACK"),
+        ("SELECT nextval('counter')", "ALTER SEQUENCE counter RESTART"),
+        ("SELECT nextval('down'), nextval('down')", "SELECT setval('down', -1)"),
+        ("SELECT nextval('counter')", "SELECT setval('counter', 9000)"),
+        ("SELECT nextval('down')", "SELECT nextval('down')"),
+        ("SELECT 1", "SELECT nextval('counter')"),
+        ("SELECT 1", "SELECT setval('down', -5, false)"),
+    ],
+)
+def test_a_sequence_that_was_moved_proves_nothing(
+    database: Database, reader: psycopg.Connection[Any], first: str, then: str
+) -> None:
+    database.execute("CREATE SEQUENCE counter", "CREATE SEQUENCE down INCREMENT -1", first)
+
+    found = between(database, reader, then)
+
+    assert found.moved in (["public.counter"], ["public.down"])
+    assert found.strayed == found.moved
+    assert not found.none
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ahead"),
+    [
+        (Position(5, True, 1), Position(4, True, 1), True),
+        (Position(4, True, 1), Position(5, True, 1), False),
+        (Position(5, True, 1), Position(5, True, 1), False),
+        (Position(5, True, 1), Position(5, False, 1), True),  # 6 comes next, and 5
+        (Position(5, False, 1), Position(4, True, 1), False),  # 5 comes next in both
+        (Position(5, False, 1), Position(5, True, 1), False),
+        (Position(-5, True, -1), Position(-4, True, -1), True),  # it counts down
+        (Position(-4, True, -1), Position(-5, True, -1), False),
+        (Position(-1, False, -1), Position(-1, True, -1), False),
+        (Position(-1, True, -1), Position(-1, False, -1), True),
+        (Position(10, True, 10), Position(19, True, 1), False),  # 20 comes next in both
+        (Position(10, True, 10), Position(18, True, 1), True),
+        (Position(5, True, 1), Position(-5, True, -1), False),  # not to be compared
+        (Position(-5, True, -1), Position(5, True, 1), False),
+    ],
+)
+def test_a_sequence_is_ahead_of_another_that_gives_an_earlier_value(
+    one: Position, other: Position, ahead: bool
+) -> None:
+    assert one.is_ahead_of(other) is ahead

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -10,25 +11,34 @@ import pytest
 
 from release.database import fingerprint, grants
 from release.database.comparison import Verdict, compare, same_structure
-from release.database.fingerprint import Counters, Fingerprint
+from release.database.evidence import Counters, Evidence, Position
+from release.database.fingerprint import Fingerprint
+from release.database.rows import Holding
 from tests.unit.database.conftest import Database
 
 BASE = Fingerprint(
-    taken_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     server_version=170010,
     schema={"table": {"public.a": "table"}, "columns": {"public.a": "id\tinteger\nname\ttext"}},
     history={"public.django_migrations": ["a.0001_initial"]},
     row_counts={"public.a": 1},
-    writes={"public.a": Counters(1, 2, 3, 4, 5)},
-    positions={"public.a_id_seq": 7},
-    epoch="1",
-    prepared=[],
-    surroundings={"setting": {"a": "b"}},
+    holding=Holding(["public.a"]),
+    evidence=Evidence(
+        taken_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        epoch="1",
+        writes={"public.a": Counters(1, 2, 3, 4, 5)},
+        positions={"public.a_id_seq": Position(7, called=True, increment=1)},
+        catalogs={"pg_class": (400, "17")},
+        surroundings={"setting": {"a": "b"}},
+    ),
 )
 
 
 def changed(**schema: dict[str, str]) -> Fingerprint:
     return msgspec.structs.replace(BASE, schema={**BASE.schema, **schema})
+
+
+def seen(**changes: Any) -> Fingerprint:
+    return msgspec.structs.replace(BASE, evidence=msgspec.structs.replace(BASE.evidence, **changes))
 
 
 def test_it_survives_json() -> None:
@@ -40,9 +50,8 @@ def test_the_digest_is_of_schema_and_history_alone_and_not_of_their_order() -> N
         BASE,
         schema=dict(reversed(BASE.schema.items())),
         row_counts={},
-        writes={},
-        surroundings={},
-        taken_at=datetime(2027, 1, 1, tzinfo=UTC),
+        holding=Holding(),
+        evidence=Evidence(taken_at=datetime(2027, 1, 1, tzinfo=UTC)),
     )
     assert BASE.digest() == other.digest()
     assert BASE.digest() != changed(table={}).digest()
@@ -50,17 +59,15 @@ def test_the_digest_is_of_schema_and_history_alone_and_not_of_their_order() -> N
     assert len(BASE.digest()) == 64
 
 
-def test_a_change_of_the_surroundings_is_a_note() -> None:
-    after = msgspec.structs.replace(BASE, surroundings={"setting": {"a": "c"}})
+def test_a_change_of_the_surroundings_is_a_note_and_no_proof() -> None:
+    found = compare(BASE, seen(surroundings={"setting": {"a": "c"}}))
 
-    found = compare(BASE, after)
-
-    assert found.verdict is Verdict.UNCHANGED
+    assert found.verdict is Verdict.SCHEMA_UNCHANGED
     assert [str(each) for each in found.notes] == ["setting a changed"]
 
 
 def test_counters_before_postgres_15_prove_nothing() -> None:
-    older = msgspec.structs.replace(BASE, epoch=None)
+    older = seen(epoch=None)
 
     assert compare(older, older).verdict is Verdict.SCHEMA_UNCHANGED
 
@@ -175,3 +182,113 @@ def test_a_reset_that_drops_schemas_instead_of_the_database_is_as_good(database:
     found = same_structure(before, fingerprint.take(connection))
     assert [str(each) for each in found.differences] == []
     assert [str(each) for each in found.notes] == ["owner of schema public changed"]
+
+
+# What stands beside the structure.
+
+LEARNERS = "CREATE TABLE learners (id integer PRIMARY KEY, name text); INSERT INTO learners VALUES (1, 'a'), (2, 'b')"
+
+
+def test_row_counts_of_small_tables_are_exact_and_compared_on_demand(database: Database) -> None:
+    database.execute(LEARNERS)
+    reader = database.connect()
+    before = fingerprint.take(reader)
+    database.execute("INSERT INTO learners VALUES (3, 'c')")
+    later = fingerprint.take(reader)
+
+    assert before.row_counts == {"public.learners": 2}
+    assert later.row_counts == {"public.learners": 3}
+    found = same_structure(before, later, rows_must_match=True)
+    assert [str(each) for each in found.differences] == ["rows of public.learners changed"]
+    assert found.verdict is Verdict.CHANGED
+    assert same_structure(before, later).same
+
+
+def test_a_table_of_more_than_64_pages_is_not_counted(database: Database) -> None:
+    database.execute("CREATE TABLE big AS SELECT repeat('x', 1000) AS text FROM generate_series(1, 1000)")
+    reader = database.connect()
+    database.others_gone(reader)
+
+    found = fingerprint.take(reader)
+
+    assert "public.big" not in found.row_counts
+    assert found.evidence.writes["public.big"].live == 1000
+    assert found.holding.held == ["public.big"]
+
+
+def test_a_locked_table_loses_only_its_count(database: Database) -> None:
+    database.execute(LEARNERS, "CREATE TABLE other (id integer)")
+    locker = database.connect()
+    with locker.transaction():
+        locker.execute("LOCK TABLE other IN ACCESS EXCLUSIVE MODE")
+
+        found = fingerprint.take(database.connect())
+
+    assert found.row_counts == {"public.learners": 2}
+    assert found.holding == Holding(["public.learners"], ["public.other"])
+    assert "public.other" in found.schema["table"]
+
+
+def test_rows_hidden_by_policies_are_not_counted(database: Database) -> None:
+    database.execute(LEARNERS, "ALTER TABLE learners ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+
+    found = fingerprint.take(database.connect())
+
+    assert found.row_counts == {}
+    assert found.holding == Holding([], ["public.learners"])
+
+
+def test_nothing_is_left_of_the_settings_it_needs(database: Database) -> None:
+    reader = database.connect()
+    reader.execute("SET search_path = public; SET TimeZone = 'Asia/Tokyo'; SET statement_timeout = '7s'")
+    reader.execute("SET lock_timeout = '3s'")
+
+    fingerprint.take(reader)
+
+    names = ("search_path", "TimeZone", "statement_timeout", "lock_timeout")
+    query = f"SELECT {', '.join(f'current_setting({name!r})' for name in names)}"
+    assert reader.execute(query).fetchall() == [("public", "Asia/Tokyo", "7s", "3s")]
+
+
+# The verdict, from structure and evidence together.
+
+VERDICTS = {
+    "SELECT * FROM learners FOR UPDATE": Verdict.UNCHANGED,
+    "BEGIN; ALTER TABLE learners ADD COLUMN nickname text; ROLLBACK": Verdict.UNCHANGED,
+    "INSERT INTO learners VALUES (3, 'c')": Verdict.SCHEMA_UNCHANGED,
+    "BEGIN; DELETE FROM learners; ROLLBACK": Verdict.SCHEMA_UNCHANGED,  # counted all the same: the safe side
+    "BEGIN; DELETE FROM learners; INSERT INTO learners VALUES (1, 'a'), (2, 'b'); COMMIT": Verdict.SCHEMA_UNCHANGED,
+    "TRUNCATE learners": Verdict.SCHEMA_UNCHANGED,
+    "SELECT lo_create(0)": Verdict.SCHEMA_UNCHANGED,
+    "SELECT setval('counter', 9)": Verdict.SCHEMA_UNCHANGED,
+    "ALTER TABLE learners ADD COLUMN nickname text": Verdict.CHANGED,
+    "DROP TABLE learners": Verdict.CHANGED,
+    # It reads the same afterwards, and something else was there in between:
+    "ALTER TABLE learners ALTER name TYPE varchar(9); ALTER TABLE learners ALTER name TYPE text": Verdict.CHANGED,
+    "ALTER TABLE learners DROP name; ALTER TABLE learners ADD name text": Verdict.CHANGED,
+}
+
+
+@pytest.mark.parametrize(("statements", "verdict"), VERDICTS.items())
+def test_the_verdict_is_of_definitions_and_of_what_was_written(
+    database: Database, statements: str, verdict: Verdict
+) -> None:
+    database.execute(LEARNERS, "CREATE SEQUENCE counter")
+    reader = database.connect()
+    before = fingerprint.take(reader)
+    database.execute(statements)
+    database.others_gone(reader)
+
+    assert compare(before, fingerprint.take(reader)).verdict is verdict
+
+
+def test_only_what_was_written_since_a_later_moment_counts_if_asked(database: Database) -> None:
+    database.execute(LEARNERS)
+    reader = database.connect()
+    before = fingerprint.take(reader)
+    database.execute("INSERT INTO learners VALUES (3, 'c')")
+    database.others_gone(reader)
+    later = fingerprint.take(reader)
+
+    assert compare(before, later).verdict is Verdict.SCHEMA_UNCHANGED
+    assert compare(before, fingerprint.take(reader), since=later.evidence).verdict is Verdict.UNCHANGED

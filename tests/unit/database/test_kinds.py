@@ -10,9 +10,9 @@ import pytest
 
 from release.database import catalog, fingerprint, grants, repair
 from release.database.comparison import Verdict, compare, same_structure
-from release.database.fingerprint import Fingerprint
+from release.database.fingerprint import AROUND, Fingerprint
 from release.database.kinds import FIRST, HISTORY, KINDS
-from tests.unit.database.conftest import Database
+from tests.unit.database.conftest import Database, added
 from tests.unit.database.test_fingerprint import BASE
 from tests.unit.database.test_round_trip import EVERYTHING
 
@@ -73,7 +73,7 @@ def _document(**changes: Any) -> bytes:
 def test_a_document_without_a_list_knows_what_the_first_version_knew() -> None:
     found = Fingerprint.from_json(_document(version=1, kinds=msgspec.UNSET))
     assert found.kinds == FIRST
-    assert found.epoch == BASE.epoch
+    assert found.evidence == BASE.evidence
     assert found.schema == BASE.schema
 
 
@@ -81,14 +81,16 @@ def test_a_document_without_a_list_knows_what_the_first_version_knew() -> None:
     ("changes", "known"),
     [
         ({"version": 3, "of_tomorrow": {"a": 1}}, KINDS),
-        ({"writes": {"public.a": {"inserted": 1}}}, KINDS),
-        ({"writes": msgspec.UNSET}, KINDS),
-        ({"positions": [["a", 1, True]], "version": 1}, FIRST),
+        ({"evidence": {"writes": {"public.a": {"inserted": 1}}}}, _less(*AROUND)),
+        ({"evidence": msgspec.UNSET}, _less(*AROUND)),
+        ({"evidence": [["a", 1, True]], "version": 1}, {k: r for k, r in FIRST.items() if k not in AROUND}),
+        ({"holding": ["public.a"]}, KINDS),
+        ({"holding": msgspec.UNSET}, KINDS),
         ({"history": ["a.0001"]}, _less(HISTORY)),
         ({"schema": [["table", "public.a", "table"]]}, {}),
         ({"kinds": "all"}, {}),
         ({"version": "next"}, {}),
-        ({"taken_at": 12.5, "server_version": "18.1"}, KINDS),
+        ({"row_counts": 12.5, "server_version": "18.1"}, KINDS),
     ],
 )
 def test_what_cannot_be_read_of_a_document_is_not_known(changes: dict[str, Any], known: dict[str, int]) -> None:
@@ -123,7 +125,7 @@ def test_nothing_is_dropped_of_a_kind_that_the_fingerprint_does_not_know(
         "CREATE VIEW a_view AS SELECT n FROM a",
         "CREATE TABLE b (n integer)",
     )
-    assert repair.remove_unknown(connection, before) == (["table public.b"] if kinds else [])
+    assert repair.remove_added(connection, before, added(connection, before)) == (["table public.b"] if kinds else [])
     left = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchall()
     assert {"a", "only_a_view", "a_view"} <= {name for (name,) in left}
 

@@ -10,8 +10,8 @@ import pytest
 from release.database import fingerprint, grants
 from release.database.comparison import compare, same_structure
 from release.database.put_back import put_back
-from release.database.repair import remove_unknown
-from tests.unit.database.conftest import Database
+from release.database.repair import remove_added
+from tests.unit.database.conftest import Database, added
 
 TABLES = """
 CREATE SCHEMA reports;
@@ -75,7 +75,7 @@ def test_a_publication_is_after_a_restore_what_it_was(database: Database, statem
     database.execute(statement)
     database.restore(dump, keeping=keeping)
     connection = database.connect()
-    remove_unknown(connection, before)
+    remove_added(connection, before, added(connection, before))
 
     assert put_back(connection, before) == []
 
@@ -260,7 +260,7 @@ def test_a_login_elsewhere_of_a_failed_migration_is_dropped(database: Database, 
     database.restore(dump, keeping=keeping)
     connection = database.connect()
 
-    remove_unknown(connection, before)
+    remove_added(connection, before, added(connection, before))
 
     assert [
         str(each) for each in same_structure(before, fingerprint.take(connection)).differences if each.kind != "grant"

@@ -1,4 +1,4 @@
-"""What the backup does not know goes, and what it knows never does."""
+"""What the failed migration added goes, and nothing else ever does."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from release.database import fingerprint, repair
-from release.database.comparison import compare
-from tests.unit.database.conftest import Database
+from release.database.comparison import between, compare
+from tests.unit.database.conftest import Database, added
 
 KNOWN = """
 CREATE TABLE learners (id integer PRIMARY KEY, name text);
@@ -21,8 +21,9 @@ INSERT INTO learners VALUES (1, 'a');
 def test_nothing_unknown_nothing_done(database: Database) -> None:
     database.execute(KNOWN)
     connection = database.connect()
+    before = fingerprint.take(connection)
 
-    assert repair.remove_unknown(connection, fingerprint.take(connection)) == []
+    assert repair.remove_added(connection, before, added(connection, before)) == []
 
 
 def test_whatever_a_failed_migration_left_is_removed(database: Database) -> None:
@@ -62,7 +63,7 @@ def test_whatever_a_failed_migration_left_is_removed(database: Database) -> None
         'CREATE TABLE "Odd "".table" (id integer)',
     )
 
-    removed = repair.remove_unknown(connection, before)
+    removed = repair.remove_added(connection, before, added(connection, before))
 
     assert fingerprint.take(connection).digest() == before.digest()
     assert 'table public."Odd "".table"' in removed
@@ -81,7 +82,7 @@ def test_a_known_thing_that_depends_on_an_unknown_one_is_kept_and_so_is_that(dat
         "CREATE TABLE free (id integer)",
     )
 
-    assert repair.remove_unknown(connection, before) == ["table public.free"]
+    assert repair.remove_added(connection, before, added(connection, before)) == ["table public.free"]
 
     assert [str(each) for each in compare(before, fingerprint.take(connection)).differences] == [
         "table public.badges added",
@@ -98,9 +99,98 @@ def test_a_known_table_is_not_dropped_with_the_unknown_one_it_was_attached_to(da
         "ALTER TABLE everybody ATTACH PARTITION learners DEFAULT",
     )
 
-    assert repair.remove_unknown(connection, before) == []
+    assert repair.remove_added(connection, before, added(connection, before)) == []
 
     assert connection.execute("SELECT count(*) FROM learners").fetchall() == [(1,)]
+
+
+def test_what_others_have_made_meanwhile_stays(database: Database) -> None:
+    database.execute(KNOWN)
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    database.execute("CREATE TABLE badges (id integer)", "ALTER TABLE learners ADD COLUMN kind integer")
+    ours = added(connection, before)
+    database.execute("CREATE TABLE theirs (id integer)", "CREATE INDEX quick ON learners (name)")
+
+    removed = repair.remove_added(connection, before, ours)
+
+    assert removed == ["column public.learners.kind", "table public.badges"]
+    assert list(map(str, added(connection, before))) == ["table public.theirs added", "index public.quick added"]
+
+
+def test_without_a_list_of_what_was_added_nothing_is_removed(database: Database) -> None:
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    database.execute("CREATE TABLE badges (id integer)")
+
+    assert repair.remove_added(connection, before, ()) == []
+
+    assert list(map(str, added(connection, before))) == ["table public.badges added"]
+
+
+THEIRS = {
+    "a view": ("CREATE VIEW theirs AS SELECT id FROM badges",),
+    "a foreign key": ("CREATE TABLE theirs (badge integer REFERENCES badges)",),
+    "a child": ("CREATE TABLE theirs () INHERITS (badges)",),
+    "a column's type": ("CREATE TABLE theirs (row badges)",),
+    "a default": ("CREATE TABLE theirs (id integer DEFAULT nextval('badges_id_seq'))",),
+    "a policy": (
+        "CREATE TABLE theirs (id integer)",
+        "CREATE POLICY mine ON theirs USING (id IN (SELECT id FROM badges))",
+    ),
+    "a function": ("CREATE FUNCTION theirs(badges) RETURNS integer LANGUAGE sql AS 'SELECT 1'",),
+    "a rule on a known table": ("CREATE RULE theirs AS ON INSERT TO courses DO ALSO DELETE FROM badges",),
+}
+
+
+@pytest.mark.parametrize("statements", THEIRS.values(), ids=THEIRS.keys())
+def test_what_could_only_go_with_something_of_others_stays(database: Database, statements: tuple[str, ...]) -> None:
+    database.execute(KNOWN)
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    database.execute("CREATE TABLE badges (id serial PRIMARY KEY)", "CREATE TABLE free (id integer)")
+    ours = added(connection, before)
+    database.execute(*statements)
+    present = fingerprint.take(connection).schema
+
+    assert repair.remove_added(connection, before, ours) == ["table public.free"]
+
+    gone = [str(each) for each in between(present, fingerprint.take(connection).schema)]
+    assert gone == ["table public.free removed"]
+
+
+def test_an_index_of_others_on_an_added_column_keeps_that_column(database: Database) -> None:
+    database.execute(KNOWN)
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    database.execute("ALTER TABLE learners ADD COLUMN kind integer")
+    ours = added(connection, before)
+    database.execute("CREATE INDEX theirs ON learners (kind)")
+
+    assert repair.remove_added(connection, before, ours) == []
+
+    assert {str(each) for each in added(connection, before)} == {
+        "column public.learners.kind added",
+        "index public.theirs added",
+    }
+
+
+def test_an_added_table_goes_with_all_that_was_added_around_it(database: Database) -> None:
+    database.role("reader")
+    database.execute(KNOWN, "CREATE PUBLICATION warehouse FOR TABLE learners")
+    connection = database.connect()
+    before = fingerprint.take(connection)
+    database.execute(
+        "CREATE TABLE badges (id serial PRIMARY KEY)",
+        "COMMENT ON TABLE badges IS 'x'",
+        "GRANT SELECT ON badges TO reader",
+        "ALTER PUBLICATION warehouse ADD TABLE badges",
+        "ALTER TABLE courses ALTER learner SET DEFAULT nextval('badges_id_seq')",
+    )
+
+    assert "table public.badges" in repair.remove_added(connection, before, added(connection, before))
+
+    assert fingerprint.take(connection).digest() == before.digest()
 
 
 def test_what_belongs_to_somebody_else_stays(database: Database) -> None:
@@ -109,7 +199,7 @@ def test_what_belongs_to_somebody_else_stays(database: Database) -> None:
     before = fingerprint.take(connection)
     database.superuser("CREATE SCHEMA theirs", f"ALTER SCHEMA theirs OWNER TO {other}")
 
-    assert repair.remove_unknown(connection, before) == []
+    assert repair.remove_added(connection, before, added(connection, before)) == []
 
 
 def test_the_journal_stays(database: Database) -> None:
@@ -117,7 +207,7 @@ def test_the_journal_stays(database: Database) -> None:
     before = fingerprint.take(connection)
     database.execute("CREATE SCHEMA release_phase", "CREATE TABLE release_phase.runs (id integer)")
 
-    assert repair.remove_unknown(connection, before) == []
+    assert repair.remove_added(connection, before, added(connection, before)) == []
 
 
 def test_analyze_gives_the_planner_its_statistics_back(database: Database) -> None:
