@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Self
 
 import psycopg
 
@@ -34,7 +35,7 @@ class Writers:
                 session.execute(self._statement, [token])
                 self.accepted.append(token)
 
-    def __enter__(self) -> Writers:
+    def __enter__(self) -> Self:
         """Starts; returns once it has written."""
         self._thread.start()
         ends = time.monotonic() + 10
