@@ -48,12 +48,17 @@ def put_back(connection: Connection[Any], before: Fingerprint, *, refresh_second
         with connection.transaction():
             connection.execute(catalog.LIMITS)
             problems += put_back_publications(connection, before)
-    problems += put_back_grants(connection, before)
-    if {"setting", "database"} <= known:
-        with connection.transaction():
-            connection.execute(catalog.LIMITS)
-            problems += put_back_surroundings(connection, before)
-    return problems
+    return [*problems, *put_back_grants(connection, before), *put_back_settings(connection, before)]
+
+
+def put_back_settings(connection: Connection[Any], before: Fingerprint) -> list[str]:
+    """As `put_back`, what belongs to the database itself only: of that, new sessions feel something at once."""
+    if not {"setting", "database"} <= both_know(before.kinds, KINDS):
+        return []
+    connection.execute("SET default_transaction_read_only = off")
+    with connection.transaction():
+        connection.execute(catalog.LIMITS)
+        return list(put_back_surroundings(connection, before))
 
 
 # Extensions: a dump names no version, so that they come back in the server's default one.

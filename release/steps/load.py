@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from release.database.journal import State
+from release.database.put_back import put_back_settings
+from release.database.session import translated
 from release.errors import Reason, StepFailed
 from release.heroku.complaints import complaints
 from release.heroku.http import HerokuError
@@ -44,7 +46,17 @@ def load(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
     end_migration(run, run.id)
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
+    _put_settings_back(run, backup)
     return await_restore(run, target, ask(run, target, source, lambda: announce(run, backup)))
+
+
+def _put_settings_back(run: Run, backup: BackedUp) -> None:
+    """What the migration has set for new sessions would hold for the restore's own, too: read only, a timeout, a role.
+
+    What cannot be put back is named by the proof, which tries it again.
+    """
+    with translated():
+        put_back_settings(run.database.connection, backup.before)
 
 
 def announce(run: Run, backup: BackedUp) -> None:
