@@ -55,8 +55,11 @@ def _put_settings_back(run: Run, backup: BackedUp) -> None:
 
     What cannot be put back is named by the proof, which tries it again.
     """
-    with translated():
-        put_back_settings(run.database.connection, backup.before)
+    try:
+        with translated():
+            put_back_settings(run.database.connection, backup.before)
+    except StepFailed as error:
+        run.warn("not_put_back", f"{error}; the restore is asked for all the same")
 
 
 def announce(run: Run, backup: BackedUp) -> None:

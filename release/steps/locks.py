@@ -61,7 +61,7 @@ def shape(query: str | None) -> str:
 class Blockers:
     """Who blocks some sessions: each holder is named, and named again after a while."""
 
-    def __init__(self, run: Run, event: Event) -> None:
+    def __init__(self, event: Event, run: Run) -> None:
         self._run = run
         self._event = event
         self._named: dict[int, float] = {}
@@ -91,7 +91,7 @@ class DumpWatch:
 
     def __init__(self, run: Run) -> None:
         self._database = run.database
-        self._blockers = Blockers(run, Event.BACKUP_BLOCKED)
+        self._blockers = Blockers(Event.BACKUP_BLOCKED, run)
 
     def running(self) -> bool:
         """Whether the database sees a dump. Raises Lost or Failed."""

@@ -43,7 +43,7 @@ class Watch:
         self.pause = FIRST
         self._every = EVERY_WITH_TIMEOUT if run.settings.lock_timeout else EVERY
         self._run = run
-        self._blockers = Blockers(run, Event.MIGRATION_BLOCKED)
+        self._blockers = Blockers(Event.MIGRATION_BLOCKED, run)
         self._seen: set[tuple[int, int]] = set()
         self._disobedient: set[str] = set()
 
