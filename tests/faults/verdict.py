@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -191,10 +192,33 @@ def database(seen: Seen) -> Iterator[str]:
         return
     if code == 0 and seen.picture != seen.landed:
         yield f"S2: exit 0, and the database is not the migrated one: {difference(seen.landed, seen.picture)}"
-    if code in {1, 2, 3} and seen.picture != seen.before:
+    if code in {1, 2, 3} and seen.picture != seen.before and not (code == 1 and only_numbers_taken(seen)):
         yield f"S1: {seen.outcome}, and the database is not as before: {difference(seen.before, seen.picture)}"
     if code in {0, 1, 2, 3} and not seen.put_back and not warned(seen, "fence_not_lowered", "journal_not_closed"):
         yield f"the fence is up after {seen.outcome}: {seen.maintenance}, {seen.formation}"
+
+
+def only_numbers_taken(seen: Seen) -> bool:
+    """Whether all that differs are a few numbers that rows have taken which were rolled back: no ROLLBACK returns them.
+
+    Only of a run that restored nothing; and only forward, so that no number is given twice.
+    """
+    lines = [(one, other) for one, other in zip_lines(seen.before, seen.picture) if one != other]
+    found = [(_SETVAL.fullmatch(one), _SETVAL.fullmatch(other)) for one, other in lines]
+    return seen.outcome == "untouched" and all(
+        was and now and was[1] == now[1] and 0 <= int(now[2]) - int(was[2]) <= MOST_NUMBERS for was, now in found
+    )
+
+
+def zip_lines(one: str, other: str) -> Iterator[tuple[str, str]]:
+    """The lines of two texts side by side; a line that one lacks is empty."""
+    return itertools.zip_longest(one.splitlines(), other.splitlines(), fillvalue="")
+
+
+MOST_NUMBERS = 10
+"""Rows that a migration of these tests inserts before it rolls back."""
+
+_SETVAL = re.compile(r"SELECT pg_catalog\.setval\('([^']+)', (\d+), true\);")
 
 
 def journal_agrees(seen: Seen) -> Iterator[str]:
