@@ -309,7 +309,8 @@ class Journal:
         if not self.exists():
             return Migration()
         columns = "(extract(epoch FROM migrating_at) * 1000000)::bigint, coalesce(sessions, '[]')"
-        found = self._read(_select(columns, "WHERE run_id = %s"), _select("NULL, '[]'", "WHERE run_id = %s"), run_id)
+        unknown = "NULL, '[]'::jsonb"
+        found = self._read(_select(columns, "WHERE run_id = %s"), _select(unknown, "WHERE run_id = %s"), run_id)
         if not found:
             return Migration()
         ((since, sessions),) = found

@@ -3,11 +3,11 @@
 Heroku runs pg_restore without `--exit-on-error`, so a transfer that succeeded may have ignored errors, which its
 `warnings` count. Their number says nothing: a dump of a real Heroku database holds event triggers that its own
 credential may not create, and a table whose rows are lost is one error as well. So the log is read, and what each error
-was about decides.
+was about decides: a failed command is left to the proof, unless it loads rows; anything else may have cost some.
 
 Text is all there is. pg_restore names the entry of the dump's table of contents once (`from TOC entry 3; 0 16403 TABLE
 DATA learners owner`), then the error, and below it what it had wanted to do (`Command was: …`); before version 12 the
-errors began otherwise (src/bin/pg_dump/pg_backup_archiver.c, `warn_or_exit_horribly`, `ahlog`).
+errors began otherwise (src/bin/pg_dump/pg_backup_archiver.c, `warn_or_exit_horribly`).
 """
 
 from __future__ import annotations
@@ -18,34 +18,33 @@ from typing import Final
 
 import msgspec
 
-_ENTRY: Final = re.compile(r"[Ff]rom TOC entry \d+; \d+ \d+ (.*)$")
-_ERROR: Final = re.compile(r"pg_restore: (?:error: |\[[^\]]+\] )(.*)")
+_STAGE: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?while [A-Z ]+:")
+_ENTRY: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?from TOC entry \d+; \d+ \d+ (.*)")
+_ERROR: Final = re.compile(r"pg_restore: (?:error: |fatal: |\[[^\]]+\] (?!WARNING: ))(.*)")
+_LEFT_OUT: Final = re.compile(r'pg_restore: (table "(.+)" could not be created, will not restore its data)')
+"""How its lines begin; all but the second kind of error (before version 12) from version 12 on."""
+
 _TABLE: Final = re.compile(r'COPY failed for table "(.+?)":')
 _COMMAND: Final = re.compile(r"\s*Command was: (.*)")
-_SUMMARY: Final = ("errors ignored on restore", "warning: errors ignored")
 
-_DATA: Final = ("TABLE DATA", "BLOB", "BLOBS", "BLOB DATA", "LARGE OBJECTS")
-"""Entries of the table of contents that are rows."""
+_DATA: Final = ("TABLE DATA ", "BLOB", "LARGE OBJECTS")
+"""Entries of the table of contents that are rows; BLOB, BLOBS and BLOB METADATA (version 17) begin alike."""
 
-_LOST: Final = (
-    "COPY failed",
-    "error returned by PQputCopy",
-    "could not write to large object",
-    "could not create large object",
-    "server closed the connection",
-    "terminating connection",
-    "connection to server",
-)
-"""Complaints after which rows are missing."""
+_COMMAND_FAILED: Final = re.compile(r"could not execute query: ERROR: |could not set ")
+"""The server refused a command, and the next one was sent. FATAL, or words of the client's, end the session instead."""
+
+_VALUE: Final = re.compile(r'(: |\bvalue )".*"(?=$| is out of range)')
+"""Where the server's words quote a value of somebody's row."""
 
 SHOWN: Final = 300
 """Characters of a complaint that are kept."""
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """One error that pg_restore ignored: `about` is the entry or the command, `error` the server's words.
+    """One error that pg_restore ignored: `error` is the server's words, without values of rows.
 
-    `fatal`: rows are missing; `table`: of which table, where that is said.
+    `about`: the entry, or outside of any the command, which may hold a password (CREATE SUBSCRIPTION) and is said there
+    only. `fatal`: rows are missing, or may be; `table`: of which table, where that is said.
     """
 
     about: str
@@ -57,21 +56,25 @@ class Complaint(msgspec.Struct, frozen=True):
         return f"{self.about}: {self.error}" if self.about else self.error
 
 
-def complaints(lines: Iterable[str]) -> list[Complaint]:
-    """All that a restore's log complains of, in its order."""
-    return list(_complaints(lines))
+def complaints(messages: Iterable[str]) -> list[Complaint]:
+    """All that a restore's log complains of, in its order. A message may be of several lines."""
+    return list(_complaints(line for message in messages for line in message.splitlines()))
 
 
 def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
     entry, error, command = "", "", ""
     for line in lines:
-        named, said = _ENTRY.search(line), _ERROR.match(line)
-        if (named or said) and error:
+        named, left_out = _ENTRY.match(line), _LEFT_OUT.match(line)
+        begins = _STAGE.match(line)
+        said = None if named or begins else _ERROR.match(line)
+        if error and (named or begins or said or left_out):
             yield _complaint(entry, error, command)
             error, command = "", ""
-        if named:
-            entry = named[1]
-        elif said and not any(word in line for word in _SUMMARY):
+        if named or begins:
+            entry = named[1] if named else ""
+        elif left_out:
+            yield Complaint(f"TABLE DATA {left_out[2]}", left_out[1], fatal=True, table=left_out[2])
+        elif said:
             error = said[1]
         elif error and not command and (found := _COMMAND.match(line)):
             command = found[1]
@@ -80,13 +83,19 @@ def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
 
 
 def _complaint(entry: str, error: str, command: str) -> Complaint:
-    table = _TABLE.search(error)
-    rows = entry.startswith("TABLE DATA ")
-    fatal = entry.startswith(_DATA) or any(word in error for word in _LOST)
     words = error.removeprefix("could not execute query: ").removeprefix("ERROR:").strip()
     return Complaint(
-        about=(command or entry)[:SHOWN],
-        error=words[:SHOWN],
-        fatal=fatal,
-        table=table[1] if table else entry.removeprefix("TABLE DATA ").rpartition(" ")[0] if rows else None,
+        about=(entry or command).strip()[:SHOWN],
+        error=_VALUE.sub(r'\1"…"', words)[:SHOWN],
+        fatal=entry.startswith(_DATA) or not _COMMAND_FAILED.match(error),
+        table=_table(entry, error),
     )
+
+
+def _table(entry: str, error: str) -> str | None:
+    if table := _TABLE.search(error):
+        return table[1]
+    if not entry.startswith("TABLE DATA "):
+        return None
+    name, _, owner = entry.removeprefix("TABLE DATA ").rpartition(" ")
+    return name or owner

@@ -98,8 +98,8 @@ class Watch:
 
 
 def in_seconds(duration: str | None) -> float | None:
-    """A duration as Postgres writes it; without a unit it is milliseconds (guc_tables.c, GUC_UNIT_MS)."""
+    """A duration as Postgres writes it, milliseconds without a unit (guc_tables.c, GUC_UNIT_MS); None for 0, off."""
     if duration is None:
         return None
     number, unit = duration.rstrip("usminhd ") or "0", duration.lstrip("0123456789 ") or "ms"
-    return float(number) * UNITS[unit]
+    return float(number) * UNITS[unit] or None

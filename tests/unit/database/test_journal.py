@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from release import __version__
-from release.database import session
-from release.database.journal import Entry, Journal, State
+from release.database import others, session
+from release.database.journal import Entry, Journal, Migration, State
 from release.errors import Reason, StepFailed
 from tests.unit.database.conftest import Database
 
@@ -290,6 +290,7 @@ def test_rows_of_version_1_are_read_without_changing_the_table(hook: session.Dat
     assert old.history(5) == [(entry, {"duration": 2})]
     assert old.evidence("b-uuid") == b'{"a":1}'
     assert old.own_transactions("old") == frozenset()
+    assert (old.outset("old"), old.migration("old")) == (None, Migration())
     assert _columns(hook) == before
 
 
@@ -297,19 +298,22 @@ def test_rows_of_version_1_are_read_without_changing_the_table(hook: session.Dat
     "write",
     [
         lambda journal: journal.announce("old", State.RESTORING),
+        lambda journal: journal.begin_migration("old", backup="b-uuid", outset=b"{}"),
+        lambda journal: journal.saw("old", [(1, 2)]),
         lambda journal: journal.close("old", outcome="kept", reason=None),
         lambda journal: journal.fenced("old", None),
         lambda journal: journal.sign_of_life("old"),
         lambda journal: journal.keep_record("old", {"outcome": "kept"}),
         _open,
     ],
-    ids=["announce", "close", "fenced", "sign_of_life", "keep_record", "open"],
+    ids=["announce", "begin_migration", "saw", "close", "fenced", "sign_of_life", "keep_record", "open"],
 )
 def test_whatever_is_written_first_brings_a_journal_of_version_1_up_to_date(
     hook: session.Database, old: Journal, write: Callable[[Journal], object]
 ) -> None:
     write(old)
     assert {"app_id", "addon_id", "system_id", "database", "code_version", "xids"} <= _columns(hook)
+    assert {"migrating_at", "outset", "sessions"} <= _columns(hook)
     assert _entry(old, "old").app == "shop"
     assert old.own_transactions("old" if old.entry("0f3a") is None else "0f3a")
 
@@ -343,7 +347,8 @@ def test_a_row_knows_each_transaction_in_which_the_hook_wrote_it(hook: session.D
         lambda: _open(journal),
         lambda: journal.fenced("0f3a", "release"),
         lambda: journal.fingerprinted("0f3a", b"{}", b"{}"),
-        lambda: journal.announce("0f3a", State.MIGRATING),
+        lambda: journal.begin_migration("0f3a", backup=None, outset=b"{}"),
+        lambda: journal.saw("0f3a", [(7, 8)]),
         lambda: journal.sign_of_life("0f3a"),
         lambda: journal.announce("0f3a", State.PROBING),
         lambda: journal.commit("0f3a"),
@@ -353,8 +358,162 @@ def test_a_row_knows_each_transaction_in_which_the_hook_wrote_it(hook: session.D
         act()
         note()
 
-    assert len(set(written)) == 9
+    assert len(set(written)) == 10
     assert {xid % 2**32 for xid in journal.own_transactions("0f3a")} == set(written)
     hook.rows("CREATE TABLE public.theirs (n integer)")
-    assert len(journal.own_transactions("0f3a")) == 9
+    assert len(journal.own_transactions("0f3a")) == 10
     assert journal.own_transactions("unknown") == frozenset()
+
+
+def test_transactions_that_rolled_back_or_are_others_are_not_the_hooks_own(
+    database: Database, hook: session.Database, journal: Journal
+) -> None:
+    _open(journal)
+    known = journal.own_transactions("0f3a")
+    journal.close("0f3a", outcome="restored", reason=None)
+    with pytest.raises(StepFailed):
+        journal.announce("0f3a", State.RESTORING)
+    database.execute("CREATE TABLE theirs (n integer)")
+    _open(journal, "1")
+
+    own = journal.own_transactions("0f3a")
+
+    assert len(own) == len(known) + 1
+    assert own.isdisjoint(journal.own_transactions("1"))
+    assert hook.one("SELECT count(*) FROM release_phase.runs") == (2,)
+
+
+# The migration.
+
+
+def test_a_migration_begins_with_its_outset_and_backup(hook: session.Database, journal: Journal) -> None:
+    _open(journal)
+    assert (journal.outset("0f3a"), journal.migration("0f3a")) == (None, Migration())
+    before = others.moment(hook)
+
+    journal.begin_migration("0f3a", backup="b-uuid", outset=b'{"steady": ["public.a"]}')
+
+    since = journal.migration("0f3a").since
+    assert since is not None
+    assert before <= since <= others.moment(hook)
+    assert journal.outset("0f3a") == b'{"steady": ["public.a"]}'
+    assert (_entry(journal).state, _entry(journal).backup) == (State.MIGRATING, "b-uuid")
+
+
+def test_a_migration_that_is_begun_again_began_when_it_did(journal: Journal) -> None:
+    _open(journal)
+    journal.begin_migration("0f3a", backup="b-uuid", outset=b"1")
+    first = journal.migration("0f3a")
+    journal.announce("0f3a", State.RESTORING)
+
+    journal.begin_migration("0f3a", backup=None, outset=b"2")
+
+    assert journal.migration("0f3a") == first
+    assert (journal.outset("0f3a"), _entry(journal).backup) == (b"2", "b-uuid")
+    assert _entry(journal).state is State.MIGRATING
+
+
+def test_a_run_that_is_settled_begins_no_migration(journal: Journal) -> None:
+    _open(journal)
+    journal.close("0f3a", outcome="untouched", reason="unfinished_run")
+    before = _entry(journal)
+
+    with pytest.raises(StepFailed) as caught:
+        journal.begin_migration("0f3a", backup="b-uuid", outset=b"{}")
+
+    assert _lost(caught)
+    assert _entry(journal) == before
+    assert (journal.outset("0f3a"), journal.migration("0f3a")) == (None, Migration())
+
+
+def test_a_run_without_a_row_begins_no_migration(journal: Journal) -> None:
+    _open(journal)
+    with pytest.raises(StepFailed) as caught:
+        journal.begin_migration("unknown", backup="b-uuid", outset=b"{}")
+    assert _lost(caught)
+
+
+def test_sessions_of_the_migration_are_remembered_as_they_are_seen(hook: session.Database, journal: Journal) -> None:
+    _open(journal)
+    _open(journal, "1")
+    journal.begin_migration("0f3a", backup=None, outset=b"{}")
+
+    journal.saw("0f3a", {(4711, 1_764_198_000_123_456), (1, 2)})
+    journal.saw("0f3a", [(4711, 1_764_198_000_123_456)])
+    journal.saw("0f3a", [])
+    journal.saw("0f3a", [(4711, 1_764_198_000_123_457)])
+
+    assert journal.migration("0f3a").sessions == {
+        (1, 2),
+        (4711, 1_764_198_000_123_456),
+        (4711, 1_764_198_000_123_457),
+    }
+    assert journal.migration("1").sessions == frozenset()
+    assert hook.one("SELECT state FROM release_phase.runs WHERE run_id = '0f3a'") == ("migrating",)
+
+
+def test_a_session_is_remembered_by_what_tells_it_from_others(
+    database: Database, hook: session.Database, journal: Journal
+) -> None:
+    _open(journal)
+    other = database.connect()
+    (found,) = others.others(hook)
+
+    journal.saw("0f3a", [found.key])
+
+    assert journal.migration("0f3a").sessions == {found.key}
+    assert found.pid == other.info.backend_pid
+
+
+def test_of_a_migration_that_is_not_known_nothing_is_known(journal: Journal) -> None:
+    assert journal.migration("0f3a") == Migration()
+    _open(journal)
+    assert journal.migration("unknown") == Migration()
+    assert journal.outset("unknown") is None
+
+
+@pytest.mark.parametrize("end", ["commit", "close"])
+def test_at_the_end_only_the_outset_is_forgotten(journal: Journal, end: str) -> None:
+    _open(journal)
+    journal.fingerprinted("0f3a", b"{}", b"{}")
+    journal.begin_migration("0f3a", backup="b-uuid", outset=b"{}")
+    journal.saw("0f3a", [(1, 2)])
+    journal.announce("0f3a", State.PROBING)
+    began = journal.migration("0f3a")
+
+    if end == "commit":
+        journal.commit("0f3a")
+    else:
+        journal.close("0f3a", outcome="restored", reason=None)
+
+    assert (journal.outset("0f3a"), journal.fingerprint("0f3a")) == (None, None)
+    assert journal.migration("0f3a") == began
+    assert journal.evidence("b-uuid") == b"{}"
+
+
+def test_a_restore_takes_the_beginning_of_the_migration_back(
+    database: Database, hook: session.Database, journal: Journal
+) -> None:
+    _open(journal)
+    dump = database.dump()
+    journal.begin_migration("0f3a", backup="b-uuid", outset=b"{}")
+    journal.saw("0f3a", [(1, 2)])
+    hook.close()
+    database.reset()
+
+    database.load(dump)
+
+    assert (journal.outset("0f3a"), journal.migration("0f3a")) == (None, Migration())
+
+
+def test_a_journal_made_before_migrations_had_an_outset_is_brought_up_to_date(
+    hook: session.Database, journal: Journal
+) -> None:
+    _open(journal)
+    hook.rows("ALTER TABLE release_phase.runs DROP migrating_at, DROP outset, DROP sessions")
+    assert (journal.outset("0f3a"), journal.migration("0f3a")) == (None, Migration())
+
+    journal.begin_migration("0f3a", backup="b-uuid", outset=b"{}")
+
+    assert journal.outset("0f3a") == b"{}"
+    assert journal.migration("0f3a").since is not None

@@ -15,7 +15,6 @@ from release.heroku.transfers import (
     Transfer,
     database_host,
     database_name,
-    harmless_warnings,
     moment,
     stored,
 )
@@ -183,37 +182,6 @@ def test_the_host_in_a_url_and_where_a_backup_is() -> None:
     assert [database_host(each) for each in (None, "", STORE, "postgres://h")] == [None] * 4
     assert stored(STORE) == "https://store.example/b012"
     assert (stored(None), stored("")) == (None, "")
-
-
-# Warnings of a restore.
-
-EXTENSION = (
-    "pg_restore: error: could not execute query: ERROR:  must be owner of extension hstore",
-    "Command was: COMMENT ON EXTENSION hstore IS 'data type';",
-)
-TABLE = (
-    'pg_restore: error: could not execute query: ERROR:  relation "learners" already exists',
-    "Command was: CREATE TABLE public.learners (",
-    "    id integer",
-)
-
-
-@pytest.mark.parametrize(
-    ("logs", "warnings", "harmless"),
-    [
-        ((), 0, True),
-        (EXTENSION, 1, True),
-        (EXTENSION * 3, 3, True),
-        (TABLE, 1, False),
-        (EXTENSION + TABLE, 2, False),
-        (EXTENSION, 2, False),
-        (EXTENSION, 0, False),
-        ((), 1, False),
-        (("a column says: COMMENT ON EXTENSION hstore",), 1, False),
-    ],
-)
-def test_only_comments_on_extensions_are_harmless(logs: tuple[str, ...], warnings: int, harmless: bool) -> None:
-    assert harmless_warnings(logs, warnings) is harmless
 
 
 # Requests.
