@@ -21,6 +21,9 @@ import msgspec
 _ENTRY: Final = re.compile(r"[Ff]rom TOC entry \d+; \d+ \d+ (.*)$")
 _ERROR: Final = re.compile(r"pg_restore: (?:error: |\[[^\]]+\] )(.*)")
 _TABLE: Final = re.compile(r'COPY failed for table "(.+?)":')
+_LOADING: Final = re.compile(r'pg_restore: processing data for table "(.+)"')
+"""Said before each table, by --verbose: the only line that tells tables of one name in two schemas apart."""
+
 _COMMAND: Final = re.compile(r"\s*Command was: (.*)")
 _SUMMARY: Final = ("errors ignored on restore", "warning: errors ignored")
 
@@ -63,12 +66,14 @@ def complaints(lines: Iterable[str]) -> list[Complaint]:
 
 
 def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
-    entry, error, command = "", "", ""
+    entry, error, command, loading = "", "", "", ""
     for line in lines:
-        named, said = _ENTRY.search(line), _ERROR.match(line)
-        if (named or said) and error:
-            yield _complaint(entry, error, command)
+        named, said, loads = _ENTRY.search(line), _ERROR.match(line), _LOADING.match(line)
+        if (named or said or loads) and error:
+            yield _complaint(entry, error, command, loading)
             error, command = "", ""
+        if loads:
+            loading = loads[1]
         if named:
             entry = named[1]
         elif said and not any(word in line for word in _SUMMARY):
@@ -76,17 +81,24 @@ def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
         elif error and not command and (found := _COMMAND.match(line)):
             command = found[1]
     if error:
-        yield _complaint(entry, error, command)
+        yield _complaint(entry, error, command, loading)
 
 
-def _complaint(entry: str, error: str, command: str) -> Complaint:
-    table = _TABLE.search(error)
-    rows = entry.startswith("TABLE DATA ")
+def _complaint(entry: str, error: str, command: str, loading: str) -> Complaint:
     fatal = entry.startswith(_DATA) or any(word in error for word in _LOST)
     words = error.removeprefix("could not execute query: ").removeprefix("ERROR:").strip()
     return Complaint(
         about=(command or entry)[:SHOWN],
         error=words[:SHOWN],
         fatal=fatal,
-        table=table[1] if table else entry.removeprefix("TABLE DATA ").rpartition(" ")[0] if rows else None,
+        table=_table(entry, error, loading),
     )
+
+
+def _table(entry: str, error: str, loading: str) -> str | None:
+    """The table that an error is about, with its schema where the log tells."""
+    found = _TABLE.search(error)
+    if found is None and not entry.startswith("TABLE DATA "):
+        return None
+    name = found[1] if found else entry.removeprefix("TABLE DATA ").rpartition(" ")[0]
+    return loading if loading.endswith(f".{name}") else name
