@@ -25,6 +25,9 @@ _LEFT_OUT: Final = re.compile(r'pg_restore: (table "(.+)" could not be created, 
 """How its lines begin; all but the second kind of error (before version 12) from version 12 on."""
 
 _TABLE: Final = re.compile(r'COPY failed for table "(.+?)":')
+_LOADING: Final = re.compile(r'pg_restore: processing data for table "(.+)"')
+"""Said before each table, by --verbose: the only line that tells tables of one name in two schemas apart."""
+
 _COMMAND: Final = re.compile(r"\s*Command was: (.*)")
 
 _DATA: Final = ("TABLE DATA ", "BLOB", "LARGE OBJECTS")
@@ -62,14 +65,15 @@ def complaints(messages: Iterable[str]) -> list[Complaint]:
 
 
 def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
-    entry, error, command = "", "", ""
+    entry, error, command, loading = "", "", "", ""
     for line in lines:
-        named, left_out = _ENTRY.match(line), _LEFT_OUT.match(line)
+        named, left_out, loads = _ENTRY.match(line), _LEFT_OUT.match(line), _LOADING.match(line)
         begins = _STAGE.match(line)
-        said = None if named or begins else _ERROR.match(line)
-        if error and (named or begins or said or left_out):
-            yield _complaint(entry, error, command)
+        said = None if named or begins or loads else _ERROR.match(line)
+        if error and (named or begins or said or left_out or loads):
+            yield _complaint(entry, error, command, loading)
             error, command = "", ""
+        loading = loads[1] if loads else loading
         if named or begins:
             entry = named[1] if named else ""
         elif left_out:
@@ -79,23 +83,26 @@ def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
         elif error and not command and (found := _COMMAND.match(line)):
             command = found[1]
     if error:
-        yield _complaint(entry, error, command)
+        yield _complaint(entry, error, command, loading)
 
 
-def _complaint(entry: str, error: str, command: str) -> Complaint:
+def _complaint(entry: str, error: str, command: str, loading: str) -> Complaint:
     words = error.removeprefix("could not execute query: ").removeprefix("ERROR:").strip()
     return Complaint(
         about=(entry or command).strip()[:SHOWN],
         error=_VALUE.sub(r'\1"…"', words)[:SHOWN],
         fatal=entry.startswith(_DATA) or not _COMMAND_FAILED.match(error),
-        table=_table(entry, error),
+        table=_table(entry, error, loading),
     )
 
 
-def _table(entry: str, error: str) -> str | None:
+def _table(entry: str, error: str, loading: str) -> str | None:
+    """The table that an error is about, with its schema where the log tells."""
     if table := _TABLE.search(error):
-        return table[1]
-    if not entry.startswith("TABLE DATA "):
+        name = table[1]
+    elif entry.startswith("TABLE DATA "):
+        words, _, owner = entry.removeprefix("TABLE DATA ").rpartition(" ")
+        name = words or owner
+    else:
         return None
-    name, _, owner = entry.removeprefix("TABLE DATA ").rpartition(" ")
-    return name or owner
+    return loading if loading.endswith(f".{name}") else name
