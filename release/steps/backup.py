@@ -65,8 +65,8 @@ class Unprotected:
 class BackedUp:
     """A backup that was proved usable, the database as it was when it was taken, and as it was right after that.
 
-    `seconds`: how long it took; `sealed`: whether the fence has been up since before it; `behind`: sequences that were
-    behind their columns already; `rehearsed`: seconds that its restore took in a rehearsal.
+    `seconds`: how long it took; `sealed`: whether the fence has been up, and held, since before it; `behind`: sequences
+    that were behind their columns already; `rehearsed`: seconds that its restore took in a rehearsal.
     """
 
     before: Fingerprint
@@ -112,7 +112,7 @@ def back_up(run: Run, target: Target | None, identity: Identity) -> Before:
         uuid=transfer.uuid,
         name=transfer.name,
         seconds=run.clock.monotonic() - began,
-        sealed=run.settings.fence is FenceMode.RELEASE,
+        sealed=run.settings.fence is FenceMode.RELEASE and not _leaked(run, before, outset),
         target=target,
         behind=behind,
     )
@@ -150,6 +150,20 @@ def _restructured(run: Run, before: Fingerprint, outset: Outset) -> tuple[Finger
     return after, [str(each) for each in (*structural(before.structure, after.structure), *around)]
 
 
+def _leaked(run: Run, before: Fingerprint, outset: Outset) -> bool:
+    """Whether somebody has written behind the fence while the backup was being taken; that is said."""
+    written = evidence.compare(before.evidence, outset.evidence).written
+    if written:
+        tables = sorted(written)
+        run.warn(
+            "fence_leaks",
+            f"others have written to {', '.join(tables[:10])} though the fence is up: a client outside the formation,"
+            " which comes back when it is ended; their writes are salvaged like anybody's",
+            tables=tables[:100],
+        )
+    return bool(written)
+
+
 def record(run: Run, target: Target | None) -> Fingerprint:
     """Opens the run's row in the journal, raises a fence that is to be up all along, and takes the fingerprint."""
     _enter(run, target)
@@ -164,7 +178,7 @@ def record_again(run: Run, backup: BackedUp) -> None:
     """Writes the run's row anew, as it was before the migration, which has taken the journal away."""
     _enter(run, backup.target)
     _note(run, backup.before)
-    if backup.sealed:
+    if run.settings.fence is FenceMode.RELEASE:
         run.journal.fenced(run.id, FenceMode.RELEASE)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
 

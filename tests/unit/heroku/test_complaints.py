@@ -70,51 +70,51 @@ def test_a_restore_without_errors_has_no_complaints(database: Database) -> None:
 LOST = {
     "a check": (
         "CREATE TABLE learners (id integer, name text CHECK (name <> 'b'))",
-        "learners",
+        "public.learners",
         'COPY failed for table "learners": ERROR:  new row for relation "learners" violates check constraint'
         ' "learners_name_check"',
     ),
     "a duplicate key": (
         "CREATE TABLE learners (id integer PRIMARY KEY, name text); INSERT INTO learners VALUES (2)",
-        "learners",
+        "public.learners",
         'COPY failed for table "learners": ERROR:  duplicate key value violates unique constraint "learners_pkey"',
     ),
     "invalid input": (
         "CREATE TABLE learners (id integer, name integer)",
-        "learners",
+        "public.learners",
         'COPY failed for table "learners": ERROR:  invalid input syntax for type integer: "…"',
     ),
     "out of range": (
         "CREATE TABLE learners (id integer, name date)",
-        "learners",
+        "public.learners",
         'COPY failed for table "learners": ERROR:  invalid input syntax for type date: "…"',
     ),
     "too long": (
         'CREATE TABLE "Odd table" (n bit(1))',
-        "Odd table",
+        "public.Odd table",
         'COPY failed for table "Odd table": ERROR:  bit string length 2 does not match type bit(1)',
     ),
     "a missing column": (
         "CREATE TABLE learners (id integer)",
-        "learners",
+        "public.learners",
         'column "name" of relation "learners" does not exist',
     ),
     "a view in its place": (
         "CREATE VIEW learners AS SELECT 1 AS id, 'a'::text AS name",
-        "learners",
+        "public.learners",
         'COPY failed for table "learners": ERROR:  cannot copy to view "learners"',
     ),
     "a trigger that raises": (
         "CREATE TABLE learners (id integer, name text);"
         " CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no %', NEW.id; END$$;"
         " CREATE TRIGGER no BEFORE INSERT ON learners FOR EACH ROW EXECUTE FUNCTION no()",
-        "learners",
+        "public.learners",
         'COPY failed for table "learners": ERROR:  no 1',
     ),
     "row security": (
         "CREATE TABLE learners (id integer, name text);"
         " ALTER TABLE learners ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
-        "learners",
+        "public.learners",
         'query would be affected by row-level security policy for table "learners"',
     ),
 }
@@ -164,7 +164,7 @@ def test_rows_loaded_by_insert_are_rows_as_well(database: Database) -> None:
 
     found = complaints(load(database, dump))
 
-    assert [(each.table, each.fatal) for each in found] == [(None, False), ("learners", True)]
+    assert [(each.table, each.fatal) for each in found] == [(None, False), ("public.learners", True)]
 
 
 def test_large_objects_that_could_not_be_made_are_fatal(database: Database) -> None:
@@ -352,7 +352,7 @@ def test_a_session_that_is_ended_between_two_tables_is_fatal(database: Database)
     found = complaints(load(database, dump))
 
     assert fatal(found)
-    assert found[1].table == "a"
+    assert found[1].table == "public.a"
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_lines_of_before_version_12_are_read_as_well() -> None:
             "TABLE DATA learners u1",
             'COPY failed for table "learners": ERROR:  invalid input syntax for integer: "…"',
             fatal=True,
-            table="learners",
+            table="public.learners",
         ),
     ]
 
