@@ -26,6 +26,11 @@ class Outset(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence = Evidence()
     steady: list[str] = []
 
+    @property
+    def known(self) -> bool:
+        """Whether it was looked at, and read back as it was written."""
+        return self.evidence.snapshot.end > 0
+
     def to_json(self) -> bytes:
         """One JSON object."""
         return msgspec.json.encode(self)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
-from release.database.comparison import Verdict
 from release.database.journal import State
 from release.database.others import Other, wait_until_gone
-from release.database.session import Identity
+from release.database.session import Failed, Identity
 from release.errors import Reason, StepFailed
 from release.retry import attempts
 from release.run import Run
 from release.steps import prepare
 from release.steps.backup import Before
-from release.steps.changes import changed_since
+from release.steps.changes import proved_untouched
 from release.steps.command import app_environ, start_app
 from release.steps.prepare import Commands
 from release.steps.sessions import is_migration, no_ghosts
@@ -100,7 +99,10 @@ def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> 
 
 def _unchanged(run: Run, backup: Before) -> bool:
     """Whether it is proved that nothing was written since the migration began, by anybody."""
-    return changed_since(run, backup, unsettled=no_ghosts(run, run.id)).verdict is Verdict.UNCHANGED
+    try:
+        return no_ghosts(run, run.id) is None and proved_untouched(run, backup.outset.evidence)
+    except Failed:
+        return False
 
 
 def sessions_left(run: Run, within: float = SESSIONS_END_WITHIN) -> list[Other]:

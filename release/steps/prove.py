@@ -80,7 +80,7 @@ def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> 
         raise StepFailed(Reason.RESTORE_UNPROVED, f"not made anew by the restore: {', '.join(old[:SHOWN])}")
     now = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed)
     check_rows(run, backup, now, log_read=log_read)
-    _check_sequences(backup.before.evidence, now.evidence)
+    _check_sequences(backup, now.evidence)
     _analyze(run)
 
 
@@ -137,22 +137,24 @@ def check_rows(run: Run, backup: BackedUp, now: Fingerprint, *, log_read: bool) 
     held, holding = set(backup.before.holding.held), now.holding
     empty = sorted((held & now.evidence.writes.keys()) - set(holding.held) - set(holding.unknown))
     # A table may have been emptied between fingerprint and dump. It was not where a row is older than both; elsewhere
-    # the log is believed, in which a table that could not be loaded is named.
-    lost = [name for name in empty if not log_read or name in backup.outset.steady]
+    # the log is believed, in which a table that could not be loaded is named. Without both, the worst is assumed.
+    told = log_read or backup.outset.known
+    lost = [name for name in empty if not told or name in backup.outset.steady]
     if lost:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"hold no rows any more: {', '.join(lost[:SHOWN])}", tables=lost)
     if empty:
-        run.warn("rows_unknown", f"empty now, as in the backup by the restore's log: {', '.join(empty[:SHOWN])}")
+        run.warn("rows_unknown", f"empty now, and perhaps when the backup was taken: {', '.join(empty[:SHOWN])}")
     if unknown := sorted(held & set(holding.unknown)):
         run.warn("rows_unknown", f"could not be looked into for rows: {', '.join(unknown[:SHOWN])}")
 
 
-def _check_sequences(before: Evidence, now: Evidence) -> None:
-    """No sequence stands behind where it stood: a dump is younger than the fingerprint. Raises StepFailed."""
+def _check_sequences(backup: BackedUp, now: Evidence) -> None:
+    """No sequence stands behind where it stood both before and after the dump was made. Raises StepFailed."""
+    before, after = backup.before.evidence.positions, backup.outset.evidence.positions
     behind = [
         name
-        for name in sorted(before.positions.keys() & now.positions.keys())
-        if before.positions[name].is_ahead_of(now.positions[name])
+        for name in sorted(before.keys() & now.positions.keys())
+        if all(then[name].is_ahead_of(now.positions[name]) for then in (before, after) if name in then)
     ]
     if behind:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"sequences stand behind: {', '.join(behind[:SHOWN])}")
