@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -70,15 +72,30 @@ def meanwhile(work: Callable[[], None]) -> Iterator[None]:
         raise failures[0]
 
 
-def at_event(process: subprocess.Popen[bytes], name: str, act: Callable[[], None], **fields: object) -> Result:
-    """Lets a run go on to its end, and does something as soon as it has said an event with these fields."""
+def at_event(
+    process: subprocess.Popen[bytes],
+    name: str,
+    begin: Callable[[], None],
+    *,
+    end: Callable[[], None] = lambda: None,
+    after: float = 0.0,
+    **fields: object,
+) -> Result:
+    """Lets a run go on to its end, but for what is done as soon as it has said an event with these fields.
+
+    The run stands still while that begins; `end` is done `after` seconds later.
+    """
     assert process.stdout is not None
     heard, done = [], False
     for line in process.stdout:
         heard.append(line)
         event = json.loads(line)
         if not done and event["event"] == name and all(event.get(key) == value for key, value in fields.items()):
-            act()
+            os.kill(process.pid, signal.SIGSTOP)
+            begin()
+            os.kill(process.pid, signal.SIGCONT)
+            time.sleep(after)
+            end()
             done = True
     assert done, f"{name} was never said"
     rest = finish(process)

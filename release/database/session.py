@@ -64,6 +64,10 @@ class Failed(StepFailed):
     """The server answered with an error. `facts["sqlstate"]` says which."""
 
 
+class Busy(Failed, Unavailable):
+    """Somebody holds a lock for longer than this session waits, or two waited for each other: it passes."""
+
+
 class Identity(msgspec.Struct, frozen=True):
     """Which database this is, whatever address leads to it: the cluster's identifier and the database's name.
 
@@ -301,7 +305,8 @@ def _translate(error: psycopg.Error) -> StepFailed:
     )
     if gone or code in {"57P01", "57P02", "57P03", "57P05"}:
         return Lost(Reason.DATABASE_UNREACHABLE, detail, sqlstate=code)
-    return Failed(Reason.DATABASE_FAILED, detail, sqlstate=code)
+    kind = Busy if code in {"55P03", "40P01"} else Failed  # lock_not_available, deadlock_detected
+    return kind(Reason.DATABASE_FAILED, detail, sqlstate=code)
 
 
 SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})

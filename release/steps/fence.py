@@ -29,6 +29,10 @@ GONE_WITHIN = 10.0
 """Seconds that other sessions get to end."""
 
 
+SAID_WITHIN = 60.0
+"""Seconds in which the journal has to say that the fence is down."""
+
+
 class Reachable(Protocol):
     """What a fence is raised around: all that is needed is the way to its app."""
 
@@ -68,8 +72,8 @@ def is_up(target: Target, entry: Entry) -> bool:
 def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
     """Lowers the fence if one may be up; whether it is down. A failure is a warning, and the next run tries again.
 
-    `raised`: it is known to be up, also where the journal cannot be read. Only called over a database that is proved
-    old, or new, or as somebody decided.
+    `raised`: it is known to be up, though the journal cannot be read or could not be written. Only called over a
+    database that is proved old, or new, or as somebody decided.
     """
     if target is None:
         return True
@@ -80,9 +84,17 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
             return True
         run.warn("journal_unreadable", f"{error}; the fence is lowered to how it stood when the run began")
         return _tried(run, lambda: _put_back(run, target, target.formation, maintenance=target.app.maintenance))
-    if entry is None or entry.fence is None:
+    if entry is None or (entry.fence is None and not raised):
         return True
-    return _tried(run, lambda: down(run, target, entry))
+    formation, maintenance = entry.formation or {}, entry.maintenance
+    if not _tried(run, lambda: _put_back(run, target, formation, maintenance=maintenance)):
+        return False
+    try:
+        down_again = run.deadline.within(SAID_WITHIN)
+        run.retried("fence lowered", lambda: run.journal.fenced(run.id, None), deadline=down_again)
+    except StepFailed as error:
+        run.warn("journal_not_closed", f"{error}; the fence is down, which the journal does not say")
+    return True
 
 
 def _tried(run: Run, lowering: Callable[[], None]) -> bool:

@@ -40,7 +40,9 @@ WAYS = {
     "with the hook's own name": "die(0.8)\nlate()",
     "with a name of its own": 'die(0.8)\nlate(application_name="web")',
     "without a name": 'del os.environ["PGAPPNAME"]\ndie(0.8)\nlate()',
-    "before anybody has looked": 'late(application_name="web")\ntime.sleep(0.15)\nos.kill(os.getpid(), signal.SIGKILL)',
+    "before anybody has looked": (
+        'time.sleep(0.6)\nlate(application_name="web")\ntime.sleep(0.12)\nos.kill(os.getpid(), signal.SIGKILL)'
+    ),
     "through several connections": (
         'die(1.0)\nlate(application_name="web")\nlate(LATE.replace("points = -1", "name = name || points"),'
         ' application_name="worker")\nlate("CREATE TABLE late AS SELECT pg_sleep({later}) AS n")\n'
