@@ -122,9 +122,14 @@ def compare(before: Fingerprint, after: Fingerprint, *, since: Evidence | None =
 
 
 def common(before: Fingerprint, after: Fingerprint) -> tuple[Fingerprint, Fingerprint, tuple[str, ...]]:
-    """Both, reduced to the kinds that both know, and the kinds that were left out: none within one version."""
+    """Both, reduced to the kinds that both know, and the kinds that were left out: none within one version.
+
+    Relations that one of them could not read are in neither any more.
+    """
+    unread = frozenset(before.unread) | frozenset(after.unread)
+    one, other = (_without(each, unread) if unread else each for each in (before, after))
     if before.kinds == after.kinds:
-        return before, after, ()
+        return one, other, ()
     known = kinds.both_know(before.kinds, after.kinds)
     one, other = (
         msgspec.structs.replace(
@@ -133,9 +138,23 @@ def common(before: Fingerprint, after: Fingerprint) -> tuple[Fingerprint, Finger
             evidence=msgspec.structs.replace(each.evidence, surroundings=kinds.limited(each.surroundings, known)),
             history=each.history if kinds.HISTORY in known else {},
         )
-        for each in (before, after)
+        for each in (one, other)
     )
     return one, other, tuple(sorted((before.kinds.keys() | after.kinds.keys()) - known))
+
+
+def _without(document: Fingerprint, relations: frozenset[str]) -> Fingerprint:
+    """A document without some relations, their parts, owners and grants."""
+
+    def theirs(name: str) -> bool:
+        return any(name == each or name.endswith(f" {each}") or f" {each}." in name for each in relations)
+
+    schema = {
+        kind: {name: definition for name, definition in found.items() if not theirs(name)}
+        for kind, found in document.schema.items()
+    }
+    history = {table: entries for table, entries in document.history.items() if table not in relations}
+    return msgspec.structs.replace(document, schema=schema, history=history)
 
 
 def same_structure(

@@ -46,7 +46,8 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
     history: entries by table. row_counts: exact, of small tables only. holding: which tables held rows. evidence: what
     a write afterwards would change. kinds: what the code that made it looks at, with revisions (see kinds.py);
-    comparison.py leaves out what one of two does not know.
+    comparison.py leaves out what one of two does not know, and the relations that are `unread`, because somebody kept
+    them locked.
     """
 
     version: int = VERSION
@@ -57,6 +58,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     row_counts: dict[str, int]
     holding: Holding
     evidence: Evidence
+    unread: list[str] = []
 
     def to_json(self) -> bytes:
         """One JSON object; about 1 kB a table."""
@@ -128,18 +130,21 @@ def _known(fields: dict[str, Any], lost: set[str]) -> dict[str, int]:
     return kinds
 
 
-def take(connection: Connection[Any]) -> Fingerprint:
+def take(connection: Connection[Any], *, partial: bool = False) -> Fingerprint:
     """The fingerprint of the database behind a connection in autocommit mode, outside any transaction.
 
     The queries are prepared: planning is most of their cost, and a session takes a second one after the migration.
 
     The catalogs are read in one snapshot. The functions that print definitions look at the newest state nevertheless,
     so that DDL of somebody else at the same moment can be an error; the caller tries again. Waits at most 2 s for
-    a lock. Raises psycopg.Error.
+    a lock; with `partial` what is locked is left out instead, and named. Raises psycopg.Error.
     """
     seen = evidence.take(connection)  # first: what is written from here on must not be missing in both
+    unread: list[str] = []
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if partial:
+            ((_, unread),) = connection.execute(catalog.BUSY).fetchall()
         schema = read_schema(connection)
         history = read_history(connection)
         row_counts = _row_counts(connection)
@@ -150,6 +155,7 @@ def take(connection: Connection[Any]) -> Fingerprint:
         row_counts=row_counts,
         holding=rows.look(connection),
         evidence=seen,
+        unread=unread,
     )
 
 

@@ -207,9 +207,12 @@ def backup_deadline(run: Run) -> Deadline:
     return run.deadline.within(run.deadline.left() * share)
 
 
-def take_fingerprint(run: Run) -> Fingerprint:
-    """The database as it is now; again when somebody's DDL of the same moment got in between. Raises Failed, Lost."""
-    return undisturbed(run, lambda: fingerprint.take(run.database.connection))
+def take_fingerprint(run: Run, *, partial: bool = False) -> Fingerprint:
+    """The database as it is now; again when somebody's DDL of the same moment got in between. Raises Failed, Lost.
+
+    With `partial` what others keep locked is left out and named.
+    """
+    return undisturbed(run, lambda: fingerprint.take(run.database.connection, partial=partial))
 
 
 def take_outset(run: Run, before: Fingerprint) -> Outset:

@@ -80,10 +80,7 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
     try:
         entry = run.journal.entry(run.id)
     except StepFailed as error:
-        if not raised:
-            return True
-        run.warn("journal_unreadable", f"{error}; the fence is lowered to how it stood when the run began")
-        return _tried(run, lambda: _put_back(run, target, target.formation, maintenance=target.app.maintenance))
+        return not raised or _lower_blindly(run, target, error)
     if entry is None or (entry.fence is None and not raised):
         return True
     formation, maintenance = entry.formation or {}, entry.maintenance
@@ -95,6 +92,15 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the fence is down, which the journal does not say")
     return True
+
+
+def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:
+    """Lowers it to how it stood when this run began; where it was up by then, only the journal knows how it stood."""
+    if target.app.maintenance:
+        run.warn("fence_not_lowered", f"{why}; `bin/release recover` or the next release lowers it")
+        return False
+    run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
+    return _tried(run, lambda: _put_back(run, target, target.formation, maintenance=target.app.maintenance))
 
 
 def _tried(run: Run, lowering: Callable[[], None]) -> bool:

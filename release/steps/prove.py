@@ -28,7 +28,7 @@ from release.steps.sessions import reconnect, unsettled
 PROOF_WITHIN = 120.0
 """Seconds in which a proof that is disturbed is tried again."""
 
-AGAIN_AFTER = 2.0
+AGAIN_AFTER = 0.5
 """Seconds between two tries."""
 
 SHOWN = 20
@@ -52,15 +52,17 @@ def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
     (restore_unproved), and Undecided where the database could not be read in time.
     """
     deadline = run.deadline.within(PROOF_WITHIN)
+    partial = False
     while True:
         try:
             reconnect(run)
             _check_reset(run)
-            return _prove_once(run, backup, added, log_read=log_read)
+            return _prove_once(run, backup, added, log_read=log_read, partial=partial)
         except (Failed, Lost) as error:
             if deadline.expired:
                 raise Undecided(Reason.RESTORE_UNPROVED, f"it could not be read: {error}") from error
             run.warn("proof_disturbed", f"{error}; the proof is made again")
+        partial = True
         run.clock.sleep(deadline.clamp(AGAIN_AFTER))
         if run.settings.fence is not FenceMode.OFF:
             fence.end_sessions(run)
@@ -73,27 +75,31 @@ def _check_reset(run: Run) -> None:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's ({state}): it did not reset")
 
 
-def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
+def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: bool, partial: bool) -> None:
     with translated():
         old = rows.not_made_anew(run.database.connection)
     if old:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"not made anew by the restore: {', '.join(old[:SHOWN])}")
-    now = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed)
+    now = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed, partial=partial)
     check_rows(run, backup, now, log_read=log_read)
     _check_sequences(backup, now.evidence)
     _analyze(run)
 
 
-def tidy_and_compare(run: Run, before: Fingerprint, added: Added, *, rows_must_match: bool) -> Fingerprint:
+def tidy_and_compare(
+    run: Run, before: Fingerprint, added: Added, *, rows_must_match: bool, partial: bool
+) -> Fingerprint:
     """Compares, tidying up first where something differs; what the database is now. Raises StepFailed or Lost."""
-    now = take_fingerprint(run)
+    now = take_fingerprint(run, partial=partial)
     comparison = _compared(run, before, now, rows_must_match=rows_must_match)
     if comparison.differences or comparison.notes:
         _tidy(run, before, added)
-        now = take_fingerprint(run)
+        now = take_fingerprint(run, partial=partial)
         comparison = _compared(run, before, now, rows_must_match=rows_must_match)
     wrong, strange = _sorted_out(comparison, added)
     say_left_out(run, comparison)
+    if now.unread:
+        run.warn("relation_unknown", f"locked by somebody, and so not compared: {', '.join(now.unread[:SHOWN])}")
     if strange:
         run.warn("object_not_known", f"neither the backup's nor the migration's, left as it is: {', '.join(strange)}")
     if notes := [str(each) for each in comparison.notes]:

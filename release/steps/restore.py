@@ -146,7 +146,7 @@ def close(run: Run, target: Target | None, ending: Ending) -> Ending:
         run.warn("journal_not_closed", f"{error}; the next run closes it")
     if target is None or fence.lower(run, target, raised=raised is not None):
         return ending
-    paste = "; ".join(commands_by_hand(target))
+    paste = "; ".join(commands_by_hand(target)) or "bin/release recover"
     return replace(ending, hint=f"{ending.hint} The site may still be down. Paste: {paste}".strip())
 
 

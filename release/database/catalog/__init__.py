@@ -24,7 +24,7 @@ from release.database.catalog.grants import (
 )
 from release.database.catalog.history import HISTORIES, HISTORY
 from release.database.catalog.links import PUBLICATIONS
-from release.database.catalog.scope import EXCLUDED_SCHEMAS, LIMITS, Query
+from release.database.catalog.scope import BUSY, EXCLUDED_SCHEMAS, LIMITS, Query
 from release.database.catalog.structure import EXTENSIONS, MATERIALIZED, STRUCTURE
 from release.database.catalog.surroundings import OF_DATABASE, SETTINGS, SURROUNDINGS
 from release.database.catalog.writes import (
@@ -41,8 +41,9 @@ from release.database.catalog.writes import (
 )
 
 __all__ = [
-    "ANALYZABLE", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "EXTENSIONS", "FOREIGN_LARGE_OBJECTS",
-    "GRANTS", "HISTORIES", "HISTORY", "HOLDING", "LARGE_OBJECTS", "LARGE_OBJECT_OWNERS", "LIMITS", "MATERIALIZED",
-    "NOT_ANEW", "OBJECTS_WITH_OWNERS", "OF_DATABASE", "POSITIONS", "PUBLICATIONS", "SEQUENCES", "SETTINGS",
-    "STATISTICS", "STATUSES", "STRUCTURE", "SURROUNDINGS", "USUAL_GRANTS", "WRITERS", "WRITES", "Query",
+    "ANALYZABLE", "BUSY", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "EXTENSIONS",
+    "FOREIGN_LARGE_OBJECTS", "GRANTS", "HISTORIES", "HISTORY", "HOLDING", "LARGE_OBJECTS", "LARGE_OBJECT_OWNERS",
+    "LIMITS", "MATERIALIZED", "NOT_ANEW", "OBJECTS_WITH_OWNERS", "OF_DATABASE", "POSITIONS", "PUBLICATIONS",
+    "SEQUENCES", "SETTINGS", "STATISTICS", "STATUSES", "STRUCTURE", "SURROUNDINGS", "USUAL_GRANTS", "WRITERS",
+    "WRITES", "Query",
 ]  # fmt: skip

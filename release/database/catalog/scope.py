@@ -42,6 +42,7 @@ WITH spaces AS (
     SELECT c.*, s.name || '.' || quote_ident(c.relname) AS name
       FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
      WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+       AND c.oid <> ALL ((SELECT coalesce(nullif(current_setting('release.busy', true), ''), '{}'))::oid[])
 ), procedures AS (
     SELECT p.*, CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
            p.oid::regprocedure::text AS name
@@ -71,3 +72,26 @@ class Query(NamedTuple):
     only_if: LiteralString = "(VALUES (true)) always"
     since: int = 0
     until: int = 1_000_000
+
+
+# A view is printed with a lock on each relation that it reads.
+BUSY: Final[LiteralString] = r"""
+WITH RECURSIVE busy (oid) AS (
+    SELECT relation FROM pg_catalog.pg_locks
+     WHERE mode = 'AccessExclusiveLock' AND granted AND relation IS NOT NULL AND pid IS DISTINCT FROM pg_backend_pid()
+       AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+     UNION
+    SELECT w.ev_class FROM busy b
+      JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = b.oid
+       AND d.classid = 'pg_rewrite'::regclass
+      JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+), named AS (
+    SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+      FROM busy b JOIN pg_catalog.pg_class c ON c.oid = b.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_'
+)
+SELECT set_config('release.busy', coalesce(array_agg(oid), '{}')::text, true),
+       coalesce(array_agg(name ORDER BY name), '{}')
+  FROM named
+"""
+"""Leaves what others keep locked, and the views of it, out of this transaction's queries: (_, their names)."""

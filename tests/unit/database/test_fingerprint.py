@@ -292,3 +292,25 @@ def test_only_what_was_written_since_a_later_moment_counts_if_asked(database: Da
 
     assert compare(before, later).verdict is Verdict.SCHEMA_UNCHANGED
     assert compare(before, fingerprint.take(reader), since=later.evidence).verdict is Verdict.UNCHANGED
+
+
+def test_a_relation_that_somebody_keeps_locked_is_unknown_and_all_else_is_compared(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE learners (id integer PRIMARY KEY)",
+        "CREATE MATERIALIZED VIEW totals AS SELECT count(*) FROM learners",
+        "CREATE VIEW shown AS SELECT * FROM totals",
+        "CREATE TABLE alembic_version (version_num text)",
+    )
+    reader = database.connect()
+    before = fingerprint.take(reader)
+    database.execute("ALTER TABLE learners ADD COLUMN kind text")
+    with database.connect() as worker:
+        worker.execute("BEGIN")
+        worker.execute("REFRESH MATERIALIZED VIEW totals")
+        worker.execute("LOCK TABLE alembic_version")
+
+        now = fingerprint.take(reader, partial=True)
+
+    assert now.unread == ["public.alembic_version", "public.shown", "public.totals"]
+    assert [str(each) for each in same_structure(before, now).differences] == ["column public.learners.kind added"]
+    assert fingerprint.take(reader).unread == []
