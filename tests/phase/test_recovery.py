@@ -13,7 +13,7 @@ import pytest
 
 from release.sandbox import Action, App, Reset, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
-from tests.judge import differing, execute, query, whole_picture
+from tests.judge import differing, execute, query, running, whole_picture
 from tests.others import Writers, at_event, rows_in_dump
 from tests.phase.test_nothing_lost import BROKEN, SLOW, migrating, wait_for
 
@@ -247,8 +247,8 @@ def test_a_release_with_nothing_pending_fails_when_a_restore_replaces_the_databa
     assert hook.run().ended == (0, "released", None)
     if action:
         sandbox.transfer_fault("restore", action, seconds=3)
-    process = hook.start(RELEASE_PROBE_COMMAND="sleep 2")
-    time.sleep(0.8)
+    process = hook.start(RELEASE_PROBE_COMMAND="sh -c 'touch probing; sleep 2'")
+    wait_for((hook.folder / "probing").exists)
     _restore(app)
 
     result = finish(process)
@@ -261,9 +261,12 @@ def test_a_scheduled_backup_under_way_when_the_fence_goes_up_ends_well(hook: Hoo
     small_app(hook.folder, {"001": "ALTER TABLE learners DROP COLUMN points;\nSELECT pg_sleep(1.5);\nSELECT 1 / 0;\n"})
     execute(app.database_url, "CREATE TABLE big (n integer)")
     before = whole_picture(sandbox.superuser_url(app))
-    process = hook.start()
-    wait_for(lambda: query(app.database_url, "SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(1.5)%'"))
+    # The console's session is older than the migration: only the fence ends it, and with it the dump's wait.
     with suppress(psycopg.OperationalError), psycopg.connect(app.database_url, application_name="console") as console:
+        console.execute("SELECT 1")
+        console.rollback()
+        process = hook.start()
+        wait_for(lambda: running(app.database_url, "pg_sleep(1.5)"))
         console.execute("LOCK TABLE big IN ACCESS EXCLUSIVE MODE")
         made = app.scheduled_backup()
         wait_for(lambda: _dumping(app))

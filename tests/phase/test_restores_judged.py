@@ -146,24 +146,30 @@ def test_heroku_s_own_objects_make_warnings_and_no_failure(
     assert differing(before, whole_picture(sandbox.superuser_url(app))) == []
 
 
+OPERATORS = (
+    "CREATE OPERATOR CLASS shouting FOR TYPE text USING btree AS OPERATOR 3 =, FUNCTION 1 bttextcmp(text, text)",
+)
+WRAPPER = ("CREATE EXTENSION postgres_fdw SCHEMA public", "CREATE FOREIGN DATA WRAPPER ours")
+
+
 @pytest.mark.parametrize(
-    "made",
+    ("made", "reset", "ended"),
     [
-        ("CREATE OPERATOR CLASS shouting FOR TYPE text USING btree AS OPERATOR 3 =, FUNCTION 1 bttextcmp(text, text)",),
-        ("CREATE EXTENSION postgres_fdw SCHEMA public", "CREATE FOREIGN DATA WRAPPER ours"),
+        (OPERATORS, Reset.DATABASE, (4, "restore_failed", "restore_unproved")),
+        (OPERATORS, Reset.SCHEMAS, (4, "restore_failed", "restore_unproved")),
+        (WRAPPER, Reset.DATABASE, (4, "restore_failed", "restore_unproved")),
+        (WRAPPER, Reset.SCHEMAS, (1, "restored", "migration_failed")),  # it is in no schema, and was there all along
     ],
 )
 def test_another_failed_command_is_logged_and_left_to_the_proof(
-    hook: Hook, app: App, sandbox: Sandbox, made: tuple[str, ...]
+    hook: Hook, app: App, sandbox: Sandbox, made: tuple[str, ...], reset: Reset, ended: tuple[int, str, str]
 ) -> None:
+    sandbox.set_options(reset=reset)
     execute(sandbox.superuser_url(app), *made)
     small_app(hook.folder, {"001": BROKEN})
 
     result = hook.run(RELEASE_ALLOW="not-restorable,other-credentials")
 
-    theirs = [each for each in result.named("restore_complained") if "heroku" not in str(each["about"])]
-    assert theirs
-    lost = "operator class" in str(made).lower() or "wrapper" in str(made).lower()
-    assert result.last["outcome"] == ("restore_failed" if lost else "restored")
-    assert result.last["reason"] == "restore_unproved"
-    assert app.maintenance() is True
+    assert [each for each in result.named("restore_complained") if "heroku" not in str(each["about"])]
+    assert result.ended == ended
+    assert app.maintenance() is (ended[0] == 4)
