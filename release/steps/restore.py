@@ -8,7 +8,7 @@ from dataclasses import replace
 from release.clock import Deadline, Interrupted
 from release.database.comparison import Comparison, Verdict
 from release.database.journal import State
-from release.database.put_back import put_back_settings
+from release.database.put_back import put_back
 from release.database.session import translated
 from release.errors import Outcome, Reason, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
@@ -84,7 +84,7 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
 def _set_back(run: Run, backup: Before) -> Comparison:
     """Puts settings and the like back where nothing else was changed: no row is touched by it, and nobody is fenced."""
     with translated():
-        for problem in put_back_settings(run.database.connection, backup.before):
+        for problem in put_back(run.database.connection, backup.before):
             run.warn("not_put_back", problem)
     return changed_since(run, backup)
 
