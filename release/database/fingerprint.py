@@ -162,7 +162,7 @@ def take(connection: Connection[Any], *, partial: bool = False) -> Fingerprint:
 def read_schema(connection: Connection[Any]) -> Definitions:
     """The structure alone. Inside a transaction, whose search path and limits it sets. Raises psycopg.Error."""
     connection.execute(catalog.LIMITS)
-    return read(connection, (*catalog.STRUCTURE, *catalog.GRANTS))
+    return read(connection, (*catalog.STRUCTURE, *catalog.RARER, *catalog.GRANTS))
 
 
 def read_history(connection: Connection[Any]) -> History:

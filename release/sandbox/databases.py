@@ -173,7 +173,11 @@ def allow_extensions(server: Server, addon: Addon, extensions: list[tuple[str, s
                 made = sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}")
                 session.execute(made.format(sql.SQL(schema), owner))
                 session.execute(sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.SQL(name), sql.SQL(schema)))
-        for (wrapper,) in session.execute("SELECT fdwname FROM pg_foreign_data_wrapper").fetchall():
+        brought = (
+            "SELECT w.fdwname FROM pg_foreign_data_wrapper w JOIN pg_depend d ON d.objid = w.oid AND d.deptype = 'e'"
+            " AND d.classid = 'pg_foreign_data_wrapper'::regclass"
+        )
+        for (wrapper,) in session.execute(brought).fetchall():
             session.execute(
                 sql.SQL("GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}").format(sql.Identifier(wrapper), owner)
             )

@@ -24,6 +24,7 @@ from release.database.catalog.grants import (
 )
 from release.database.catalog.history import HISTORIES, HISTORY
 from release.database.catalog.links import PUBLICATIONS
+from release.database.catalog.rarer import RARER
 from release.database.catalog.scope import BUSY, EXCLUDED_SCHEMAS, LIMITS, Query
 from release.database.catalog.structure import EXTENSIONS, MATERIALIZED, STRUCTURE
 from release.database.catalog.surroundings import OF_DATABASE, SETTINGS, SURROUNDINGS

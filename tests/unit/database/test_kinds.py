@@ -29,7 +29,9 @@ def test_every_kind_that_a_database_can_show_is_in_the_list_and_no_other(databas
     database.execute(*EVERYTHING.split("-- next transaction"))
     found = fingerprint.take(database.connect())
     assert {*found.schema, *found.surroundings} <= KINDS.keys()
-    text = " ".join(query.text for query in (*catalog.STRUCTURE, *catalog.GRANTS, *catalog.SURROUNDINGS))
+    text = " ".join(
+        query.text for query in (*catalog.STRUCTURE, *catalog.RARER, *catalog.GRANTS, *catalog.SURROUNDINGS)
+    )
     assert set(re.findall(r"'([a-z -]+)'", text)) >= KINDS.keys() - {HISTORY}
     assert KINDS.keys() >= FIRST.keys()
 
