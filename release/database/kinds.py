@@ -30,7 +30,10 @@ KINDS: Final[dict[str, int]] = {
         ("database", "event trigger", "foreign server", "grants", "large objects", "owner", "publication", "setting"), 2
     ),
     **dict.fromkeys(
-        ("operators", "publication of a superuser", "published", "security label", "user mapping"), 1
+        (
+            "access method", "foreign-data wrapper", "language", "operators", "publication of a superuser", "published",
+            "security label", "user mapping",
+        ), 1
     ),
 }  # fmt: skip
 """What this code knows, with revisions."""

@@ -39,6 +39,28 @@ SELECT 'foreign server', quote_ident(f.srvname),
     only_if="pg_catalog.pg_foreign_server",
 )
 
+# What stands in no schema and only a superuser makes: no restore by the default credential brings it back.
+OF_THE_DATABASE: Final = Query(
+    SCOPE
+    + r"""
+SELECT 'foreign-data wrapper', quote_ident(w.fdwname),
+       concat('handler ', w.fdwhandler::regproc, ' validator ', w.fdwvalidator::regproc)
+  FROM pg_catalog.pg_foreign_data_wrapper w
+ WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = w.oid)
+ UNION ALL
+SELECT 'language', quote_ident(l.lanname),
+       concat(CASE WHEN l.lanpltrusted THEN 'trusted ' END, 'handler ', l.lanplcallfoid::regproc)
+  FROM pg_catalog.pg_language l
+ WHERE l.oid >= 16384
+   AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_language'::regclass AND m.objid = l.oid)
+ UNION ALL
+SELECT 'access method', quote_ident(a.amname), concat('handler ', a.amhandler::regproc)
+  FROM pg_catalog.pg_am a
+ WHERE a.oid >= 16384
+   AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_am'::regclass AND m.objid = a.oid)
+"""
+)
+
 # The table itself is closed to everybody but superusers. The view shows options to those who may use them, and so does
 # a dump: what this role cannot read is not in one. The name is what DROP USER MAPPING takes.
 USER_MAPPINGS: Final = Query(
@@ -121,4 +143,4 @@ PUBLICATIONS_OF_THE_PLATFORM: Final = Query(
     only_if="pg_catalog.pg_publication",
 )
 
-LINKS: Final[tuple[Query, ...]] = (FOREIGN_SERVERS, USER_MAPPINGS, *PUBLICATIONS)
+LINKS: Final[tuple[Query, ...]] = (FOREIGN_SERVERS, OF_THE_DATABASE, USER_MAPPINGS, *PUBLICATIONS)
