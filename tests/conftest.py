@@ -109,6 +109,15 @@ def sandbox(whole_sandbox: Sandbox) -> Iterator[Sandbox]:
     whole_sandbox.clear_faults()
 
 
+@pytest.fixture
+def no_autovacuum(sandbox: Sandbox) -> Iterator[None]:
+    """It writes as well, and commits: a moment in which it does so proves nothing."""
+    server = sandbox.superuser_url()
+    execute(server, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
+    yield
+    execute(server, "ALTER SYSTEM RESET autovacuum", "SELECT pg_reload_conf()")
+
+
 @pytest.fixture(scope="session")
 def first_slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What runs before the hook comes: a slug without a release phase, for its process types."""

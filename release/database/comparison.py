@@ -20,7 +20,7 @@ from release.database.fingerprint import Fingerprint, History
 
 OWNING: Final = (
     "table", "foreign table", "view", "materialized view", "sequence", "type", "domain", "function", "procedure",
-    "aggregate", "schema", "publication",
+    "aggregate", "schema", "publication", "foreign-data wrapper",
 )  # fmt: skip
 """What owns blocks: when one of these comes or goes, so do its parts, its grants and its owner."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from release.sandbox import App, Reset, Sandbox
@@ -177,17 +175,8 @@ ROLLED_BACK = {
 }
 
 
-@pytest.fixture
-def _no_autovacuum(sandbox: Sandbox) -> Iterator[None]:
-    """It writes as well, and commits: a moment in which it does so proves nothing."""
-    server = sandbox.superuser_url()
-    execute(server, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
-    yield
-    execute(server, "ALTER SYSTEM RESET autovacuum", "SELECT pg_reload_conf()")
-
-
 @pytest.mark.thin(1)
-@pytest.mark.usefixtures("_no_autovacuum")
+@pytest.mark.usefixtures("no_autovacuum")
 @pytest.mark.parametrize("name", ROLLED_BACK)
 def test_rows_that_were_rolled_back_are_no_reason_to_restore(hook: Hook, app: App, sandbox: Sandbox, name: str) -> None:
     small_app(hook.folder, {"001": ROLLED_BACK[name]})

@@ -149,6 +149,7 @@ def test_heroku_s_own_objects_make_warnings_and_no_failure(
 OPERATORS = (
     "CREATE OPERATOR CLASS shouting FOR TYPE text USING btree AS OPERATOR 3 =, FUNCTION 1 bttextcmp(text, text)",
 )
+LANGUAGE = ("CREATE LANGUAGE ours HANDLER plpgsql_call_handler",)
 WRAPPER = ("CREATE FOREIGN DATA WRAPPER ours",)
 
 
@@ -158,7 +159,8 @@ WRAPPER = ("CREATE FOREIGN DATA WRAPPER ours",)
         (OPERATORS, Reset.DATABASE, (4, "restore_failed", "restore_unproved")),
         (OPERATORS, Reset.SCHEMAS, (4, "restore_failed", "restore_unproved")),
         (WRAPPER, Reset.DATABASE, (4, "restore_failed", "restore_unproved")),
-        (WRAPPER, Reset.SCHEMAS, (1, "restored", "migration_failed")),  # it is in no schema, and was there all along
+        (LANGUAGE, Reset.DATABASE, (4, "restore_failed", "restore_unproved")),
+        (LANGUAGE, Reset.SCHEMAS, (1, "restored", "migration_failed")),  # it is in no schema, and was there all along
     ],
 )
 def test_another_failed_command_is_logged_and_left_to_the_proof(

@@ -91,6 +91,7 @@ def test_no_statement_of_a_dead_migration_commits_after_the_last_line(
 ROLLED_BACK = "BEGIN;\nSELECT pg_sleep(1.2);\nUPDATE learners SET points = 0;\nSELECT 1 / 0;\nCOMMIT;"
 
 
+@pytest.mark.usefixtures("no_autovacuum")
 @pytest.mark.parametrize("before", ["idle", "in a transaction", "listening"])
 def test_a_customer_s_session_is_not_ended_where_nothing_is_restored(hook: Hook, app: App, before: str) -> None:
     small_app(hook.folder, {"001": ROLLED_BACK})
