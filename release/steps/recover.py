@@ -16,6 +16,7 @@ from release.database.comparison import Comparison, Verdict
 from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.database.outset import Outset
+from release.database.session import Failed, Lost
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.start import SETTLE
@@ -28,8 +29,9 @@ from release.steps.changes import changed_since, figures
 from release.steps.keep import keep
 from release.steps.load import ask, await_restore, judge
 from release.steps.prove import Undecided, prove
-from release.steps.sessions import no_ghosts, reconnect
+from release.steps.sessions import RECONNECT_WITHIN, no_ghosts, reconnect
 from release.steps.target import Target, find, restores
+from release.steps.turn import take_turn
 
 EXIT_WITHIN = 15.0
 """Seconds in which a recovery that was told to stop has to have ended."""
@@ -83,7 +85,7 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
 
     Raises Refused (unfinished_run) when only a person can decide.
     """
-    entry = run.journal.unfinished(run.settings.heroku_app_id)
+    entry = _unfinished(run)
     if entry is None:
         return None
     with run.step("recover") as within:
@@ -106,6 +108,20 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
         if now is None:
             return None
         return _settle(replace(within, id=now.run_id), target, now, choice, decided=decided == now.run_id)
+
+
+def _unfinished(run: Run) -> Entry | None:
+    """The row of a run that was cut off. A restore that begins at this moment ends the session that asks for it."""
+    deadline = run.deadline.within(RECONNECT_WITHIN)
+    while True:
+        try:
+            return run.journal.unfinished(run.settings.heroku_app_id)
+        except (Lost, Failed) as error:
+            if deadline.expired:
+                raise
+            run.warn("journal_unreadable", f"{error}; it is read again")
+        run.clock.sleep(deadline.clamp(0.5))
+        take_turn(run)
 
 
 def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:

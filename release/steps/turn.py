@@ -16,6 +16,9 @@ from release.run import HOOKS, Run
 from release.settings import Backup
 from release.steps.target import Located, locate, restoring, source_of
 
+BACK_WITHIN = 30.0
+"""Seconds in which a database that has cut this run off has to answer again."""
+
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to take the lock."""
 
@@ -29,13 +32,20 @@ def take_turn(run: Run) -> None:
     Raises Refused (locked, foreign_transfer), and RestoreUnderWay when a signal comes while a restore goes on.
     """
     deadline = run.deadline.within(run.settings.lock_wait)
-    if not run.database.try_lock():
-        _wait(run, deadline)
-    while run.database.being_restored():
+    back_by = run.deadline.within(BACK_WITHIN)
+    while True:
+        try:
+            if not run.database.holds_lock() and not run.database.try_lock():
+                _wait(run, deadline)
+            if not run.database.being_restored():
+                return
+        except Lost:  # a restore that begins at this moment ends this session, too
+            if back_by.expired:
+                raise
         if deadline.expired:
             raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
         with restoring("a dump is being loaded into the database"):
-            run.clock.sleep(deadline.clamp(1.0))
+            run.clock.sleep(deadline.clamp(0.5))
 
 
 def _wait(run: Run, deadline: Deadline) -> None:
