@@ -14,19 +14,21 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from release import procfile
+from release.app import procfile
 from release.clock import Deadline, Interrupted
 from release.database import evidence
 from release.database.others import others
 from release.errors import Outcome, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
-from release.log import Event
+from release.log.events import Event
 from release.run import HOOKS, Ending, Run, ended
-from release.settings import FenceMode
-from release.steps import fence, restore
-from release.steps.backup import BackedUp, Before, Unprotected, find_backup
-from release.steps.load import announce, ask, asked_for
+from release.settings.model import FenceMode
+from release.steps import restore
+from release.steps.restore import announce
+from release.target import fence
+from release.target.before import BackedUp, Before, Unprotected
+from release.target.transfers import ask, asked_for, find_backup
 
 EXIT_WITHIN = 20.0
 """Seconds from the signal to the decision; Heroku kills after 30."""

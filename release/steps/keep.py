@@ -13,12 +13,12 @@ from release.database.journal import Entry, State
 from release.errors import Outcome, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import Platform
-from release.log import Event
+from release.log.events import Event
 from release.run import Ending, Run, ended
-from release.settings import Backup
-from release.steps import fence
-from release.steps.sessions import no_ghosts
-from release.steps.target import Target
+from release.settings.model import Backup
+from release.target import fence
+from release.target.sessions import no_ghosts
+from release.target.target import Target
 
 Look = Callable[[], tuple[Target, Entry | None]]
 """Finds the add-on and reads the row again, once no restore is under way; the row is gone where one broke off."""

@@ -18,20 +18,23 @@ from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.database.session import Failed, Lost
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
+from release.heroku.exactly_once import SETTLE
 from release.heroku.http import HerokuError
-from release.heroku.start import SETTLE
 from release.heroku.transfers import Transfer
 from release.run import Ending, Run, ended
-from release.settings import Backup, FenceMode, Guard
-from release.steps import fence, prepare, restore
-from release.steps.backup import BackedUp
-from release.steps.changes import changed_since, figures
+from release.settings.model import Backup, FenceMode, Guard
+from release.steps import prepare, restore
 from release.steps.keep import keep
-from release.steps.load import ask, await_restore, judge
-from release.steps.prove import Undecided, prove
-from release.steps.sessions import RECONNECT_WITHIN, no_ghosts, reconnect
-from release.steps.target import Target, find, restores
-from release.steps.turn import take_turn
+from release.target import fence
+from release.target.before import BackedUp
+from release.target.changes import changed_since, figures
+from release.target.judgement import judge
+from release.target.locate import find
+from release.target.lock import RECONNECT_WITHIN, reconnect, take_turn
+from release.target.proof import Undecided, prove
+from release.target.sessions import no_ghosts
+from release.target.target import Target, restores
+from release.target.transfers import ask, await_restore
 
 EXIT_WITHIN = 15.0
 """Seconds in which a recovery that was told to stop has to have ended."""
