@@ -10,7 +10,7 @@ from release.errors import Reason, Refused, StepFailed
 from release.heroku import platform
 from release.run import Run
 from release.settings.model import Backup, Guard
-from release.target.locate import find
+from release.target.locate import find_target
 from release.target.lock import take_turn
 from release.target.target import Target
 
@@ -82,7 +82,7 @@ def target(run: Run) -> Target | None:
     if run.settings.backup is Backup.OFF:
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
-    found = find(run)
+    found = find_target(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)
     if foreign:

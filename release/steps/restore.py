@@ -25,7 +25,7 @@ from release.target.proof import Undecided, prove
 from release.target.salvage import salvage
 from release.target.sessions import end_migration, end_prepared, no_ghosts
 from release.target.target import Target
-from release.target.transfers import ask, asked_for, await_restore, find_backup, quiet_transfers
+from release.target.transfers import asked_for, await_restore, find_backup, quiet_transfers, start_restore
 
 RESTORE_WITHIN = 900.0
 """Seconds a restore gets at least, though the plan be used up: Heroku ends the dyno, not the transfer."""
@@ -259,13 +259,13 @@ def load(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
     source = find_backup(target, backup.uuid)
     entry = unsettled(run)
     # A salvage of our own that hangs keeps nobody away: what comes now ends it.
-    quiet_transfers(run, target.data, target.addon, target.source, ours=entry.salvage if entry else None)
+    quiet_transfers(run, target.store, target.source, ours=entry.salvage if entry else None)
     announce(run, backup)
     end_migration(run, run.id)
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
     _put_settings_back(run, backup)
-    return await_restore(run, target, ask(run, target, source, lambda: announce(run, backup)))
+    return await_restore(run, target, start_restore(run, target, source, lambda: announce(run, backup)))
 
 
 def _put_settings_back(run: Run, backup: BackedUp) -> None:

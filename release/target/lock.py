@@ -14,7 +14,8 @@ from release.log.events import Event
 from release.retry import LONGEST_WAIT
 from release.run import HOOKS, Run
 from release.settings.model import Backup
-from release.target.locate import Located, locate, source_of
+from release.target.locate import find_addon, source_of
+from release.target.target import Attached
 from release.target.transfers import restoring
 
 BACK_WITHIN = 30.0
@@ -55,7 +56,7 @@ def _wait(run: Run, deadline: Deadline) -> None:
     name = holder.application_name if holder else ""
     run.log.info(Event.LOCK_WAITED, holder=name or None, limit=run.settings.lock_wait)
     pause, longest = 0.1, LONGEST_PAUSE
-    find = cache(lambda: locate(run))
+    find = cache(lambda: find_addon(run))
     cut_off, back_by = False, Deadline(run.clock, 0.0)
     while True:
         try:
@@ -84,14 +85,14 @@ def _settled(run: Run, name: str) -> bool:
     return entry is not None and entry.state is State.FINISHED and entry.fence is None
 
 
-def _restoring(run: Run, find: Callable[[], Located]) -> bool:
+def _restoring(run: Run, find: Callable[[], Attached]) -> bool:
     """Whether Heroku says that a restore of the database is under way, or does not say."""
     if run.settings.backup is Backup.OFF:
         return False
     try:
         found = find()
         source = source_of(run, found.addon)
-        return any(not each.finished and each.writes(source) is not False for each in found.data.transfers(found.addon))
+        return any(not each.finished and each.writes(source) is not False for each in found.store.listed())
     except (HerokuError, Refused):
         return True
 
