@@ -120,7 +120,7 @@ def test_what_django_lists_is_what_its_code_has() -> None:
     assert known.read(Answer(lines=lines)) == {("learning", "0001_initial"), ("learning", "0002_next")}
 
 
-def test_missing_migrations_are_read_as_they_are_printed_and_only_with_their_exit_code() -> None:
+def test_missing_migrations_need_the_words_and_the_exit_code() -> None:
     assert _missing("Django", ["Migrations for 'learning':"]) == ["Migrations for 'learning':"]
     assert _missing("Django", ["Migrations for 'learning':"], exit_code=2) is None
     assert _missing("Django", ["Migrations for 'learning':"], exit_code=0) == []

@@ -185,7 +185,7 @@ def test_a_history_that_only_one_version_knows_is_no_difference(database: Databa
     assert [str(each) for each in same_structure(now, later).differences] == ['migration public."Ledger": a.2 added']
 
 
-def test_entries_come_in_the_order_of_their_history_and_only_of_a_table_with_its_columns(database: Database) -> None:
+def test_entries_are_in_order_and_of_a_table_with_those_columns_only(database: Database) -> None:
     database.execute(
         'CREATE TABLE "Ledger" (version text)',
         'CREATE SCHEMA app CREATE TABLE "Ledger" (id int, app text, name text)',
