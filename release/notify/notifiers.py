@@ -74,6 +74,8 @@ class Audience:
 
     def finish(self, record: Record, *, since_signal: float | None) -> None:
         """Sends the final record; a failure is a warning in the log. `since_signal`: seconds, when one came."""
+        if not self._addresses:
+            return
         record = {**self._about, **record}
         deadline = Deadline(Clock(), patience(since_signal))
         text = message(record)
