@@ -6,6 +6,7 @@ steps/                  the recipe's verbs: prepare backup rehearse migrate prob
 target/                 what is protected: the lock, the fence, transfers, sessions, salvage, the proof
 app/                    the user's app: framework, Procfile, commands, drift · probes/ what is checked afterwards
 heroku/ database/ child/   Heroku's two APIs · PostgreSQL · a child process: the adapters, which do not know each other
+web.py                  one more of them: a request to an address that the operator named
 output/ commands/ notify/  what people read · what they can ask for · who is told
 log/ settings/          events and their bytes · the environment, read · retry.py errors.py clock.py for all of them
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from release import __version__
 from release.clock import Clock, Deadline, Interrupted, Signals
@@ -28,15 +28,12 @@ from release.errors import (
 from release.log.events import Event
 from release.log.logger import Log, Render, open_log
 from release.log.redact import secrets_in
+from release.notify.notifiers import find_audience
 from release.output import show
 from release.record import Tally, final_record, keep
 from release.run import Ending, Run, ended, explain, hook_name
 from release.settings.model import LogFormat, Settings
 from release.settings.reading import read
-from release.settings.urls import is_webhook
-
-if TYPE_CHECKING:
-    from release.notify.webhook import Webhook
 
 MARGIN = 0.02
 """Of the time limit, at most 30 s: the dyno was there before this process, and its end takes a moment."""
@@ -83,9 +80,8 @@ def execute(edge: Edge, work: Work) -> int:
     log = open_log(
         secrets=secrets_in(edge.environ), clock=edge.clock, render=renderer(edge.environ), observe=observe, **about
     )
-    webhook = messenger(edge.environ, log, about)
-    if webhook:
-        observers.append(webhook.observe)
+    audience = find_audience(edge.environ, log, about)
+    observers.append(audience.observe)
     durations: dict[str, float] = {}
 
     def record(ending: Ending) -> dict[str, Any]:
@@ -93,9 +89,8 @@ def execute(edge: Edge, work: Work) -> int:
 
     ending = _guarded(lambda: _worked(edge, work, log, run_id, durations, record), log)
     edge.signals.acknowledge()
-    if webhook:
-        received = edge.signals.received
-        webhook.finish(record(ending), since_signal=edge.clock.monotonic() - received.at if received else None)
+    received = edge.signals.received
+    audience.finish(record(ending), since_signal=edge.clock.monotonic() - received.at if received else None)
     write = log.info if ending.exit_code == 0 else log.error
     write(Event.RELEASE_FINISHED, **record(ending), dropped_lines=log.dropped)
     return ending.exit_code
@@ -187,16 +182,6 @@ def renderer(environ: Mapping[str, str]) -> Render | None:
     from release.output.live import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
 
     return open_console(1, environ)
-
-
-def messenger(environ: Mapping[str, str], log: Log, about: Mapping[str, Any]) -> Webhook | None:
-    """The webhook, where one is set; read before the settings are, so that it hears when they are wrong, too."""
-    url = environ.get("RELEASE_WEBHOOK_URL", "").strip()
-    if not url or not is_webhook(url):
-        return None
-    from release.notify.webhook import Webhook  # noqa: PLC0415
-
-    return Webhook(url, log, about)
 
 
 def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:

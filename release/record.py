@@ -1,4 +1,4 @@
-"""The final record: everything about a run in one object, which ends the log and goes to the journal and the webhook.
+"""The final record: everything about a run in one object, which ends the log and goes to the journal and notifiers.
 
 What the steps do not hand up (each transfer, each retry, how long was waited for whom) is picked from the events as
 they pass, so that no duration is measured twice and none is left out.

@@ -26,6 +26,9 @@ from release.log.events import Event
 from release.log.logger import Log, open_log
 from release.log.redact import secrets_in
 from release.log.shorten import plain
+from release.probes.built_in import BUILT_IN
+from release.probes.check import described
+from release.probes.configured import CONFIGURED
 from release.run import Run
 from release.settings.model import (
     VARIABLES,
@@ -141,7 +144,7 @@ def _look(found: Plan, run: Run) -> None:
         "migrate": " ".join(commands.migrate),
         "pending": " ".join(commands.pending or ()) or None,
     }
-    found.probes = probes(run.settings)
+    found.probes = described(CONFIGURED, run.settings)
     identity = lock.examine(run)
     (size, version), name = run.database.one(SIZE), run.settings.database
     found.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
@@ -235,20 +238,6 @@ def in_its_own_words(run: Run, commands: Commands) -> list[str]:
     return lines[:SHOWN_LINES] + more
 
 
-def probes(settings: Settings) -> list[str]:
-    """The configured probes."""
-    return [
-        text
-        for given, text in (
-            (settings.probe_command, f"command: {' '.join(settings.probe_command or ())}"),
-            (settings.probe_sql, f"sql: {settings.probe_sql}"),
-            (settings.probe_path, f"boot: GET {settings.probe_path} of the new code's web process"),
-            (settings.probe_url, "live: GET RELEASE_PROBE_URL"),
-        )
-        if given
-    ]
-
-
 def _probing(found: Plan) -> str:
     return f"Probe: {'; '.join(found.probes)}." if found.probes else "Probe: none is configured."
 
@@ -262,7 +251,7 @@ def _steps(found: Plan, settings: Settings, target: Target | None) -> list[str]:
         f"Back up {target.addon.name}." if target else "No backup: RELEASE_BACKUP=off.",
         f"Rehearse on {found.rehearsal}: restore the backup, migrate and probe there." if found.rehearsal else "",
         f"Migrate: {found.commands['migrate']}",
-        "Check that nothing is pending, no index or constraint became invalid, no sequence fell behind.",
+        f"Check that {', '.join(described(BUILT_IN, settings))}.",
         _probing(found),
         "Lower the fence." if sealed else "",
     ]

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from threading import Thread
 from urllib.parse import urlsplit
 
 from release.app import procfile
 from release.app.command import start_app
 from release.child.process import Ended, Running
-from release.clock import Deadline
 from release.errors import ProbeFailed, Reason
-from release.probes.http import Answer, Problem, get
 from release.run import Run
+from release.web import Answer, Problem, Request
 
 GET_WITHIN = 10.0
 """Seconds for one request; one that takes longer is given up and made again."""
@@ -33,7 +31,7 @@ NOT_STARTED = frozenset({126, 127})
 """What a shell exits with when it finds no such command, or one that cannot be executed (POSIX, 2.8.2)."""
 
 
-def boot(run: Run, path: str, deadline: Deadline, environ: Mapping[str, str]) -> dict[str, object]:
+def boot(run: Run, path: str, environ: Mapping[str, str]) -> dict[str, object]:
     """Boots the web process until `path` answers 2xx, then ends it and all it started. Raises ProbeFailed."""
     line = procfile.command(run.folder, "web")
     if line is None:
@@ -41,7 +39,7 @@ def boot(run: Run, path: str, deadline: Deadline, environ: Mapping[str, str]) ->
     port = free_port()
     began = run.clock.monotonic()
     with start_app(run, ("sh", "-c", line), env={**environ, "PORT": str(port)}) as web:
-        answer = _until_ok(run, web, f"http://127.0.0.1:{port}{path}", deadline)
+        answer = _until_ok(run, web, f"http://127.0.0.1:{port}{path}")
         took = run.clock.monotonic() - began
         by_itself = not web.alive
         ended = web.stop()
@@ -59,32 +57,30 @@ def free_port() -> int:
         return port
 
 
-def _until_ok(run: Run, web: Running, url: str, deadline: Deadline) -> Answer:
+def _until_ok(run: Run, web: Running, url: str) -> Answer:
     """Asks until the answer is 2xx, the process has ended, a signal came or time is up; the last answer."""
     headers = router_headers(run)
     answer = Answer(problem=Problem.REFUSED)
     pause = FIRST_PAUSE
-    while web.alive and not deadline.expired and not run.signals.pending:
-        answer = _ask(run, web, url, headers, deadline)
+    while web.alive and not run.deadline.expired and not run.signals.pending:
+        answer = _answer(run, web, url, headers)
         if answer.ok:
             break
-        web.pump(deadline.clamp(pause))
+        web.pump(run.deadline.clamp(pause))
         pause = min(LONGEST_PAUSE, pause * 1.5)
     return answer
 
 
-def _ask(run: Run, web: Running, url: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
-    """One request, in a thread: a process whose output nobody reads would stand still, and never answer."""
-    answers: list[Answer] = []
-    timeout = max(LOOK, run.clock.real(deadline.clamp(GET_WITHIN)))
-    asking = Thread(target=lambda: answers.append(get(url, timeout=timeout, headers=headers)), daemon=True)
-    asking.start()
-    while asking.is_alive() and not run.signals.pending:
+def _answer(run: Run, web: Running, url: str, headers: Mapping[str, str]) -> Answer:
+    """One request; the output is read meanwhile: a process that cannot write stands still, and never answers."""
+    given_up = run.deadline.within(GET_WITHIN)
+    request = Request("GET", url, timeout=max(LOOK, run.clock.real(given_up.left())), headers=headers)
+    while request.under_way and not given_up.expired and not run.signals.pending:
         if web.alive:
             web.pump(LOOK)
         else:
-            asking.join(LOOK)
-    return answers[0] if answers else Answer(problem=Problem.SILENT)
+            request.wait(LOOK)
+    return request.answer
 
 
 def router_headers(run: Run) -> dict[str, str]:

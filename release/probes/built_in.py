@@ -1,6 +1,12 @@
-"""The built-in probes: what a migration must not have left behind, whatever it was for."""
+"""The built-in probes: what a migration must not have left behind, whatever it was for.
+
+`BUILT_IN` is the list of them. A new one is a row there and a function here.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
 
 from release.app import drift
 from release.app.command import Commands, ask_pending
@@ -8,7 +14,7 @@ from release.database import checks, evidence
 from release.database.outset import emptied_tables
 from release.database.session import translated
 from release.errors import ProbeFailed, Reason
-from release.probes.check import Facts, checked, failed
+from release.probes.check import Facts, Probe, failed
 from release.run import Run
 from release.settings.model import Guard, OnMissing
 from release.target.before import Before
@@ -17,31 +23,26 @@ MOST_TABLES = 20
 """Tables that a failure names."""
 
 
-# Built in.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migrated:
+    """A migration that ended well: the run, the app's commands, and the backup from before it with what it holds."""
+
+    run: Run
+    commands: Commands
+    backup: Before
 
 
-def check_built_in(run: Run, commands: Commands, backup: Before) -> None:
-    """Runs all of them, after a migration. Raises ProbeFailed."""
-    checked(run, "nothing_pending", lambda: _nothing_pending(run, commands))
-    if run.settings.on_missing_migrations is not OnMissing.OFF:
-        checked(run, "nothing_missing", lambda: _nothing_missing(run, commands))
-    checked(run, "valid_indexes", lambda: _valid_indexes(run, backup))
-    _warn_of_invalid_indexes(run)
-    checked(run, "valid_constraints", lambda: _valid_constraints(run, backup))
-    checked(run, "emptied_tables", lambda: _emptied_tables(run, backup))
-    checked(run, "sequences", lambda: _sequences(run, backup))
-
-
-def _nothing_pending(run: Run, commands: Commands) -> Facts | None:
-    answer = ask_pending(run, commands)
+def _nothing_pending(migrated: Migrated) -> Facts | None:
+    answer = ask_pending(migrated.run, migrated.commands)
     if answer:
         raise failed("the migration ended well, but migrations are still pending")
     return {} if answer is False else None
 
 
-def _nothing_missing(run: Run, commands: Commands) -> Facts | None:
+def _nothing_missing(migrated: Migrated) -> Facts | None:
     """For a framework that could not tell before the migration."""
-    missing = drift.missing_after(run, commands)
+    run = migrated.run
+    missing = drift.missing_after(run, migrated.commands)
     if not missing:
         return None
     detail = f"models were changed without a migration: {'; '.join(missing)}"
@@ -51,17 +52,17 @@ def _nothing_missing(run: Run, commands: Commands) -> Facts | None:
     return None
 
 
-def _valid_indexes(run: Run, backup: Before) -> Facts:
-    """A concurrent index build that failed leaves an index that costs and serves nobody."""
-    now = checks.invalid_indexes(run.database.connection)
-    if invalid := sorted(set(now) - set(backup.before.invalid_indexes)):
-        raise failed(f"invalid: {', '.join(invalid)}", indexes=invalid)
-    return {}
+def _valid_indexes(migrated: Migrated) -> Facts:
+    """A concurrent index build that failed leaves an index that costs and serves nobody.
 
-
-def _warn_of_invalid_indexes(run: Run) -> None:
-    """Those that were there before: CREATE INDEX … IF NOT EXISTS goes by the name and leaves them as they are."""
-    if indexes := checks.invalid_indexes(run.database.connection):
+    Those that were there before are warned of: CREATE INDEX … IF NOT EXISTS goes by the name and leaves them as they
+    are.
+    """
+    run = migrated.run
+    indexes = checks.invalid_indexes(run.database.connection)
+    if new := sorted(set(indexes) - set(migrated.backup.before.invalid_indexes)):
+        raise failed(f"invalid: {', '.join(new)}", indexes=new)
+    if indexes:
         again = "; ".join(f"REINDEX INDEX CONCURRENTLY {index}" for index in indexes)
         run.warn(
             "invalid_indexes",
@@ -69,16 +70,18 @@ def _warn_of_invalid_indexes(run: Run) -> None:
             f" build them anew: {again}",
             indexes=indexes,
         )
+    return {}
 
 
-def _valid_constraints(run: Run, backup: Before) -> Facts:
-    if constraints := checks.unvalidated(run.database.connection, backup.before):
+def _valid_constraints(migrated: Migrated) -> Facts:
+    if constraints := checks.unvalidated(migrated.run.database.connection, migrated.backup.before):
         raise failed(f"valid before, not valid now: {', '.join(constraints)}", constraints=constraints)
     return {}
 
 
-def _emptied_tables(run: Run, backup: Before) -> Facts:
+def _emptied_tables(migrated: Migrated) -> Facts:
     """A migration that empties tables may end well, and all is gone: flush, schema:load, a careless DELETE."""
+    run, backup = migrated.run, migrated.backup
     with translated():
         emptied, usual, unknown = emptied_tables(run.database.connection, backup.before, backup.outset)
     if usual:
@@ -92,8 +95,9 @@ def _emptied_tables(run: Run, backup: Before) -> Facts:
     return {"tables": emptied}
 
 
-def _sequences(run: Run, backup: Before) -> Facts:
+def _sequences(migrated: Migrated) -> Facts:
     """Only of tables that were written since: what was behind before is not this release's doing."""
+    run, backup = migrated.run, migrated.backup
     with translated():
         now = evidence.take(run.database.connection)
     written = evidence.compare(backup.outset.evidence, now).written
@@ -102,3 +106,44 @@ def _sequences(run: Run, backup: Before) -> Facts:
     if ours:
         raise failed(f"behind their columns, the next insert would fail: {', '.join(ours)}", sequences=ours)
     return {}
+
+
+BUILT_IN: Final[tuple[Probe[Migrated], ...]] = (
+    Probe(
+        name="nothing_pending",
+        given=lambda _: True,
+        describe=lambda _: "nothing is pending",
+        run=_nothing_pending,
+    ),
+    Probe(
+        name="nothing_missing",
+        given=lambda settings: settings.on_missing_migrations is not OnMissing.OFF,
+        describe=lambda _: "no model was changed without a migration",
+        run=_nothing_missing,
+    ),
+    Probe(
+        name="valid_indexes",
+        given=lambda _: True,
+        describe=lambda _: "no index became invalid",
+        run=_valid_indexes,
+    ),
+    Probe(
+        name="valid_constraints",
+        given=lambda _: True,
+        describe=lambda _: "no constraint lost its validation",
+        run=_valid_constraints,
+    ),
+    Probe(
+        name="emptied_tables",
+        given=lambda _: True,
+        describe=lambda _: "no table that held rows is empty",
+        run=_emptied_tables,
+    ),
+    Probe(
+        name="sequences",
+        given=lambda _: True,
+        describe=lambda _: "no sequence fell behind its column",
+        run=_sequences,
+    ),
+)
+"""In the order in which they run. `describe` ends the sentence "Check that …"."""

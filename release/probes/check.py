@@ -1,27 +1,61 @@
-"""One probe: what it is given, how it is run, and what is said of it."""
+"""A probe as a row of a table: when it is given, what it is in words, how it is run, and what is logged of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from release.errors import ProbeFailed, Reason
 from release.log.events import Event
 from release.run import Run
+from release.settings.model import Settings
 
 Facts = Mapping[str, object]
 
+Subject = TypeVar("Subject")
+"""What the probes of a table look at: a finished migration, or a run alone."""
 
-def checked(run: Run, name: str, check: Callable[[], Facts | None]) -> None:
-    """Runs one probe and logs how it went. `check` returns what it saw, or None when it cannot tell."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe(Generic[Subject]):
+    """One probe. `name` is what the log calls it.
+
+    `given`: whether the settings ask for it, as anything true. `describe`: what it is, for people, before it has run;
+    it must not hold a secret. `run` returns what it saw, or None when it cannot tell, and raises ProbeFailed.
+    """
+
+    name: str
+    given: Callable[[Settings], object]
+    describe: Callable[[Settings], str]
+    run: Callable[[Subject], Facts | None]
+
+
+def described(probes: Iterable[Probe[Any]], settings: Settings) -> list[str]:
+    """The probes that these settings ask for, in words and in their order."""
+    return [probe.describe(settings) for probe in probes if probe.given(settings)]
+
+
+def run_probes(run: Run, probes: Iterable[Probe[Subject]], subject: Subject) -> None:
+    """Runs those that the settings ask for, in their order. Raises ProbeFailed at the first that fails."""
+    for probe in probes:
+        if probe.given(run.settings):
+            _run_probe(run, probe, subject)
+
+
+def _run_probe(run: Run, probe: Probe[Subject], subject: Subject) -> None:
+    """Runs one probe and logs how it went; nothing is logged of one that cannot tell."""
     began = run.clock.monotonic()
     try:
-        facts = check()
+        facts = probe.run(subject)
     except ProbeFailed as error:
         took = round(run.clock.monotonic() - began, 3)
-        run.log.error(Event.PROBE_FAILED, probe=name, detail=error.detail, duration=took, **error.facts)
-        raise ProbeFailed(error.reason, f"{name}: {error.detail}", probe=name, **error.facts) from error
+        run.log.error(Event.PROBE_FAILED, probe=probe.name, detail=error.detail, duration=took, **error.facts)
+        detail = f"{probe.name}: {error.detail}"
+        raise ProbeFailed(error.reason, detail, probe=probe.name, **error.facts) from error
     if facts is not None:
-        run.log.info(Event.PROBE_PASSED, probe=name, **{"duration": run.clock.monotonic() - began, **facts})
+        took = run.clock.monotonic() - began
+        run.log.info(Event.PROBE_PASSED, probe=probe.name, **{"duration": took, **facts})
 
 
 def failed(detail: str, **facts: object) -> ProbeFailed:

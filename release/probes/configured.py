@@ -1,16 +1,20 @@
-"""The configured probes: a command, a query, the new code's web process, the live app."""
+"""The configured probes: a command, a query, the new code's web process, the live app.
+
+`CONFIGURED` is the list of them. A new one is a row there, a function here, and its setting. Each is given a run whose
+deadline is RELEASE_PROBE_TIMEOUT's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from release.app.command import app_environ, run_app
 from release.child.process import CommandNotStarted
-from release.clock import Deadline
 from release.database.session import Database
 from release.errors import StepFailed
-from release.probes.check import Facts, failed
+from release.probes.check import Facts, Probe, failed
 from release.retry import TimedOut, polling
 from release.run import Run
 from release.target.sessions import sessions_left
@@ -23,18 +27,16 @@ GET_WITHIN = 10.0
 """Seconds for one request to the live app."""
 
 
-# Configured.
-
-
-def environ(run: Run) -> dict[str, str]:
+def _environ(run: Run) -> dict[str, str]:
     """The environment of a probe: the app's, less the key; its sessions are told by the migration's name."""
     return app_environ(run, PGAPPNAME=run.migration_name)
 
 
-def check_command(run: Run, argv: tuple[str, ...], deadline: Deadline) -> Facts:
-    """The command has to exit with 0. Raises ProbeFailed."""
+def _command(run: Run) -> Facts:
+    """The command has to exit with 0."""
+    assert run.settings.probe_command  # noqa: S101 -- or the probe is not given
     try:
-        ended = run_app(run, argv, deadline, env=environ(run))
+        ended = run_app(run, run.settings.probe_command, run.deadline, env=_environ(run))
     except CommandNotStarted as error:
         raise failed(str(error)) from error
     if ended.timed_out:
@@ -44,15 +46,17 @@ def check_command(run: Run, argv: tuple[str, ...], deadline: Deadline) -> Facts:
     return {"duration": ended.duration}
 
 
-def check_sql(run: Run, query: str, deadline: Deadline) -> Facts:
+def _sql(run: Run) -> Facts:
     """The operator's own query, where it can hurt nothing: not even the lock, which the hook's own session holds."""
     from release.database import question  # noqa: PLC0415 -- only where there is one
 
-    assert run.settings.database_url  # noqa: S101 -- cli.py has checked it
-    database = Database(run.settings.database_url.reveal(), application_name=run.migration_name, signals=run.signals)
+    query, url = run.settings.probe_sql, run.settings.database_url
+    assert query  # noqa: S101 -- or the probe is not given
+    assert url  # noqa: S101 -- the edge has checked it
+    database = Database(url.reveal(), application_name=run.migration_name, signals=run.signals)
     try:
         with run.signals.interruptible():
-            rows = question.ask(database, query, deadline.left())
+            rows = question.ask(database, query, run.deadline.left())
     except StepFailed as error:
         raise failed(error.detail, sqlstate=error.facts.get("sqlstate")) from error
     finally:
@@ -79,30 +83,63 @@ def _shortened(value: object) -> object:
     return text if len(text) <= SHOWN_VALUE else f"{text[:SHOWN_VALUE]}…"
 
 
-def check_boot(run: Run, path: str, deadline: Deadline) -> Facts:
-    """The new code's web process has to answer. Raises ProbeFailed."""
+def _boot(run: Run) -> Facts:
+    """The new code's web process has to answer."""
     from release.probes.boot import boot  # noqa: PLC0415 -- imports http.client and ssl
 
+    assert run.settings.probe_path  # noqa: S101 -- or the probe is not given
     try:
-        return boot(run, path, deadline, environ(run))
+        return boot(run, run.settings.probe_path, _environ(run))
     finally:
         sessions_left(run)
 
 
-def check_live(run: Run, url: str, deadline: Deadline) -> Facts:
-    """The app that runs has to answer, old code on the new schema. Raises ProbeFailed."""
-    from release.probes.http import Problem, get, shown  # noqa: PLC0415 -- imports http.client and ssl
+def _live(run: Run) -> Facts:
+    """The app that runs has to answer, old code on the new schema."""
+    from release.web import Problem, Request, shown  # noqa: PLC0415 -- imports http.client and ssl
 
+    url = run.settings.probe_url
+    assert url  # noqa: S101 -- or the probe is not given
     seen = []
 
-    def ask() -> bool:
+    def look() -> bool:
+        within = max(0.1, run.clock.real(run.deadline.clamp(GET_WITHIN)))
         with run.signals.interruptible():
-            seen.append(get(url, timeout=max(0.1, run.clock.real(deadline.clamp(GET_WITHIN)))))
+            seen.append(Request("GET", url, timeout=within).wait(within))
         return seen[-1].ok or seen[-1].problem in {Problem.CERTIFICATE, Problem.NOT_FOUND}
 
     with suppress(TimedOut):
-        polling(ask, until=bool, name="GET the live app", clock=run.clock, log=run.log, deadline=deadline)
+        polling(look, until=bool, name="GET the live app", clock=run.clock, log=run.log, deadline=run.deadline)
     answer = seen[-1]
     if not answer.ok:
         raise failed(f"{shown(url)}: {answer}", url=shown(url), status=answer.status, body=answer.body or None)
     return {"url": shown(url), "status": answer.status}
+
+
+CONFIGURED: Final[tuple[Probe[Run], ...]] = (
+    Probe(
+        name="command",
+        given=lambda settings: settings.probe_command,
+        describe=lambda settings: f"command: {' '.join(settings.probe_command or ())}",
+        run=_command,
+    ),
+    Probe(
+        name="sql",
+        given=lambda settings: settings.probe_sql,
+        describe=lambda settings: f"sql: {settings.probe_sql}",
+        run=_sql,
+    ),
+    Probe(
+        name="boot",
+        given=lambda settings: settings.probe_path,
+        describe=lambda settings: f"boot: GET {settings.probe_path} of the new code's web process",
+        run=_boot,
+    ),
+    Probe(
+        name="live",
+        given=lambda settings: settings.probe_url,
+        describe=lambda _: "live: GET RELEASE_PROBE_URL",
+        run=_live,
+    ),
+)
+"""In the order in which they run."""

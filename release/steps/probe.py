@@ -1,31 +1,24 @@
 """Probe: the new code and the new schema, checked together. All probes must pass.
 
-Built in, after a migration: nothing is pending any more, no index became invalid, no constraint lost its validation, no
-table that held rows is empty, no sequence fell behind its column. Then those that are configured: command, SQL, boot,
-live.
+Those that are built in run after a migration only, then those that are configured, whatever was pending. What each of
+them does is said in the two tables, `probes/built_in.py` and `probes/configured.py`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from release.app.command import Commands
-from release.probes.built_in import check_built_in
-from release.probes.check import checked
-from release.probes.configured import check_boot, check_command, check_live, check_sql
+from release.probes.built_in import BUILT_IN, Migrated
+from release.probes.check import run_probes
+from release.probes.configured import CONFIGURED
 from release.run import Run
 from release.target.before import Before
 
 
 def probe(run: Run, commands: Commands, backup: Before | None) -> None:
     """Runs the built-in probes (with `backup`: after a migration), then the configured ones. Raises StepFailed."""
-    settings = run.settings
     if backup is not None:
-        check_built_in(run, commands, backup)
-    deadline = run.deadline.within(settings.probe_timeout)
-    if command := settings.probe_command:
-        checked(run, "command", lambda: check_command(run, command, deadline))
-    if query := settings.probe_sql:
-        checked(run, "sql", lambda: check_sql(run, query, deadline))
-    if path := settings.probe_path:
-        checked(run, "boot", lambda: check_boot(run, path, deadline))
-    if url := settings.probe_url:
-        checked(run, "live", lambda: check_live(run, url, deadline))
+        run_probes(run, BUILT_IN, Migrated(run=run, commands=commands, backup=backup))
+    in_time = replace(run, deadline=run.deadline.within(run.settings.probe_timeout))
+    run_probes(run, CONFIGURED, in_time)

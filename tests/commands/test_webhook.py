@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from release.notify.webhook import escaped, patience
+from release.notify.notifiers import patience
+from release.notify.webhook import escaped
 from tests.hook import Hook, small_app
 
 BROKEN = "ALTER TABLE learners DROP COLUMN points;\nSELECT 1 / 0;\n"

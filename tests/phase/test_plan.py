@@ -54,6 +54,11 @@ def test_a_plan_says_all_that_a_release_would_do_and_leaves_no_trace(hook: Hook,
     assert found["time"]["backup"] is None
     assert f"Back up {app.addon_name}." in found["steps"]
     assert "Migrate: ./migrate" in found["steps"]
+    assert (
+        "Check that nothing is pending, no model was changed without a migration, no index became invalid, no"
+        " constraint lost its validation, no table that held rows is empty, no sequence fell behind its column."
+    ) in found["steps"]
+    assert "Probe: sql: SELECT true." in found["steps"]
     assert picture(sandbox.superuser_url(app)) == before
     assert query(app.database_url, "SELECT to_regnamespace('release_phase') IS NULL") == [(True,)]
 

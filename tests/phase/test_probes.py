@@ -106,6 +106,7 @@ def test_a_web_process_that_answers_2xx_lets_the_release_land(hook: Hook, line: 
         ("python failing.py", "web_unhealthy", "status 500"),
         ("python failing.py moved", "web_unhealthy", "status 301 to /elsewhere"),
         ("python failing.py silent", "web_silent", "no answer"),
+        ("python failing.py dripping", "web_silent", "no answer"),
     ],
 )
 def test_a_web_process_that_does_not_answer_2xx_undoes_the_release(
@@ -119,6 +120,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if "silent" in how:
             time.sleep(60)
+        while "dripping" in how:
+            self.wfile.write(b"H")
+            time.sleep(0.1)
         self.send_response(301 if "moved" in how else 500)
         if "moved" in how:
             self.send_header("Location", "/elsewhere?token=abc")
@@ -160,6 +164,9 @@ def test_a_signal_while_the_web_process_boots_ends_it_and_hands_over(hook: Hook,
 
 # The live app.
 
+DRIPPING = 0
+"""In place of a status: an answer that begins, and goes on for ever."""
+
 
 class _Live(BaseHTTPRequestHandler):
     def __init__(self, status: int, *args: object) -> None:
@@ -167,6 +174,12 @@ class _Live(BaseHTTPRequestHandler):
         super().__init__(*args)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
+        while self.status is DRIPPING:
+            try:
+                self.wfile.write(b"H")
+            except OSError:
+                return
+            time.sleep(0.1)
         self.send_response(self.status)
         self.send_header("Location", "https://localhost/login?next=secret")
         self.end_headers()
@@ -209,6 +222,15 @@ def test_a_redirect_of_the_live_app_undoes_the_release(hook: Hook) -> None:
     assert result.ended == (1, "restored", "probe_failed")
     assert "status 302 to https://localhost/login" in str(failure(result)["detail"])
     assert b"next=secret" not in result.stdout
+
+
+def test_a_dripping_answer_of_the_live_app_does_not_outlast_the_time(hook: Hook) -> None:
+    with live(DRIPPING) as port:
+        result = hook.run(RELEASE_PROBE_URL=f"http://127.0.0.1:{port}/", RELEASE_PROBE_TIMEOUT="1")
+
+    assert result.ended == (1, "restored", "probe_failed")
+    assert "no answer" in str(failure(result)["detail"])
+    assert failure(result)["duration"] < 20  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("trusted", [True, False])

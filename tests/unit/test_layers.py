@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "release"
 
 LAYERS = (
     {"clock", "errors", "log", "retry", "settings"},
-    {"heroku", "database", "child", "output"},
+    {"heroku", "database", "child", "output", "web"},
     {"run"},
     {"app", "target", "notify", "record"},
     {"probes"},
@@ -29,6 +29,7 @@ ADAPTERS = LAYERS[1]
 PLACES = {
     "click": {"commands"},
     "heroku3": {"heroku"},
+    "http": {"web"},  # of the standard library
     "msgspec": None,  # the types of facts, everywhere
     "psycopg": {"database"},
     "requests": {"heroku"},
@@ -96,7 +97,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_library_is_used_in_its_place_only(module: str) -> None:
-    for library in {name.split(".")[0] for name in _imported(module)} - {"release", *sys.stdlib_module_names}:
+    free = {"release", *sys.stdlib_module_names} - set(PLACES)
+    for library in {name.split(".")[0] for name in _imported(module)} - free:
         places = PLACES[library]
         assert places is None or _place(module) in places, f"{module} imports {library}"
 
