@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -15,7 +16,7 @@ from msgspec import structs
 
 from release import __version__
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
-from release.output.words import seconds, size
+from release.output.words import size
 from release.settings.model import Guard
 from release.settings.reading import read
 
@@ -238,22 +239,28 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     from release.commands.download import download as fetch  # noqa: PLC0415
 
     def get(run: Run) -> int:
-        bar = Bar(sys.stderr)
-        try:
+        with _progress(run.environ) as progress:
             saved = fetch(
                 run,
                 backup,
                 output,
                 any_database=from_any_database,
-                progress=bar,
+                progress=progress,
                 ca=run.environ.get("RELEASE_SANDBOX_CA"),
             )
-        finally:
-            bar.end()
         click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
         return 0
 
     context.exit(_look(context, get))
+
+
+def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
+    """What shows how far a download is: something on a terminal, elsewhere nothing."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda _done, _whole: None)
+    from release.output.progress import download as shown  # noqa: PLC0415 -- rich costs 0.2 s
+
+    return shown(sys.stderr, environ)
 
 
 @cli.command()
@@ -321,40 +328,3 @@ def _complete(edge: Edge) -> Edge:
         return edge
     known: Mapping[str, str] = {**environ, settings.database: url} if url else environ
     return replace(edge, environ=known)
-
-
-class Bar:
-    """Progress of a download on a terminal: one line, drawn again; on anything else nothing."""
-
-    WIDTH = 30
-
-    def __init__(self, stream: TextIO) -> None:
-        from time import monotonic  # noqa: PLC0415
-
-        self._stream = stream
-        self._live = stream.isatty()
-        self._now = monotonic
-        self._began = self._last = monotonic()
-        self._first: int | None = None
-        self._drawn = False
-
-    def __call__(self, done: int, whole: int | None) -> None:
-        """So many bytes of so many are there."""
-        now = self._now()
-        if self._first is None:
-            self._first = done
-        if not self._live or (now - self._last < 0.1 and done != whole):  # noqa: PLR2004
-            return
-        self._last, self._drawn = now, True
-        speed = (done - self._first) / max(now - self._began, 0.001)
-        left = f", {seconds((whole - done) / speed)} left" if whole and speed > 0 and done < whole else ""
-        filled = int(self.WIDTH * done / whole) if whole else 0
-        bar = "━" * filled + "─" * (self.WIDTH - filled)
-        text = f"{bar} {size(done)} of {size(whole)}, {size(speed)}/s{left}"
-        self._stream.write("\r\x1b[2K" + text[: max(20, _columns() - 1)])
-        self._stream.flush()
-
-    def end(self) -> None:
-        """The line is done with."""
-        if self._drawn:
-            self._stream.write("\n")
