@@ -17,7 +17,7 @@ from msgspec import structs
 from release import __version__
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
 from release.output.words import size
-from release.settings.model import Guard
+from release.settings.model import Guard, LogFormat
 from release.settings.reading import read
 
 if TYPE_CHECKING:
@@ -100,8 +100,21 @@ def plan(context: click.Context) -> None:
     Example: heroku run bin/release plan
     """
     from release.commands.plan import plan as make  # noqa: PLC0415
+    from release.output import plan as text  # noqa: PLC0415
 
-    context.exit(make(context.obj))
+    edge: Edge = context.obj
+    found = make(edge)
+    if _for_people(edge.environ):
+        click.echo(text.as_text(found), nl=False)
+    else:
+        click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(found)}))
+    context.exit(found.exit_code)
+
+
+def _for_people(environ: Mapping[str, str]) -> bool:
+    """Whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
+    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
+    return wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1))
 
 
 class WrongInput(click.ClickException):
