@@ -199,14 +199,15 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     Example: heroku run bin/release history v42
     """
     from release.commands import history as past  # noqa: PLC0415
+    from release.output import history as text  # noqa: PLC0415
 
     def show(run: Run) -> int:
-        runs = past.marked(run.journal.history(1000 if run_name else past.LIMIT), run.settings.heroku_app_id)
         if run_name:
-            entry, record = past.pick(runs, run_name)
-            click.echo(_json(past.fields(entry, record)) if as_json else past.whole(entry, record), nl=False)
+            one = past.pick(run, run_name)
+            click.echo(_json(one) if as_json else text.in_full(one), nl=False)
         else:
-            click.echo(_json([past.fields(*each) for each in runs]) if as_json else past.table(runs), nl=False)
+            runs = past.history(run)
+            click.echo(_json(runs) if as_json else text.as_text(runs), nl=False)
         return 0
 
     context.exit(_look(context, show))
@@ -223,11 +224,12 @@ def backups(context: click.Context, as_json: bool) -> None:
 
     Example: heroku run bin/release backups
     """
-    from release.commands import backups as shelf  # noqa: PLC0415
+    from release.commands.backups import backups as held_now  # noqa: PLC0415
+    from release.output.backups import as_text  # noqa: PLC0415
 
     def show(run: Run) -> int:
-        rows = shelf.rows(run)
-        click.echo(_json(rows) if as_json else shelf.table(rows), nl=False)
+        held = held_now(run)
+        click.echo(_json(held) if as_json else as_text(held), nl=False)
         return 0
 
     context.exit(_look(context, show))
