@@ -14,7 +14,8 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer, moment
 from release.output.backups import Held
 from release.run import Run
-from release.target.locate import Located, locate, source_of
+from release.target.locate import find_addon, source_of
+from release.target.target import Attached
 
 NAME = re.compile(r"([a-z])?0*(\d{1,9})", re.IGNORECASE)
 
@@ -23,7 +24,7 @@ NAME = re.compile(r"([a-z])?0*(\d{1,9})", re.IGNORECASE)
 class Shelf:
     """All backups of the billing app. `source`: what identifies this database among them."""
 
-    located: Located
+    attached: Attached
     source: Source
     transfers: tuple[Transfer, ...]
 
@@ -43,9 +44,9 @@ class Shelf:
 
 def shelf(run: Run) -> Shelf:
     """Reads the list. Raises Refused or HerokuError."""
-    located = locate(run)
-    transfers = run.retried("GET transfers", lambda: located.data.transfers(located.addon))
-    return Shelf(located=located, source=source_of(run, located.addon), transfers=transfers)
+    attached = find_addon(run)
+    transfers = attached.store.transfers(run)
+    return Shelf(attached=attached, source=source_of(run, attached.addon), transfers=transfers)
 
 
 def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Transfer:

@@ -16,7 +16,7 @@ from release.heroku.store import GONE_BEYOND, StoreError, opened
 from release.heroku.transfers import Link, Transfer
 from release.output.words import count, size
 from release.run import Run
-from release.target.locate import Located
+from release.target.store import Store
 
 MAGIC = b"PGDMP"
 """What every dump in pg_dump's custom format begins with."""
@@ -42,7 +42,7 @@ class Saved:
 @dataclass(slots=True, kw_only=True)
 class _Download:
     run: Run
-    located: Located
+    store: Store
     backup: Transfer
     part: Path
     progress: Progress
@@ -60,11 +60,11 @@ def download(
     """
     found = shelf(run)
     backup = pick(found, name, any_database=any_database)
-    path = destination(output, f"{found.located.app.name}-{backup.name}.dump")
+    path = destination(output, f"{found.attached.app.name}-{backup.name}.dump")
     # The uuid in its name: what is there of another backup is never gone on with.
     work = _Download(
         run=run,
-        located=found.located,
+        store=found.attached.store,
         backup=backup,
         part=path.with_name(f"{path.name}.{backup.uuid[:8]}.part"),
         progress=progress,
@@ -123,7 +123,7 @@ def _there(work: _Download) -> int:
 def _part(work: _Download) -> None:
     """One connection: as much as comes. A break after some progress is no failure. Raises StoreError."""
     if work.link is None:
-        work.link = work.located.data.link(work.located.addon, work.backup)
+        work.link = work.store.link(work.backup)
     begin = _there(work)
     try:
         with opened(work.link.url, begin=begin, ca=work.ca) as body:

@@ -19,15 +19,14 @@ from release.app.command import Commands, find_commands
 from release.clock import Interrupted
 from release.database.journal import Entry, State
 from release.database.outset import Outset
-from release.database.session import Database
-from release.edge import Edge, new_run
-from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
+from release.edge import Edge, opened, stopped
+from release.errors import Outcome, Reason, Refused, ReleaseError
 from release.log.events import Event
 from release.log.logger import Log, open_log
 from release.log.redact import secrets_in
 from release.log.shorten import plain
 from release.output.plan import Plan
-from release.run import Run, hook_name
+from release.run import Run
 from release.settings.model import (
     VARIABLES,
     Backup,
@@ -42,6 +41,7 @@ from release.settings.model import (
 from release.settings.reading import read
 from release.steps import prepare, recover
 from release.steps.rehearse import find_stage
+from release.target import lock
 from release.target.changes import proved_untouched
 from release.target.target import Target
 
@@ -85,32 +85,21 @@ def _stop(found: Plan, error: ReleaseError | Interrupted) -> None:
     if isinstance(error, Interrupted):
         error = Refused(Reason.INTERRUPTED, str(error))
     found.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
-    match error:
-        case Misconfigured():
-            found.exit_code = MISCONFIGURED_EXIT_CODE
-        case Refused():
-            found.exit_code = Outcome.REFUSED.exit_code
-        case _:
-            found.exit_code = Outcome.UNTOUCHED.exit_code
+    found.exit_code = stopped(error).exit_code
 
 
 def _make(found: Plan, edge: Edge, log: Log) -> None:
     settings = read(edge.environ)
     found.settings = sources(settings, edge.environ)
     found.on_failure = on_failure(settings)
-    if settings.database_url is None:
-        raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
     # Every guard is let pass and noted, and nothing is waited for.
     open_to_all = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
-    run_id = os.urandom(6).hex()
-    database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=edge.signals)
     try:
-        run = new_run(run_id, open_to_all, edge.environ, edge.signals, edge.clock, log, database, {})
-        _look(found, run)
+        with opened(edge, open_to_all, log, os.urandom(6).hex()) as run:
+            _look(found, run)
     finally:
         for guard in found.guards:
             guard["overridden"] = guard["guard"] in settings.allow
-        database.close()
 
 
 def _look(found: Plan, run: Run) -> None:
@@ -121,7 +110,7 @@ def _look(found: Plan, run: Run) -> None:
         "pending": " ".join(commands.pending or ()) or None,
     }
     found.probes = probes(run.settings)
-    identity = prepare.examine(run)
+    identity = lock.examine(run)
     (size, version), name = run.database.one(SIZE), run.settings.database
     found.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
     _look_for_others(run)
@@ -130,7 +119,7 @@ def _look(found: Plan, run: Run) -> None:
         found.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(found)]
         return
     found.pending_words = in_its_own_words(run, commands)
-    target = prepare.target(run)
+    target = prepare.restorable_target(run)
     if target:
         _describe(found, run, target)
         if half := recover.half_restored(run, target):

@@ -28,13 +28,13 @@ from release.log.events import Event
 from release.output.words import seconds, size
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Switch
-from release.steps import prepare, restore
+from release.steps import restore
 from release.steps.backup import record
 from release.steps.handover import restore_under_way
 from release.steps.recover import half_restored
-from release.target import fence
+from release.target import fence, lock
 from release.target.before import BackedUp, take_fingerprint
-from release.target.locate import Located, find
+from release.target.locate import find_target
 from release.target.lock import reconnect
 from release.target.proof import prove as prove_structure
 from release.target.target import Target
@@ -85,12 +85,9 @@ def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
 
 def look(run: Run, name: str) -> Plan:
     """Everything that can be known before anything changes, said in `restore_planned`."""
-    identity = prepare.connect(run)
-    target = find(run)
-    located = Located(
-        app=target.app, addon=target.addon, platform=target.platform, data=target.data, session=target.session
-    )
-    shelf = Shelf(located=located, source=target.source, transfers=target.transfers)
+    identity = lock.connect(run)
+    target = find_target(run)
+    shelf = Shelf(attached=target, source=target.source, transfers=target.transfers)
     source = pick(shelf, name)
     plan = Plan(
         target=target,
@@ -307,7 +304,7 @@ def _broken_off(
     ending = ended(Outcome.UNTOUCHED, failure, **names)
     restore.close(run, plan.target, ending)
     if plan.earlier is not None and plan.earlier.fence is None:
-        fence.down(run, plan.target, plan.earlier)
+        fence.down(run, plan.target.site, plan.earlier)
     return ending
 
 

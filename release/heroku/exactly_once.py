@@ -40,7 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     ours: Callable[[Transfer], bool | None]
 
 
-def start(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Transfer:
+def start_once(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Transfer:
     """Starts the transfer and returns it, adopting one whose answer was lost.
 
     Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown, heroku_shape_unknown)

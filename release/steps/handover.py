@@ -27,8 +27,8 @@ from release.settings.model import FenceMode
 from release.steps import restore
 from release.steps.restore import announce
 from release.target import fence
-from release.target.before import BackedUp, Before, Unprotected
-from release.target.transfers import ask, asked_for, find_backup
+from release.target.before import BackedUp, Before
+from release.target.transfers import asked_for, find_backup, start_restore
 
 EXIT_WITHIN = 20.0
 """Seconds from the signal to the decision; Heroku kills after 30."""
@@ -50,7 +50,7 @@ def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
     run = replace(run, deadline=Deadline(run.clock, _left(run)))
     run.database.deadline = run.deadline
     try:
-        if isinstance(backup, Unprotected):
+        if backup.target is None:
             return restore.undo(run, backup, interruption)
         backup.target.session.deadline = run.deadline
         return _recover_elsewhere(run, backup, interruption)
@@ -128,7 +128,7 @@ def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
 def _start_dyno(run: Run, backup: BackedUp) -> str | None:
     command = f"{hook_command(run.folder)} recover --run {run.id}"
     try:
-        dyno = backup.target.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
+        dyno = backup.target.site.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
     except HerokuError as error:
         run.warn("handover_refused", str(error))
         return None
@@ -161,7 +161,7 @@ def _post_restore(run: Run, backup: BackedUp) -> Transfer:
     """Fence as far as it goes, then the restore; not waited for."""
     _raise_fence(run, backup)
     source = find_backup(backup.target, backup.uuid)
-    return ask(run, backup.target, source, lambda: announce(run, backup))
+    return start_restore(run, backup.target, source, lambda: announce(run, backup))
 
 
 def _raise_fence(run: Run, backup: BackedUp) -> None:

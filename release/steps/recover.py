@@ -23,18 +23,18 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.run import Ending, Run, ended
 from release.settings.model import Backup, FenceMode, Guard
-from release.steps import prepare, restore
+from release.steps import restore
 from release.steps.keep import keep
-from release.target import fence
+from release.target import fence, lock
 from release.target.before import BackedUp
 from release.target.changes import changed_since, figures
 from release.target.judgement import judge
-from release.target.locate import find
+from release.target.locate import find_target
 from release.target.lock import RECONNECT_WITHIN, reconnect, take_turn
 from release.target.proof import Undecided, prove
 from release.target.sessions import no_ghosts
 from release.target.target import Target, restores
-from release.target.transfers import ask, await_restore
+from release.target.transfers import await_restore, start_restore
 
 EXIT_WITHIN = 15.0
 """Seconds in which a recovery that was told to stop has to have ended."""
@@ -57,7 +57,7 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
     with run.step("prepare") as within:
         if run_id:
             _sign_of_life(within, run_id)
-        prepare.connect(within)
+        lock.connect(within)
     ending = finish_earlier(run, choice, decided=run_id) or _finish_restore(run, choice, run_id)
     if ending is None:
         return Ending(outcome=None, exit_code=0, reason=Reason.NOTHING_TO_RECOVER)
@@ -68,7 +68,7 @@ def _finish_restore(run: Run, choice: Choice | None, run_id: str | None) -> Endi
     """A restore under way has taken the journal with it: it is waited for, and may bring an unfinished run back."""
     if run.settings.backup is Backup.OFF:
         return None
-    target = find(run)
+    target = find_target(run)
     reconnect(run)
     if ending := finish_earlier(run, choice, decided=run_id):
         return ending
@@ -129,7 +129,7 @@ def _unfinished(run: Run) -> Entry | None:
 
 def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
     """Add-on and row once no restore is under way, nor can begin any more. The row is gone where one broke off."""
-    target = find(run)
+    target = find_target(run)
     now = _again(run, entry, target)
     if now is None or now.state is not State.LOADING:
         return target, now
@@ -138,7 +138,7 @@ def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
         return target, now
     run.warn("restore_unknown", f"a restore was about to be asked for; for {late:.0f} s it may still begin")
     run.clock.sleep(run.deadline.clamp(late))
-    target = find(run)
+    target = find_target(run)
     return target, _again(run, entry, target)
 
 
@@ -193,7 +193,7 @@ def _broken_off(run: Run, target: Target, entry: Entry, failure: ReleaseError | 
     run = replace(run, deadline=run.deadline.within(EXIT_WITHIN))
     target.session.deadline = run.deadline
     try:
-        asked = restores(target.data.transfers(target.addon), target.source, after=entry.baseline or 0)
+        asked = restores(target.store.listed(), target.source, after=entry.baseline or 0)
         now = run.journal.entry(run.id)
     except ReleaseError as error:
         run.warn("restore_unknown", str(error))
@@ -323,16 +323,16 @@ def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: st
     )
 
 
-def reappeared(run: Run, target: Target) -> bool:
-    """Whether an earlier run came back into the journal with a restore that was waited for; it is finished then.
+def reappeared(run: Run, target: Target) -> Ending | None:
+    """How an earlier run ended that came back into the journal with a restore that was waited for, if one did.
 
     Raises Refused (unfinished_restore) when the newest restore did not succeed and no run has accepted that since.
     """
-    if finish_earlier(run):
-        return True
+    if ending := finish_earlier(run):
+        return ending
     if half := half_restored(run, target):
         run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
-    return False
+    return None
 
 
 def half_restored(run: Run, target: Target) -> Transfer | None:
@@ -353,6 +353,6 @@ def _load_again(run: Run, target: Target, half: Transfer, choice: Choice | None)
             Reason.UNFINISHED_RESTORE,
             f"{half.name} did not succeed" + (f"; its source is {source.name}" if source else "; its source is gone"),
         )
-    await_restore(run, target, ask(run, target, source))
+    await_restore(run, target, start_restore(run, target, source))
     reconnect(run)
     return finish_earlier(run) or ended(Outcome.RESTORED, None, backup=source.name)

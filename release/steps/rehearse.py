@@ -25,16 +25,15 @@ from release.errors import Misconfigured, Reason, Refused, ReleaseError, StepFai
 from release.log.events import Event
 from release.run import Run, hook_name
 from release.settings.model import Guard, Secret
-from release.steps import prepare
 from release.steps.migrate import migrate
 from release.steps.probe import probe
-from release.target import fence
+from release.target import fence, lock
 from release.target.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
-from release.target.locate import find
+from release.target.locate import find_target
 from release.target.lock import take_turn
 from release.target.proof import check_rows
 from release.target.target import Target
-from release.target.transfers import ask, await_restore, find_backup, quiet_transfers
+from release.target.transfers import await_restore, find_backup, quiet_transfers, start_restore
 
 TELLING: Final = 8
 """Characters of a name or password below which finding it inside another value proves nothing."""
@@ -83,8 +82,8 @@ def find_stage(run: Run, target: Target | None, identity: Identity) -> Stage | N
         other = there.database.identity()  # before the lock: of the protected one, this run holds it already
         if (other.system, other.database) == (identity.system, identity.database):
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} leads to the protected database itself")
-        prepare.connect(there)
-        found = find(there)
+        lock.connect(there)
+        found = find_target(there)
         if found.addon.id == target.addon.id:
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} is set by {found.addon.name}, which is protected")
         _refuse_occupied(run, there, found)
@@ -177,10 +176,10 @@ def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) ->
 def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
     """Restores the backup into the second database; whether the log was read. Raises StepFailed, HerokuError."""
     source = find_backup(backup.target, backup.uuid)
-    quiet_transfers(run, target.data, target.addon, target.source)
+    quiet_transfers(run, target.store, target.source)
     fence.end_sessions(run)
     run.database.close()
-    _, log_read = await_restore(run, target, ask(run, target, source))
+    _, log_read = await_restore(run, target, start_restore(run, target, source))
     return log_read
 
 

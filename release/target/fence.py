@@ -6,17 +6,16 @@ Both ways are idempotent, and the state before is in the journal and so in the d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from release.database.journal import Entry
 from release.database.session import Failed
 from release.database.transfer_sessions import HEROKU
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
-from release.heroku.platform import Platform
 from release.log.events import Event
 from release.run import HOOKS, Run
 from release.settings.model import FenceMode
+from release.target.site import Site
 from release.target.target import Target
 
 KEPT_RUNNING = frozenset({"web", "release"})
@@ -33,20 +32,12 @@ SAID_WITHIN = 60.0
 """Seconds in which the journal has to say that the fence is down."""
 
 
-class Reachable(Protocol):
-    """What a fence is raised around: all that is needed is the way to its app."""
-
-    @property
-    def platform(self) -> Platform:
-        """The way."""
-
-
 def up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence, announced in the journal first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
-    _maintenance(run, target, on=True)
+    target.site.maintain(run, on=True)
     stopped = {kind: 0 for kind, quantity in target.formation.items() if quantity and kind not in KEPT_RUNNING}
-    _scale(run, target, stopped)
+    target.site.scale(run, stopped)
     ended = end_sessions(run)
     run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
 
@@ -84,7 +75,7 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
     if entry is None or (entry.fence is None and not raised):
         return True
     formation, maintenance = entry.formation or {}, entry.maintenance
-    if not _tried(run, lambda: _put_back(run, target, formation, maintenance=maintenance)):
+    if not _tried(run, lambda: _put_back(run, target.site, formation, maintenance=maintenance)):
         return False
     try:
         down_again = run.deadline.within(SAID_WITHIN)
@@ -100,7 +91,7 @@ def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:
         run.warn("fence_not_lowered", f"{why}; `bin/release recover` or the next release lowers it")
         return False
     run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
-    return _tried(run, lambda: _put_back(run, target, target.formation, maintenance=target.app.maintenance))
+    return _tried(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
 
 
 def _tried(run: Run, lowering: Callable[[], None]) -> bool:
@@ -112,34 +103,24 @@ def _tried(run: Run, lowering: Callable[[], None]) -> bool:
     return True
 
 
-def down(run: Run, target: Reachable, entry: Entry) -> None:
+def down(run: Run, site: Site, entry: Entry) -> None:
     """Puts back what the journal says was there before, and nothing else: an operator's own maintenance mode stays on.
 
     Raises HerokuError.
     """
-    _put_back(run, target, entry.formation or {}, maintenance=entry.maintenance)
+    _put_back(run, site, entry.formation or {}, maintenance=entry.maintenance)
     run.journal.fenced(entry.run_id, None)
 
 
-def _put_back(run: Run, target: Reachable, formation: Mapping[str, int], *, maintenance: bool | None) -> None:
+def _put_back(run: Run, site: Site, formation: Mapping[str, int], *, maintenance: bool | None) -> None:
     """Only process types that stand at 0 now are scaled; another figure is somebody's newer wish."""
-    now = run.retried("GET formation", target.platform.formation)
-    stopped = {each.type for each in now if each.quantity == 0}
+    stopped = {kind for kind, quantity in site.formation(run).items() if quantity == 0}
     back = {
         kind: quantity
         for kind, quantity in formation.items()
         if quantity and kind in stopped and kind not in KEPT_RUNNING
     }
-    _scale(run, target, back)
+    site.scale(run, back)
     if maintenance is False:
-        _maintenance(run, target, on=False)
+        site.maintain(run, on=False)
     run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=maintenance)
-
-
-def _maintenance(run: Run, target: Reachable, *, on: bool) -> None:
-    run.retried("PATCH maintenance", lambda: target.platform.set_maintenance(on=on))
-
-
-def _scale(run: Run, target: Reachable, quantities: Mapping[str, int]) -> None:
-    if quantities:
-        run.retried("PATCH formation", lambda: target.platform.scale(quantities))

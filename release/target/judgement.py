@@ -12,8 +12,14 @@ from release.log.events import Event
 from release.run import Run
 from release.target.target import Target
 
+LOG_WITHIN = 30.0
+"""Seconds in which a transfer's log has to be got."""
 
-def _check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> None:
+SHOWN = 40
+"""Complaints of one restore that are said."""
+
+
+def check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> None:
     """Whether a finished backup may be trusted with the database. Raises StepFailed."""
     if backup.succeeded is not True or backup.canceled_at:
         how = "was cancelled" if backup.canceled_at else "failed"
@@ -33,13 +39,6 @@ def _check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> No
     ]
     if faults:
         raise StepFailed(Reason.BACKUP_UNUSABLE, f"{backup.name}: {', '.join(faults)}", transfer=backup.name)
-
-
-LOG_WITHIN = 30.0
-"""Seconds in which a transfer's log has to be got."""
-
-SHOWN = 40
-"""Complaints of one restore that are said."""
 
 
 def judge(run: Run, target: Target, finished: Transfer) -> bool:
@@ -75,11 +74,7 @@ def judge(run: Run, target: Target, finished: Transfer) -> bool:
 
 
 def _log(run: Run, target: Target, restore: Transfer) -> tuple[str, ...]:
-    return run.retried(
-        "GET transfer logs",
-        lambda: target.data.logs(target.addon, restore.uuid),
-        deadline=run.deadline.within(LOG_WITHIN),
-    )
+    return target.store.log(run, restore, deadline=run.deadline.within(LOG_WITHIN))
 
 
 def _last_words(run: Run, target: Target, restore: Transfer) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from release.errors import Reason, Refused
 from release.heroku.http import HerokuError, Session
@@ -12,7 +11,9 @@ from release.heroku.platform import AddOn, App, Attachment, Place, Platform
 from release.heroku.transfers import DataAPI, Source, database_host, database_name
 from release.run import Run
 from release.settings.model import Guard
-from release.target.target import Target
+from release.target.site import Site
+from release.target.store import Store
+from release.target.target import Attached, Target
 from release.target.transfers import quiet_transfers
 
 LARGE = 20 * 1000**3
@@ -22,18 +23,7 @@ WITHOUT_BACKUPS = ("advanced", "performance")
 """Plans of the Advanced tier, which has no endpoints for backups."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
-    """The app, the add-on whose config var holds the database, and the ways to both APIs."""
-
-    app: App
-    addon: AddOn
-    platform: Platform
-    data: DataAPI
-    session: Session
-
-
-def locate(run: Run) -> Located:
+def find_addon(run: Run) -> Attached:
     """The add-on behind the database's variable. Raises Refused, or HerokuError when the API cannot be used."""
     settings = run.settings
     assert settings.heroku_api_key and settings.app  # noqa: S101, PT018 -- settings.py has checked it
@@ -42,26 +32,27 @@ def locate(run: Run) -> Located:
     with _explained(settings.app):
         app = run.retried("GET app", platform.app)
         addon = _addon(run, app, run.retried("GET addon-attachments", platform.attachments))
-    return Located(app=app, addon=addon, platform=platform, data=DataAPI(session, settings.data_url), session=session)
+    store = Store(addon=addon, data=DataAPI(session, settings.data_url))
+    return Attached(app=app, addon=addon, site=Site(platform=platform), store=store, session=session)
 
 
-def find(run: Run) -> Target:
+def find_target(run: Run) -> Target:
     """The add-on behind the database, and that it may be restored. Raises Refused, or HerokuError."""
-    found = locate(run)
-    app, addon, platform, data = found.app, found.addon, found.platform, found.data
+    found = find_addon(run)
+    app, addon, site, store = found.app, found.addon, found.site, found.store
     with _explained(app.name):
-        _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: platform.places_of(addon)))
-        source = _database(run, addon, data)
-        formation = run.retried("GET formation", platform.formation)
+        _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: site.platform.places_of(addon)))
+        source = _database(run, store)
+        formation = site.formation(run)
     target = Target(
         app=app,
         addon=addon,
-        source=source,
-        platform=platform,
-        data=data,
-        formation={each.type: each.quantity for each in formation},
-        transfers=quiet_transfers(run, data, addon, source),
+        site=site,
+        store=store,
         session=found.session,
+        source=source,
+        formation=formation,
+        transfers=quiet_transfers(run, store, source),
     )
     _refuse_large(run, target)
     _warn_of_rotation(run, target)
@@ -120,9 +111,10 @@ def _refuse_sharing(run: Run, app: App, places: tuple[Place, ...]) -> None:
         )
 
 
-def _database(run: Run, addon: AddOn, data: DataAPI) -> Source:
+def _database(run: Run, store: Store) -> Source:
     """Checks that the add-on is the database that is connected, and no follower."""
-    described = run.retried("GET database", lambda: data.database(addon))
+    addon = store.addon
+    described = run.retried("GET database", lambda: store.data.database(addon))
     if described.following:
         raise Refused(Reason.FOLLOWER, f"{addon.name} follows another database")
     connected = run.database.name

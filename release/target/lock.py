@@ -14,7 +14,8 @@ from release.log.events import Event
 from release.retry import LONGEST_WAIT
 from release.run import HOOKS, Run
 from release.settings.model import Backup
-from release.target.locate import Located, locate, source_of
+from release.target.locate import find_addon, source_of
+from release.target.target import Attached
 from release.target.transfers import restoring
 
 BACK_WITHIN = 30.0
@@ -55,7 +56,7 @@ def _wait(run: Run, deadline: Deadline) -> None:
     name = holder.application_name if holder else ""
     run.log.info(Event.LOCK_WAITED, holder=name or None, limit=run.settings.lock_wait)
     pause, longest = 0.1, LONGEST_PAUSE
-    find = cache(lambda: locate(run))
+    find = cache(lambda: find_addon(run))
     cut_off, back_by = False, Deadline(run.clock, 0.0)
     while True:
         try:
@@ -84,14 +85,14 @@ def _settled(run: Run, name: str) -> bool:
     return entry is not None and entry.state is State.FINISHED and entry.fence is None
 
 
-def _restoring(run: Run, find: Callable[[], Located]) -> bool:
+def _restoring(run: Run, find: Callable[[], Attached]) -> bool:
     """Whether Heroku says that a restore of the database is under way, or does not say."""
     if run.settings.backup is Backup.OFF:
         return False
     try:
         found = find()
         source = source_of(run, found.addon)
-        return any(not each.finished and each.writes(source) is not False for each in found.data.transfers(found.addon))
+        return any(not each.finished and each.writes(source) is not False for each in found.store.listed())
     except (HerokuError, Refused):
         return True
 
@@ -154,3 +155,37 @@ def still_ours(run: Run, identity: Identity) -> None:
     now = run.database.identity()
     if (now.system, now.database) != (identity.system, identity.database):
         raise StepFailed(Reason.DATABASE_MISMATCH, f"{now.database} is not the database that the run began with")
+
+
+POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
+
+
+def connect(run: Run) -> Identity:
+    """Opens the session on the database and takes the lock. Raises Refused."""
+    identity = examine(run)
+    take_turn(run)
+    return identity
+
+
+def examine(run: Run) -> Identity:
+    """Opens the session on the database; it has to be direct and writable. Raises Refused."""
+    if run.settings.database.endswith(POOLED):
+        raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
+    identity = run.retried("connect", run.database.identity)
+    if not identity.direct:
+        raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
+    # A migration that failed may have set it; then it is undone first, by whoever finishes that run.
+    if identity.follows or (identity.read_only and run.journal.unfinished(run.settings.heroku_app_id) is None):
+        raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
+    return identity
+
+
+def still_there(run: Run) -> None:
+    """Makes sure that nobody has begun to replace the database since the lock was taken. Raises StepFailed, Refused.
+
+    A restore ends every session first, this run's too, and then loads.
+    """
+    if not run.database.holds_lock():
+        raise StepFailed(Reason.LOCK_LOST, "its session was ended; somebody may be restoring the database")
+    if run.database.being_restored():
+        raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")

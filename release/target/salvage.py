@@ -40,7 +40,7 @@ def _capture(run: Run, backup: BackedUp) -> Transfer:
     if run.settings.salvage is Switch.OFF:
         raise Unsalvaged("RELEASE_SALVAGE=off")
     target = backup.target
-    newest = run.retried("GET backup", lambda: target.data.transfer(target.addon, backup.uuid))
+    newest = target.store.transfer(run, backup.uuid)
     if newest.num_keep is not None and newest.num_keep < 2:  # noqa: PLR2004 -- the backup and its salvage
         raise Unsalvaged(f"Heroku keeps {newest.num_keep} backup of this plan; the salvage would rotate it out")
     share = (run.deadline.left() - backup.restore_seconds) / 2  # one that hangs must not take the restore's time

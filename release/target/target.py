@@ -6,25 +6,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from release.heroku.http import Session
-from release.heroku.platform import AddOn, App, Platform
-from release.heroku.transfers import DataAPI, Source, Transfer
+from release.heroku.platform import AddOn, App
+from release.heroku.transfers import Source, Transfer
+from release.target.site import Site
+from release.target.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Attached:
+    """An app and the add-on behind its database, and the ways to them."""
+
+    app: App
+    addon: AddOn
+    site: Site
+    store: Store
+    session: Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(Attached):
     """What is protected, and how it stood when the run began.
 
     `formation`: quantities by process type; `transfers`: all of the billing app, of whatever database.
     """
 
-    app: App
-    addon: AddOn
     source: Source
-    platform: Platform
-    data: DataAPI
     formation: dict[str, int]
     transfers: tuple[Transfer, ...]
-    session: Session
 
     @property
     def baseline(self) -> int:

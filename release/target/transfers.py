@@ -8,15 +8,14 @@ from contextlib import contextmanager, suppress
 from release.clock import Deadline, Interrupted
 from release.database.others import others
 from release.errors import Reason, Refused, RestoreUnderWay, StepFailed
-from release.heroku.exactly_once import Request, start
 from release.heroku.http import HerokuError
-from release.heroku.platform import AddOn
-from release.heroku.transfers import DataAPI, Source, Transfer
+from release.heroku.transfers import Source, Transfer
 from release.log.events import Event
 from release.retry import LONGEST_WAIT, TimedOut, polling
 from release.run import Run
 from release.target.blockers import Blockers
-from release.target.judgement import _check_usable, judge
+from release.target.judgement import check_usable, judge
+from release.target.store import Store, uuids
 from release.target.target import Target, restores
 
 PROGRESS_EVERY = 5.0
@@ -30,16 +29,8 @@ def capture(
 
     Raises StepFailed (backup_failed, backup_unusable) or HerokuError.
     """
-    listed = run.retried("GET transfers", lambda: target.data.transfers(target.addon), deadline=deadline)
-    known = frozenset(each.uuid for each in listed)
-    request = Request(
-        name=f"POST backups ({kind})",
-        post=lambda: target.data.capture(target.addon),
-        listed=lambda: target.data.transfers(target.addon),
-        known=known,
-        ours=lambda each: each.is_backup and not each.schedule and each.reads(target.source),
-    )
-    started = start(request, clock=run.clock, log=run.log, deadline=deadline)
+    known = uuids(target.store.transfers(run, deadline=deadline))
+    started = target.store.capture(run, target.source, kind=kind, known=known, deadline=deadline)
     run.log.info(
         Event.TRANSFER_STARTED,
         kind=kind,
@@ -52,7 +43,7 @@ def capture(
         finished = follow(run, target, started, kind=kind, deadline=deadline, watch=DumpWatch(run).running)
     except TimedOut as error:
         raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
-    _check_usable(target, finished, known)
+    check_usable(target, finished, known)
     return finished
 
 
@@ -73,9 +64,6 @@ def follow(
     began = run.clock.monotonic()
     shown = [began]
 
-    def poll() -> Transfer:
-        return target.data.transfer(target.addon, transfer.uuid)
-
     def done(now: Transfer) -> bool:
         if not now.finished and run.clock.monotonic() - shown[0] >= PROGRESS_EVERY:
             shown[0] = run.clock.monotonic()
@@ -89,7 +77,7 @@ def follow(
         return now.finished
 
     finished = polling(
-        poll,
+        lambda: target.store.read(transfer.uuid),
         until=done,
         name=f"GET transfer {transfer.name}",
         clock=run.clock,
@@ -132,24 +120,22 @@ class Watcher:
 def find_backup(target: Target, uuid: str) -> Transfer:
     """The backup of that uuid, read again just before it is used. Raises StepFailed (backup_gone), HerokuError."""
     try:
-        backup = target.data.transfer(target.addon, uuid)
+        backup = target.store.read(uuid)
     except HerokuError as error:
         if error.status in {404, 410}:
             raise StepFailed(Reason.BACKUP_GONE, str(error)) from error
         raise
-    _check_usable(target, backup, frozenset())
+    check_usable(target, backup, frozenset())
     return backup
 
 
-def quiet_transfers(
-    run: Run, data: DataAPI, addon: AddOn, source: Source, *, ours: str | None = None
-) -> tuple[Transfer, ...]:
+def quiet_transfers(run: Run, store: Store, source: Source, *, ours: str | None = None) -> tuple[Transfer, ...]:
     """The list of transfers, once none that touches this database is under way.
 
     A foreign one is waited for as long as for the lock, and never cancelled; the one whose uuid is `ours` does not
     matter. Raises Refused (foreign_transfer).
     """
-    transfers = run.retried("GET transfers", lambda: data.transfers(addon))
+    transfers = store.transfers(run)
     running = _touching(transfers, source, ours)
     if not running:
         return transfers
@@ -159,7 +145,7 @@ def quiet_transfers(
     try:
         with restoring(f"{', '.join(loading)} goes on at Heroku" if loading else None):
             return polling(
-                lambda: data.transfers(addon),
+                store.listed,
                 until=lambda listed: not _touching(listed, source, ours),
                 name="GET transfers",
                 clock=run.clock,
@@ -194,42 +180,24 @@ def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None)
 
 def asked_for(target: Target) -> list[Transfer]:
     """Restores onto the database that were asked for since the run began, the newest last."""
-    return restores(target.data.transfers(target.addon), target.source, after=target.baseline)
+    return restores(target.store.listed(), target.source, after=target.baseline)
 
 
-def ask(run: Run, target: Target, source: Transfer, first: Callable[[], None] = lambda: None) -> Transfer:
+def start_restore(run: Run, target: Target, backup: Transfer, first: Callable[[], None] = lambda: None) -> Transfer:
     """Asks Heroku to restore a backup onto the add-on, exactly once. Raises StepFailed or HerokuError.
 
     `first` is done right before each request.
     """
-
-    def post() -> Transfer:
-        first()
-        return target.data.restore(target.addon, source)
-
-    listed = run.retried("GET transfers", lambda: target.data.transfers(target.addon))
-    request = Request(
-        name="POST restores",
-        post=post,
-        listed=lambda: target.data.transfers(target.addon),
-        known=frozenset(each.uuid for each in listed),
-        ours=lambda each: both(each.writes(target.source), each.loads(source)),
-    )
-    started = start(request, clock=run.clock, log=run.log, deadline=run.deadline)
+    started = target.store.restore(run, target.source, backup, first=first)
     run.log.info(
         Event.TRANSFER_STARTED,
         kind="restore",
         transfer=started.name,
-        source=source.name,
+        source=backup.name,
         expected=target.expected(restores=True),
-        expected_bytes=source.size,
+        expected_bytes=backup.size,
     )
     return started
-
-
-def both(one: bool | None, other: bool | None) -> bool | None:
-    """Whether both are so; None when that is not told."""
-    return False if one is False or other is False else one and other
 
 
 def await_restore(run: Run, target: Target, started: Transfer) -> tuple[Transfer, bool]:

@@ -39,7 +39,7 @@ def latest_backup() -> None:
     from release.steps import restore  # noqa: PLC0415
 
     def latest(target: Any, _uuid: str) -> Any:
-        backups = [each for each in target.data.transfers(target.addon) if each.is_backup and each.succeeded]
+        backups = [each for each in target.store.listed() if each.is_backup and each.succeeded]
         return max(backups, key=lambda each: int(each.num))
 
     restore.find_backup = latest

@@ -8,7 +8,7 @@ import pytest
 
 from release.clock import Deadline
 from release.errors import Reason, StepFailed
-from release.heroku.exactly_once import ATTEMPTS, SETTLE, Request, start
+from release.heroku.exactly_once import ATTEMPTS, SETTLE, Request, start_once
 from release.heroku.http import Effect, HerokuError
 from release.heroku.transfers import Transfer
 from tests.unit.recording import Recording, SteppingClock
@@ -57,7 +57,7 @@ def _start(store: Store, clock: SteppingClock, recording: Recording, seconds: fl
     request = Request(
         name="POST backups", post=store.post, listed=store.listed, known=frozenset({"uuid-1"}), ours=lambda _: True
     )
-    return start(request, clock=clock, log=recording.log, deadline=Deadline(clock, seconds))
+    return start_once(request, clock=clock, log=recording.log, deadline=Deadline(clock, seconds))
 
 
 def test_an_answer_ends_it(clock: SteppingClock, recording: Recording) -> None:
@@ -158,4 +158,4 @@ def test_an_answer_that_names_an_old_transfer_counts_as_lost(clock: SteppingCloc
         known=frozenset({"uuid-1"}),
         ours=lambda each: each.uuid != "uuid-2",
     )
-    assert start(request, clock=clock, log=recording.log, deadline=Deadline(clock, 3600)) == _backup(3)
+    assert start_once(request, clock=clock, log=recording.log, deadline=Deadline(clock, 3600)) == _backup(3)

@@ -227,7 +227,8 @@ def test_a_log_that_cannot_be_written_raises_nothing_and_counts() -> None:
 
 def test_the_last_line_goes_to_stderr_when_stdout_is_full() -> None:
     program = (
-        "from release.log.logger import *; from release.log.events import Event; log = open_log(secrets=['s3cret-s3cret']); log.info(Event.STEP_STARTED);"
+        "from release.log.logger import *; from release.log.events import Event;"
+        " log = open_log(secrets=['s3cret-s3cret']); log.info(Event.STEP_STARTED);"
         "log.info(Event.RELEASE_FINISHED, outcome='released', note='s3cret-s3cret');"
         "log.last_words('see s3cret-s3cret')"
     )
