@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from release.database.journal import Entry
 from release.errors import Misconfigured, Reason, Refused, ReleaseError
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer, moment
-from release.output.words import seconds, size
+from release.output.backups import Held
 from release.run import Run
 from release.target.locate import find_addon, source_of
 from release.target.target import Attached
@@ -123,56 +124,36 @@ def made_by(transfer: Transfer, makers: Mapping[str, str]) -> str:
     return known or ("schedule" if transfer.schedule else "somebody, or a run the journal does not know")
 
 
-def rows(run: Run) -> list[dict[str, Any]]:
-    """The backups of this database, newest first, as fields. The journal is asked where the database answers."""
+def backups(run: Run) -> list[Held]:
+    """The backups of this database, newest first. The journal is asked who made them, where the database answers.
+
+    Raises Refused or HerokuError.
+    """
     found = shelf(run)
+    known = _makers(run)
+    now = run.clock.now()
+    return [_held(each, known, now, dropped_next=each.uuid in found.next_out) for each in found.own]
+
+
+def _makers(run: Run) -> dict[str, str]:
     try:
-        known = makers(run.journal.history(1000))
+        return makers(run.journal.history(1000))
     except HerokuError:
         raise
     except ReleaseError as error:
         run.log.last_words(f"The journal cannot be read ({error}): who made each is not known.")
-        known = {}
-    now = run.clock.now()
-    result = []
-    for each in found.own:
-        at = moment(each.started_at or each.created_at)
-        result.append(
-            {
-                "backup": each.name,
-                "uuid": each.uuid,
-                "made_by": made_by(each, known),
-                "taken_at": at.isoformat().replace("+00:00", "Z") if at else None,
-                "age": (now - at).total_seconds() if at else None,
-                "bytes": each.processed_bytes,
-                "state": state(each),
-                "dropped_next": each.uuid in found.next_out,
-            }
-        )
-    return result
+        return {}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The list for people."""
-    if not rows:
-        return "This database has no backups.\n"
-    lines: list[Sequence[str]] = [("BACKUP", "AGE", "SIZE", "STATE", "MADE BY")]
-    lines += [
-        (
-            row["backup"],
-            "-" if row["age"] is None else seconds(max(0.0, row["age"])),
-            size(row["bytes"]),
-            row["state"],
-            row["made_by"] + (" - the next backup drops it" if row["dropped_next"] else ""),
-        )
-        for row in rows
-    ]
-    return columns(lines)
-
-
-def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as a table."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+def _held(transfer: Transfer, makers: Mapping[str, str], now: datetime, *, dropped_next: bool) -> Held:
+    at = moment(transfer.started_at or transfer.created_at)
+    return Held(
+        backup=transfer.name,
+        uuid=transfer.uuid,
+        made_by=made_by(transfer, makers),
+        taken_at=at.isoformat().replace("+00:00", "Z") if at else None,
+        age=(now - at).total_seconds() if at else None,
+        bytes=transfer.processed_bytes,
+        state=state(transfer),
+        dropped_next=dropped_next,
     )

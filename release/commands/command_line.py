@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -15,8 +16,8 @@ from msgspec import structs
 
 from release import __version__
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
-from release.output.words import seconds, size
-from release.settings.model import Guard
+from release.output.words import size
+from release.settings.model import Guard, LogFormat
 from release.settings.reading import read
 
 if TYPE_CHECKING:
@@ -99,8 +100,21 @@ def plan(context: click.Context) -> None:
     Example: heroku run bin/release plan
     """
     from release.commands.plan import plan as make  # noqa: PLC0415
+    from release.output import plan as text  # noqa: PLC0415
 
-    context.exit(make(context.obj))
+    edge: Edge = context.obj
+    found = make(edge)
+    if _for_people(edge.environ):
+        click.echo(text.as_text(found), nl=False)
+    else:
+        click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(found)}))
+    context.exit(found.exit_code)
+
+
+def _for_people(environ: Mapping[str, str]) -> bool:
+    """Whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
+    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
+    return wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1))
 
 
 class WrongInput(click.ClickException):
@@ -185,14 +199,15 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     Example: heroku run bin/release history v42
     """
     from release.commands import history as past  # noqa: PLC0415
+    from release.output import history as text  # noqa: PLC0415
 
     def show(run: Run) -> int:
-        runs = past.marked(run.journal.history(1000 if run_name else past.LIMIT), run.settings.heroku_app_id)
         if run_name:
-            entry, record = past.pick(runs, run_name)
-            click.echo(_json(past.fields(entry, record)) if as_json else past.whole(entry, record), nl=False)
+            one = past.pick(run, run_name)
+            click.echo(_json(one) if as_json else text.in_full(one), nl=False)
         else:
-            click.echo(_json([past.fields(*each) for each in runs]) if as_json else past.table(runs), nl=False)
+            runs = past.history(run)
+            click.echo(_json(runs) if as_json else text.as_text(runs), nl=False)
         return 0
 
     context.exit(_look(context, show))
@@ -209,11 +224,12 @@ def backups(context: click.Context, as_json: bool) -> None:
 
     Example: heroku run bin/release backups
     """
-    from release.commands import backups as shelf  # noqa: PLC0415
+    from release.commands.backups import backups as held_now  # noqa: PLC0415
+    from release.output.backups import as_text  # noqa: PLC0415
 
     def show(run: Run) -> int:
-        rows = shelf.rows(run)
-        click.echo(_json(rows) if as_json else shelf.table(rows), nl=False)
+        held = held_now(run)
+        click.echo(_json(held) if as_json else as_text(held), nl=False)
         return 0
 
     context.exit(_look(context, show))
@@ -238,22 +254,28 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     from release.commands.download import download as fetch  # noqa: PLC0415
 
     def get(run: Run) -> int:
-        bar = Bar(sys.stderr)
-        try:
+        with _progress(run.environ) as progress:
             saved = fetch(
                 run,
                 backup,
                 output,
                 any_database=from_any_database,
-                progress=bar,
+                progress=progress,
                 ca=run.environ.get("RELEASE_SANDBOX_CA"),
             )
-        finally:
-            bar.end()
         click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
         return 0
 
     context.exit(_look(context, get))
+
+
+def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
+    """What shows how far a download is: something on a terminal, elsewhere nothing."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda _done, _whole: None)
+    from release.output.progress import download as shown  # noqa: PLC0415 -- rich costs 0.2 s
+
+    return shown(sys.stderr, environ)
 
 
 @cli.command()
@@ -321,40 +343,3 @@ def _complete(edge: Edge) -> Edge:
         return edge
     known: Mapping[str, str] = {**environ, settings.database: url} if url else environ
     return replace(edge, environ=known)
-
-
-class Bar:
-    """Progress of a download on a terminal: one line, drawn again; on anything else nothing."""
-
-    WIDTH = 30
-
-    def __init__(self, stream: TextIO) -> None:
-        from time import monotonic  # noqa: PLC0415
-
-        self._stream = stream
-        self._live = stream.isatty()
-        self._now = monotonic
-        self._began = self._last = monotonic()
-        self._first: int | None = None
-        self._drawn = False
-
-    def __call__(self, done: int, whole: int | None) -> None:
-        """So many bytes of so many are there."""
-        now = self._now()
-        if self._first is None:
-            self._first = done
-        if not self._live or (now - self._last < 0.1 and done != whole):  # noqa: PLR2004
-            return
-        self._last, self._drawn = now, True
-        speed = (done - self._first) / max(now - self._began, 0.001)
-        left = f", {seconds((whole - done) / speed)} left" if whole and speed > 0 and done < whole else ""
-        filled = int(self.WIDTH * done / whole) if whole else 0
-        bar = "━" * filled + "─" * (self.WIDTH - filled)
-        text = f"{bar} {size(done)} of {size(whole)}, {size(speed)}/s{left}"
-        self._stream.write("\r\x1b[2K" + text[: max(20, _columns() - 1)])
-        self._stream.flush()
-
-    def end(self) -> None:
-        """The line is done with."""
-        if self._drawn:
-            self._stream.write("\n")

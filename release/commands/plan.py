@@ -1,20 +1,19 @@
 """Plan: everything that a release would check and decide, changing nothing, not even the journal.
 
 The checks are the release's own. Every guard is let pass here and noted, so that one plan names them all; what refuses
-without a guard ends the plan where it stands, and the rest is not known.
+without a guard ends the plan where it stands, and the rest is not known. A plan is a value: nothing is printed here.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, LiteralString
 
 import msgspec
 from msgspec import structs
 
-from release import __version__
 from release.app import drift
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
@@ -26,6 +25,7 @@ from release.log.events import Event
 from release.log.logger import Log, open_log
 from release.log.redact import secrets_in
 from release.log.shorten import plain
+from release.output.plan import Plan
 from release.probes.built_in import BUILT_IN
 from release.probes.check import described
 from release.probes.configured import CONFIGURED
@@ -35,7 +35,6 @@ from release.settings.model import (
     Backup,
     FenceMode,
     Guard,
-    LogFormat,
     Restore,
     Secret,
     Settings,
@@ -58,69 +57,38 @@ MARGIN_OF_RESTORE = 1.5
 """How much longer than its backup a restore is taken to last when there was none yet."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Plan:
-    """What would happen. `pending` is None when it could not be found out; `stopped` is what ended the plan early."""
-
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    app: dict[str, Any] | None = None
-    database: dict[str, Any] | None = None
-    commands: dict[str, Any] | None = None
-    pending: bool | None = None
-    pending_words: list[str] = field(default_factory=list)
-    probes: list[str] = field(default_factory=list)
-    rehearsal: str | None = None
-    time: dict[str, Any] | None = None
-    steps: list[str] = field(default_factory=list)
-    on_failure: list[str] = field(default_factory=list)
-    guards: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    stopped: dict[str, Any] | None = None
-    exit_code: int = 0
-
-    def hear(self, event: Mapping[str, Any]) -> None:
-        """Takes note of what the checks have to say."""
-        match event["event"]:
-            case Event.WARNING_RAISED:
-                self.warnings.append({"warning": str(event["warning"]), "detail": str(event["detail"])})
-            case Event.GUARD_OVERRIDDEN:
-                fields = ("guard", "reason", "detail")
-                self.guards.append({name: str(event[name]) for name in fields})
-
-    def stop(self, error: ReleaseError | Interrupted) -> None:
-        """Ends the plan with what ends the release."""
-        if isinstance(error, Interrupted):
-            error = Refused(Reason.INTERRUPTED, str(error))
-        self.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
-        self.exit_code = stopped(error).exit_code
-
-    @property
-    def refusing(self) -> list[dict[str, Any]]:
-        """The guards that would refuse."""
-        return [guard for guard in self.guards if not guard["overridden"]]
-
-
-def plan(edge: Edge) -> int:
-    """Prints the plan, for people on a terminal, else as one JSON object; exits as the release would refuse."""
+def plan(edge: Edge) -> Plan:
+    """What a release would do, with the exit code that it would refuse with. Nothing in it is secret."""
     found = Plan()
-    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=found.hear)
+
+    def hear(event: Mapping[str, Any]) -> None:
+        _hear(found, event)
+
+    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=hear)
     try:
         _make(found, edge, log)
     except (ReleaseError, Interrupted) as error:
-        found.stop(error)
+        _stop(found, error)
     if found.refusing and not found.exit_code:
         found.exit_code = Outcome.REFUSED.exit_code
-    print(_shown(found, edge.environ, log.redactor.text))  # noqa: T201 -- this is what it is for
-    return found.exit_code
+    return msgspec.convert(plain(msgspec.to_builtins(found), log.redactor.text), Plan)
 
 
-def _shown(found: Plan, environ: Mapping[str, str], clean: Callable[[str], str]) -> str:
-    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
-    if wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1)):
-        from release.commands.plan_text import as_text  # noqa: PLC0415
+def _hear(found: Plan, event: Mapping[str, Any]) -> None:
+    """Takes note of what the checks have to say."""
+    match event["event"]:
+        case Event.WARNING_RAISED:
+            found.warnings.append({"warning": str(event["warning"]), "detail": str(event["detail"])})
+        case Event.GUARD_OVERRIDDEN:
+            found.guards.append({name: str(event[name]) for name in ("guard", "reason", "detail")})
 
-        return clean(as_text(found))
-    return msgspec.json.encode(plain({"version": __version__, **msgspec.to_builtins(found)}, clean)).decode()
+
+def _stop(found: Plan, error: ReleaseError | Interrupted) -> None:
+    """Ends the plan with what ends the release."""
+    if isinstance(error, Interrupted):
+        error = Refused(Reason.INTERRUPTED, str(error))
+    found.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
+    found.exit_code = stopped(error).exit_code
 
 
 def _make(found: Plan, edge: Edge, log: Log) -> None:

@@ -51,8 +51,12 @@ Confirm = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is to be restored over what. `earlier`: a run that was cut off; `half`: the last restore did not succeed."""
+class RestorePlan:
+    """What is to be restored over what, as `restore_planned` says it.
+
+    `earlier`: a run that was cut off; `half`: the last restore did not succeed; `why_no_salvage`: empty when there is
+    to be a salvage.
+    """
 
     target: Target
     identity: Identity
@@ -77,19 +81,22 @@ def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
     settings = structs.replace(run.settings, lock_wait=LOCK_WAIT, fence=mode)
     run = replace(run, settings=settings, deadline=Deadline(run.clock, LIMIT))
     with run.step("prepare") as now:
-        plan = look(now, name)
+        plan = plan_restore(now, name)
     confirm(plan.target.app.name)
     with run.step("restore") as now:
         return carry_out(now, plan)
 
 
-def look(run: Run, name: str) -> Plan:
-    """Everything that can be known before anything changes, said in `restore_planned`."""
+def plan_restore(run: Run, name: str) -> RestorePlan:
+    """Finds out everything that can be known before anything changes, and says it in `restore_planned`.
+
+    Raises Misconfigured, Refused or HerokuError.
+    """
     identity = lock.connect(run)
     target = find_target(run)
     shelf = Shelf(attached=target, source=target.source, transfers=target.transfers)
     source = pick(shelf, name)
-    plan = Plan(
+    plan = RestorePlan(
         target=target,
         identity=identity,
         source=source,
@@ -109,7 +116,7 @@ def _why_no_salvage(run: Run, shelf: Shelf, source: Transfer) -> str:
     return ""
 
 
-def _say(run: Run, plan: Plan) -> None:
+def _say(run: Run, plan: RestorePlan) -> None:
     source = plan.source
     taken = moment(source.started_at or source.created_at)
     age = f"taken {seconds((run.clock.now() - taken).total_seconds())} ago, " if taken else ""
@@ -139,7 +146,7 @@ def _say(run: Run, plan: Plan) -> None:
     )
 
 
-def _loss(run: Run, plan: Plan) -> tuple[dict[str, str], list[str]]:
+def _loss(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
     """Tables with rows written since the backup, where its counters are known; else a note that says why not."""
     document = run.journal.evidence(plan.source.uuid)
     if document is None:
@@ -153,7 +160,7 @@ def _loss(run: Run, plan: Plan) -> tuple[dict[str, str], list[str]]:
     return written, notes
 
 
-def carry_out(run: Run, plan: Plan) -> Ending:
+def carry_out(run: Run, plan: RestorePlan) -> Ending:
     """Fence, salvage, restore, proof. A failure before the restore was asked for leaves all as it was."""
     present = take_fingerprint(run)
     backup = BackedUp(
@@ -190,7 +197,7 @@ def carry_out(run: Run, plan: Plan) -> Ending:
         return settle(run, plan, ending, transfer, kept)
 
 
-def secure(run: Run, plan: Plan) -> Transfer | None:
+def secure(run: Run, plan: RestorePlan) -> Transfer | None:
     """Raises the fence and keeps the present state. Raises ReleaseError when the fence cannot be raised."""
     if plan.earlier is None:
         record(run, plan.stood)
@@ -214,7 +221,7 @@ def secure(run: Run, plan: Plan) -> Transfer | None:
     return taken
 
 
-def prove(run: Run, plan: Plan, backup: BackedUp, *, log_read: bool) -> None:
+def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> None:
     """Proves the database against the fingerprint that the dump itself carries; says so where it carries none."""
     reconnect(run)
     if _still_there(run, plan):
@@ -237,7 +244,7 @@ def prove(run: Run, plan: Plan, backup: BackedUp, *, log_read: bool) -> None:
     prove_structure(replace(run, id=made.run_id), dumped, beyond, log_read=log_read)
 
 
-def _still_there(run: Run, plan: Plan) -> bool:
+def _still_there(run: Run, plan: RestorePlan) -> bool:
     """Whether the journal is still that of the database which was to be overwritten."""
     if plan.earlier is None:
         return run.journal.entry(run.id) is not None
@@ -245,7 +252,7 @@ def _still_there(run: Run, plan: Plan) -> bool:
     return now is not None and now.state is plan.earlier.state is not State.BACKING_UP
 
 
-def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Transfer | None) -> Ending:
+def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept: Transfer | None) -> Ending:
     """Closes the journal as the restore brought it back, writes this run into it, and lowers the fence."""
     made = run.journal.in_the_dump()
     stood = plan.stood
@@ -284,7 +291,7 @@ def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: E
 
 
 def _broken_off(
-    run: Run, plan: Plan, backup: BackedUp, kept: Transfer | None, failure: ReleaseError | Interrupted
+    run: Run, plan: RestorePlan, backup: BackedUp, kept: Transfer | None, failure: ReleaseError | Interrupted
 ) -> Ending:
     """It ended early: with a restore under way at Heroku, or with nothing done but a fence, which is lowered."""
     run.signals.acknowledge()

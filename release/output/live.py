@@ -23,8 +23,9 @@ from rich.console import Console as Rich
 from rich.text import Text
 
 from release.output.lines import parse, printable
+from release.output.progress import Transfer, drawable
 from release.output.show import Line, Telling
-from release.output.words import seconds, size
+from release.output.words import seconds
 
 EVERY = 0.125
 """Seconds between two drawings of the live line."""
@@ -48,7 +49,7 @@ def open_console(fd: int, environ: Mapping[str, str], *, folds: bool = False) ->
         width=lambda: _columns(fd, environ),
         environ=environ,
         colours=terminal,
-        live=terminal and environ.get("TERM", "") not in {"", "dumb"},
+        live=terminal and drawable(environ),
         folds=folds,
     )
     if console.live:
@@ -128,7 +129,7 @@ class Console:
         self._ticks = 0
         self._step: str | None = None
         self._step_began = 0.0
-        self._transfer: dict[str, Any] | None = None
+        self._transfer: Transfer | None = None
 
     def __call__(self, event: Fields) -> str:
         """The text for an event, with the live line below it."""
@@ -172,31 +173,14 @@ class Console:
         """One line, never as wide as the window: a full one would wrap, and could not be taken back."""
         room = self._rich.width - 1
         with self._rich.capture() as captured:
-            text = Text(f"{SPINNER[self._ticks % len(SPINNER)]} ", style="cyan")
-            if self._transfer is None:
-                text.append(f"{self._step}  {seconds(self._now() - self._step_began)}", style="default")
-                self._put_one_line(text, room)
+            if self._transfer is not None:
+                self._rich.print(self._transfer.line(), width=room)
             else:
-                self._put_transfer(text, room, self._transfer)
-        return captured.get()
-
-    def _put_transfer(self, text: Text, room: int, transfer: Fields) -> None:
-        gone = self._now() - transfer["began"]
-        done, of, words = _estimate(transfer, gone)
-        text.append(f"{transfer['kind']} {transfer['transfer']} ", style="default")
-        said = Text(f" {words}", style="default")
-        bar = room - text.cell_len - said.cell_len
-        if bar >= 8:  # noqa: PLR2004 -- below that a bar says nothing
-            bar = min(bar, 30)
-            filled = int(bar * done / of) if of else 0
-            text.append("━" * filled, style="cyan").append("─" * (bar - filled), style="dim")
-            self._rich.print(text + said, end="")
-        else:
-            self._put_one_line(text + said, room)
-
-    def _put_one_line(self, text: Text, room: int) -> None:
-        text.truncate(room, overflow="ellipsis")
-        self._rich.print(text, end="", no_wrap=True, overflow="crop")
+                text = Text(f"{SPINNER[self._ticks % len(SPINNER)]} ", style="cyan")
+                text.append(f"{self._step}  {seconds(self._now() - self._step_began)}", style="default")
+                text.truncate(room, overflow="ellipsis")
+                self._rich.print(text, no_wrap=True, overflow="crop")
+        return captured.get().rstrip("\n")
 
     def _note(self, event: Fields) -> None:
         """What the live line shows from here on."""
@@ -206,10 +190,9 @@ class Console:
             case "step_finished" | "step_failed" | "release_finished":
                 self._step = self._transfer = None
             case "transfer_started":
-                names = ("kind", "transfer", "expected", "expected_bytes")
-                self._transfer = {name: event.get(name) for name in names} | {"began": self._now(), "bytes": 0}
+                self._transfer = Transfer(event, self._rich, self._now)
             case "transfer_progressed" if self._transfer is not None:
-                self._transfer["bytes"] = max(self._transfer["bytes"], event.get("bytes") or 0)
+                self._transfer.hear(event)
             case "transfer_finished":
                 self._transfer = None
         if event.get("event") == "release_finished":
@@ -263,12 +246,3 @@ def _head(word: str, room: int, *, whole: bool) -> str:
     fits = chop_cells(word[:room], room)[0] if room else ""
     parts = _PARTS.match(fits)
     return parts[0] if parts and parts[0].strip() else fits if whole else ""
-
-
-def _estimate(transfer: Fields, gone: float) -> tuple[float, float | None, str]:
-    """Done, whole, and both in words: by bytes where they move, else by the time that it took earlier."""
-    expected, whole, moved = transfer["expected"], transfer["expected_bytes"], transfer["bytes"]
-    left = f", about {seconds(expected - gone)} left" if expected and expected > gone else ""
-    if whole and moved:
-        return min(moved, whole * 0.99), whole, f"{size(moved)} of about {size(whole)}, {seconds(gone)}{left}"
-    return (min(gone, expected * 0.99) if expected else 0), expected, f"{size(moved)}, {seconds(gone)}{left}"

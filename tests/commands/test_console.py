@@ -140,9 +140,47 @@ def test_a_transfer_has_a_bar_with_bytes_and_an_estimate_from_earlier_ones() -> 
 
     line = console.drawing().removeprefix(CLEAR)
 
-    assert "backup b012" in line
-    assert line.endswith(" ━━━━────────────── 2.0 MB of about 8.0 MB, 6.0 s, about 14 s left")
+    assert re.fullmatch(r". backup b012 ━+╸? +2.0 MB of about 8.0 MB, 6.0 s, about 14 s left", line)
+    assert line.count("━") == 4, "a quarter of the 18 columns that are left for it"
     assert len(line) < 80
+
+
+@pytest.mark.parametrize("columns", [24, 60, 68])
+def test_where_there_is_no_room_the_bar_gives_way_before_the_words(columns: int) -> None:
+    console = Console(width=lambda: columns, environ={}, colours=False, live=True, now=lambda: 100.0)
+    console({"event": "step_started", "step": "restore"})
+    console({"event": "transfer_started", "kind": "restore", "transfer": "b012", "expected_bytes": 8e6})
+    console({"event": "transfer_progressed", "kind": "restore", "transfer": "b012", "bytes": 4_000_000})
+
+    line = console({"event": "retry_scheduled", "call": "GET", "caused_by": "?", "wait": 1.0}).rpartition(CLEAR)[2]
+    line = line.rpartition("\n")[2]
+
+    assert len(line) < columns
+    assert ("━" in line) == (columns > 40)
+    assert line.endswith("4.0 MB of about 8.0 MB, 0.0 s" if columns > 40 else "…")
+
+
+def test_a_download_has_a_bar_on_a_terminal_that_is_gone_when_it_ends(hook: Hook) -> None:
+    hook.run()
+
+    exit_code, shown = on_a_terminal(hook, "download")
+
+    assert exit_code == 0
+    assert "━" * 30 in shown
+    end = shown.rpartition("\x1b[2K")[2].replace("\x1b[?25h", "")
+    assert re.fullmatch(r"\n?\S+-b001\.dump: .* kB; its table of contents .*\.\n", end)
+
+
+def test_a_download_on_a_dumb_terminal_is_told_in_lines(hook: Hook) -> None:
+    hook.run()
+
+    exit_code, shown = on_a_terminal(hook, "download", TERM="dumb")
+
+    assert exit_code == 0
+    assert "\x1b" not in shown
+    first, last = shown.strip().split("\n")
+    assert re.fullmatch(r"(\S+ kB) of \1", first)
+    assert "-b001.dump: " in last
 
 
 def test_a_stream_of_lines_is_shown_with_what_is_foreign_in_it() -> None:

@@ -49,15 +49,10 @@ MODULES = {module: ast.parse(path.read_text()) for module, path in PATHS.items()
 SANDBOX = [ast.parse(path.read_text()) for path in sorted((PACKAGE.parent / "heroku_sandbox").rglob("*.py"))]
 
 
-def _imported(module: str, *, also_types: bool = True) -> Iterator[str]:
-    """Absolute names of what a module imports, wherever in it; those for type checkers can be left out."""
+def _imported(module: str) -> Iterator[str]:
+    """Absolute names of what a module imports, wherever in it, for type checkers only or not."""
     folder = ["release", *PATHS[module].parent.relative_to(PACKAGE).parts]
-    nodes: list[ast.AST] = [MODULES[module]]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not also_types:
-            continue
-        nodes += ast.iter_child_nodes(node)
+    for node in ast.walk(MODULES[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -67,10 +62,10 @@ def _imported(module: str, *, also_types: bool = True) -> Iterator[str]:
             yield from (f"{found}.{alias.name}" for alias in node.names) if found == "release" else (found,)
 
 
-def _own(module: str, *, also_types: bool = True) -> list[str]:
+def _own(module: str) -> list[str]:
     """The package's modules among them, less `release.`."""
-    imported = _imported(module, also_types=also_types)
-    return sorted({name.removeprefix("release.") for name in imported if name.startswith("release.")} - {"__version__"})
+    own = {name.removeprefix("release.") for name in _imported(module) if name.startswith("release.")}
+    return sorted(own - {"__version__"})
 
 
 def _place(module: str) -> str:
@@ -92,7 +87,7 @@ def test_a_module_imports_only_what_is_below_or_beside_it_and_an_adapter_no_othe
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert list(TopologicalSorter({module: _own(module, also_types=False) for module in MODULES}).static_order())
+    assert list(TopologicalSorter({module: _own(module) for module in MODULES}).static_order())
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,26 +1,54 @@
-"""A plan for people: what would happen, why, and what stands in the way."""
+"""A plan: what a release would do and why, and what stands in the way; as facts, and as text for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
+from msgspec import Struct, field
+
+from release.errors import MISCONFIGURED_EXIT_CODE
 from release.output.words import seconds, size
-
-if TYPE_CHECKING:
-    from release.commands.plan import Plan
 
 LABEL = 12
 
 
+class Plan(Struct, kw_only=True):
+    """What would happen. `pending` is None when it could not be found out; `stopped` is what ended the plan early.
+
+    It is filled in as it is found out, and what is not known stays empty. Sizes are bytes, durations are seconds.
+    """
+
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    app: dict[str, Any] | None = None
+    database: dict[str, Any] | None = None
+    commands: dict[str, Any] | None = None
+    pending: bool | None = None
+    pending_words: list[str] = field(default_factory=list)
+    probes: list[str] = field(default_factory=list)
+    rehearsal: str | None = None
+    time: dict[str, Any] | None = None
+    steps: list[str] = field(default_factory=list)
+    on_failure: list[str] = field(default_factory=list)
+    guards: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    stopped: dict[str, Any] | None = None
+    exit_code: int = 0
+
+    @property
+    def refusing(self) -> list[dict[str, Any]]:
+        """The guards that would refuse."""
+        return [guard for guard in self.guards if not guard["overridden"]]
+
+
 def as_text(plan: Plan) -> str:
     """The plan as text, at most one fact a line."""
-    return "\n".join(_lines(plan))
+    return "\n".join(_lines(plan)) + "\n"
 
 
 def verdict(plan: Plan) -> str:
     """What would become of a release, in a sentence."""
-    if plan.stopped and plan.exit_code == 2:  # noqa: PLR2004 -- MISCONFIGURED_EXIT_CODE
+    if plan.stopped and plan.exit_code == MISCONFIGURED_EXIT_CODE:
         return "A release would not start: settings are wrong."
     if plan.stopped or plan.refusing:
         return f"A release would end before anything changes, with exit code {plan.exit_code}."
