@@ -18,7 +18,7 @@ from release.heroku.http import ROUTER_TIMEOUT, Effect, HerokuError
 from release.heroku.transfers import Transfer
 from release.log.events import Event
 from release.log.logger import Log
-from release.retry import Patience, backoff
+from release.retry import Patience, TimedOut, backoff, growing, wait_until
 
 ATTEMPTS = 4
 SETTLE = ROUTER_TIMEOUT + 5.0
@@ -46,6 +46,8 @@ def start(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Tr
     Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown, heroku_shape_unknown)
     when the list could not be read to the end, or does not tell.
     """
+    # A loop of its own: a POST that creates something is repeated only after what became of the last one is known, and,
+    # unlike a wait, not once more at the deadline.
     for attempt in range(1, ATTEMPTS + 1):
         sent = clock.monotonic()
         try:
@@ -87,8 +89,11 @@ def _settle(
         warning="answer_lost",
         detail=f"{failure}; looking for the transfer in the list before anything is sent again",
     )
-    pause, patience = 0.5, Patience(clock)
-    while True:
+    patience = Patience(clock)
+
+    def look() -> tuple[Transfer, ...] | None:
+        """The request's transfer, none if there surely is none; None as long as that cannot be told."""
+        nonlocal failure
         looked = clock.monotonic()
         try:
             new = [each for each in request.listed() if each.uuid not in request.known]
@@ -98,14 +103,24 @@ def _settle(
             if patience.lost(error):
                 raise StepFailed(error.reason, f"{request.name}, whose answer was lost: {error.detail}") from error
         if ours := [each for each in new if request.ours(each)]:
-            return min(ours, key=lambda each: each.number)
-        if looked - sent >= SETTLE:
-            _refuse_unclear(request, new)
+            return (min(ours, key=lambda each: each.number),)
+        if looked - sent < SETTLE:
             return None
-        if deadline.expired or clock.monotonic() - sent > 4 * SETTLE:
-            raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {failure}")
-        clock.sleep(min(pause, 5.0))
-        pause *= 1.5
+        _refuse_unclear(request, new)
+        return ()
+
+    try:
+        found = wait_until(
+            look,
+            name=f"the end of {request.name}",
+            until=lambda found: found is not None,
+            pause=growing(0.5, 5.0),
+            sleep=clock.sleep,
+            deadline=deadline.within(max(0.0, sent + 4 * SETTLE - clock.monotonic())),
+        )
+    except TimedOut as error:
+        raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {failure}") from error
+    return found[0] if found else None
 
 
 def _refuse_unclear(request: Request, new: list[Transfer]) -> None:
