@@ -273,21 +273,21 @@ def _repeated(
         if error:
             announce(error, failures, state.upcoming_sleep)
 
-    def ran_out(state: RetryCallState) -> NoReturn:
-        error = _error(state)
-        if error and not wrapped:
-            raise error
-        raise TimedOut(f"{name} did not end in time" + (f"; last: {error}" if error else "")) from error
-
     retrying = Retrying(
         retry=unsettled,
         stop=lambda state: deadline.expired or state.attempt_number >= most,
         wait=lambda state: deadline.clamp(pause(_error(state), state.attempt_number)),
         sleep=sleep,
         before_sleep=before_sleep,
-        retry_error_callback=ran_out,
+        retry_error_callback=lambda state: _run_out(name, _error(state), wrapped=wrapped),
     )
     return retrying(call)
+
+
+def _run_out(name: str, error: BaseException | None, *, wrapped: bool) -> NoReturn:
+    if error and not wrapped:
+        raise error
+    raise TimedOut(f"{name} did not end in time" + (f"; last: {error}" if error else "")) from error
 
 
 def _in_the_log(log: Log, name: str) -> Callable[[BaseException, int, float], None]:

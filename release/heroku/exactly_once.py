@@ -46,8 +46,7 @@ def start(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Tr
     Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown, heroku_shape_unknown)
     when the list could not be read to the end, or does not tell.
     """
-    # A loop of its own: a POST that creates something is repeated only after what became of the last one is known, and,
-    # unlike a wait, not once more at the deadline.
+    # Not a policy of retry.py's: what became of a POST is settled before another, and none is made at the deadline.
     for attempt in range(1, ATTEMPTS + 1):
         sent = clock.monotonic()
         try:
@@ -89,29 +88,10 @@ def _settle(
         warning="answer_lost",
         detail=f"{failure}; looking for the transfer in the list before anything is sent again",
     )
-    patience = Patience(clock)
-
-    def look() -> tuple[Transfer, ...] | None:
-        """The request's transfer, none if there surely is none; None as long as that cannot be told."""
-        nonlocal failure
-        looked = clock.monotonic()
-        try:
-            new = [each for each in request.listed() if each.uuid not in request.known]
-            patience.renewed()
-        except HerokuError as error:
-            new, looked, failure = [], sent, error
-            if patience.lost(error):
-                raise StepFailed(error.reason, f"{request.name}, whose answer was lost: {error.detail}") from error
-        if ours := [each for each in new if request.ours(each)]:
-            return (min(ours, key=lambda each: each.number),)
-        if looked - sent < SETTLE:
-            return None
-        _refuse_unclear(request, new)
-        return ()
-
+    search = _Search(request, failure, sent, clock)
     try:
         found = wait_until(
-            look,
+            search.look,
             name=f"the end of {request.name}",
             until=lambda found: found is not None,
             pause=growing(0.5, 5.0),
@@ -119,8 +99,36 @@ def _settle(
             deadline=deadline.within(max(0.0, sent + 4 * SETTLE - clock.monotonic())),
         )
     except TimedOut as error:
-        raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {failure}") from error
+        raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {search.failure}") from error
     return found[0] if found else None
+
+
+class _Search:
+    """The search for what a request has made; `failure` is the last one, of the request or of reading the list."""
+
+    def __init__(self, request: Request, failure: HerokuError, sent: float, clock: Clock) -> None:
+        self.failure = failure
+        self._request = request
+        self._sent = sent
+        self._clock = clock
+        self._patience = Patience(clock)
+
+    def look(self) -> tuple[Transfer, ...] | None:
+        """The request's transfer, empty if there surely is none; None as long as that cannot be told."""
+        request, looked = self._request, self._clock.monotonic()
+        try:
+            new = [each for each in request.listed() if each.uuid not in request.known]
+            self._patience.renewed()
+        except HerokuError as error:
+            new, looked, self.failure = [], self._sent, error
+            if self._patience.lost(error):
+                raise StepFailed(error.reason, f"{request.name}, whose answer was lost: {error.detail}") from error
+        if ours := [each for each in new if request.ours(each)]:
+            return (min(ours, key=lambda each: each.number),)
+        if looked - self._sent < SETTLE:
+            return None
+        _refuse_unclear(request, new)
+        return ()
 
 
 def _refuse_unclear(request: Request, new: list[Transfer]) -> None:
