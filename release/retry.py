@@ -1,17 +1,21 @@
-"""When to try again: tenacity's policies as named values, each bounded by attempts and by time.
+"""When to try again: four policies over one loop of tenacity's, each bounded by attempts and by time.
+
+`retried` is for reads over HTTP, `attempts` for what waits for others' locks, `polling` for Heroku's transfers, and
+`wait_until` for everything else that is waited for.
 
 Only what is named here is retried (a list of exceptions not to retry once swallowed a SystemExit raised by a signal
 handler), and never a POST that creates something: a second POST makes a second transfer. Such a request is settled by
-reading the list of transfers (heroku/transfers.py).
+reading the list of transfers (heroku/exactly_once.py).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying
 
 from release.clock import Clock, Deadline
 from release.errors import ReleaseError
@@ -34,6 +38,9 @@ LONGEST_WAIT = 15.0
 
 LAST_ATTEMPT = 40
 """No policy tries more often than that within a patience, however short the waits."""
+
+SHORTEST_PAUSE = 0.04
+"""Seconds; no wait or poll pauses for less. Where a sleep does not sleep, it tells how many tries are too many."""
 
 
 class Unavailable(ReleaseError):
@@ -92,32 +99,20 @@ def retried(
     """
     patience = Patience(clock)
 
-    def stop(state: RetryCallState) -> bool:
-        error = failure(state)
-        most = READ_ATTEMPTS if error.patience is None else LAST_ATTEMPT
-        return patience.lost(error) or state.attempt_number >= most or deadline.expired
+    def again(error: BaseException, attempt: int) -> bool:
+        if not isinstance(error, Unavailable) or not error.passing or patience.lost(error):
+            return False
+        return attempt < (READ_ATTEMPTS if error.patience is None else LAST_ATTEMPT)
 
-    def wait(state: RetryCallState) -> float:
-        return deadline.clamp(backoff(state.attempt_number, failure(state).retry_after, chance()))
-
-    def announce(state: RetryCallState) -> None:
-        log.warning(
-            Event.RETRY_SCHEDULED,
-            call=name,
-            attempt=state.attempt_number,
-            wait=round(state.upcoming_sleep, 3),
-            caused_by=str(failure(state)),
-        )
-
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, Unavailable) and error.passing),
-        stop=stop,
-        wait=wait,
+    return _repeated(
+        call,
+        name=name,
+        again=again,
+        pause=lambda error, attempt: backoff(attempt, _retry_after(error), chance()),
+        announce=_in_the_log(log, name),
         sleep=clock.sleep,
-        before_sleep=announce,
-        reraise=True,
+        deadline=deadline,
     )
-    return retrying(call)
 
 
 def attempts(
@@ -136,28 +131,16 @@ def attempts(
     Others' transactions last seconds, not milliseconds, and two that wait for each other should not meet again: waits
     double from 2 to 30 s, with jitter of half their length. Raises the last failure.
     """
-
-    def wait(state: RetryCallState) -> float:
-        return deadline.clamp(min(30.0, 2.0**state.attempt_number) * (0.5 + chance()))
-
-    def announce(state: RetryCallState) -> None:
-        log.warning(
-            Event.RETRY_SCHEDULED,
-            call=name,
-            attempt=state.attempt_number,
-            wait=round(state.upcoming_sleep, 3),
-            caused_by=str(state.outcome.exception() if state.outcome else None),
-        )
-
-    retrying = Retrying(
-        retry=retry_if_exception_type(again),
-        stop=lambda state: stop_after_attempt(most)(state) or deadline.expired,
-        wait=wait,
+    return _repeated(
+        call,
+        name=name,
+        again=lambda error, _: isinstance(error, again),
+        most=most,
+        pause=lambda _, attempt: min(30.0, 2.0**attempt) * (0.5 + chance()),
+        announce=_in_the_log(log, name),
         sleep=clock.sleep,
-        before_sleep=announce,
-        reraise=True,
+        deadline=deadline,
     )
-    return retrying(call)
 
 
 def poll_interval(elapsed: float, chance: float) -> float:
@@ -173,7 +156,6 @@ def polling(
     clock: Clock,
     log: Log,
     deadline: Deadline,
-    interval: Callable[[float, float], float] = poll_interval,
     sleep: Callable[[float], None] | None = None,
     chance: Callable[[], float] = random.random,
 ) -> T:
@@ -187,58 +169,140 @@ def polling(
     failing_since: list[float] = []
     patience = Patience(clock)
 
-    def again(state: RetryCallState) -> bool:
-        if state.outcome is None or not state.outcome.failed:
-            failing_since.clear()
-            patience.renewed()
-            return state.outcome is not None and not until(state.outcome.result())
-        error = state.outcome.exception()
+    def enough(result: T) -> bool:
+        failing_since.clear()
+        patience.renewed()
+        return until(result)
+
+    def again(error: BaseException, _: int) -> bool:
         if not isinstance(error, Unavailable) or patience.lost(error):
             return False
         failing_since.append(clock.monotonic())
         return error.passing or clock.monotonic() - failing_since[0] < PATIENCE
 
-    def wait(state: RetryCallState) -> float:
-        pause = interval(clock.monotonic() - began, chance())
-        if state.outcome is not None and state.outcome.failed:
-            pause = failure(state).retry_after or max(pause, 1.0)
-            pause = pause if failure(state).patience is None else min(pause, 5.0)
-        return deadline.clamp(pause)
+    def pause(error: BaseException | None, _: int) -> float:
+        usual = poll_interval(clock.monotonic() - began, chance())
+        if not isinstance(error, Unavailable):
+            return usual
+        asked = error.retry_after or max(usual, 1.0)
+        return asked if error.patience is None else min(asked, 5.0)
 
-    def announce(state: RetryCallState) -> None:
-        if state.outcome is not None and state.outcome.failed:
-            log.warning(
-                Event.RETRY_SCHEDULED,
-                call=name,
-                attempt=len(failing_since),
-                wait=round(state.upcoming_sleep, 3),
-                caused_by=str(failure(state)),
-            )
+    return _repeated(
+        call,
+        name=name,
+        until=enough,
+        again=again,
+        pause=pause,
+        announce=_in_the_log(log, name),
+        sleep=sleep or clock.sleep,
+        deadline=deadline,
+        wrapped=True,
+    )
+
+
+def wait_until(
+    call: Callable[[], T],
+    *,
+    name: str,
+    until: Callable[[T], bool] = lambda _: True,
+    despite: tuple[type[ReleaseError], ...] = (),
+    most: float = math.inf,
+    pause: float | Callable[[int], float],
+    sleep: Callable[[float], None],
+    deadline: Deadline,
+    told: Callable[[BaseException], None] = lambda _: None,
+) -> T:
+    """Does something until its result satisfies `until`, riding over errors of the kinds in `despite`; that result.
+
+    `name` says what is waited for. `pause`: seconds, or how many after which time (see `growing`). `sleep`: the
+    clock's, which a signal ends with Interrupted, with whatever else belongs to a pause. `told` is told of each error
+    before the pause. It is done at least once, and once more at the deadline, but `most` times in all. Raises the last
+    error then, or TimedOut where it gave something else than was waited for.
+    """
+    return _repeated(
+        call,
+        name=name,
+        until=until,
+        again=lambda error, _: isinstance(error, despite),
+        most=most,
+        pause=lambda _, attempt: pause(attempt) if callable(pause) else pause,
+        announce=lambda error, _, __: told(error),
+        sleep=sleep,
+        deadline=deadline,
+    )
+
+
+def growing(first: float, longest: float) -> Callable[[int], float]:
+    """Pauses of which each is half as long again as the one before, up to `longest`. All are seconds."""
+    return lambda attempt: min(longest, first * 1.5 ** min(attempt - 1, 100))
+
+
+def _repeated(
+    call: Callable[[], T],
+    *,
+    name: str,
+    until: Callable[[T], bool] = lambda _: True,
+    again: Callable[[BaseException, int], bool],
+    most: float = math.inf,
+    pause: Callable[[BaseException | None, int], float],
+    announce: Callable[[BaseException, int, float], None],
+    sleep: Callable[[float], None],
+    deadline: Deadline,
+    wrapped: bool = False,
+) -> T:
+    """The loop of all policies: makes the call until its result satisfies `until`, or it raises what is not retried.
+
+    `again` is asked with each error and the number of the attempt, `pause` with the last error, if any, and that
+    number; `announce` is told of each error before the pause, how many in a row that makes, and the seconds. No pause
+    goes beyond the deadline, the last attempt is made at it. Raises the last error, as the cause of TimedOut if
+    `wrapped`; TimedOut where the last attempt raised none.
+    """
+    most = min(most, LAST_ATTEMPT + deadline.left() / SHORTEST_PAUSE)
+    failures = 0
+
+    def unsettled(state: RetryCallState) -> bool:
+        error = _error(state)
+        if error:
+            return again(error, state.attempt_number)
+        return state.outcome is not None and not until(state.outcome.result())
+
+    def before_sleep(state: RetryCallState) -> None:
+        nonlocal failures
+        error = _error(state)
+        failures = failures + 1 if error else 0
+        if error:
+            announce(error, failures, state.upcoming_sleep)
 
     retrying = Retrying(
-        retry=again,
-        stop=lambda _: deadline.expired,
-        wait=wait,
-        sleep=sleep or clock.sleep,
-        before_sleep=announce,
-        retry_error_callback=_timed_out(name),
+        retry=unsettled,
+        stop=lambda state: deadline.expired or state.attempt_number >= most,
+        wait=lambda state: deadline.clamp(pause(_error(state), state.attempt_number)),
+        sleep=sleep,
+        before_sleep=before_sleep,
+        retry_error_callback=lambda state: _run_out(name, _error(state), wrapped=wrapped),
     )
     return retrying(call)
 
 
-def _timed_out(name: str) -> Callable[[RetryCallState], NoReturn]:
-    def raise_it(state: RetryCallState) -> NoReturn:
-        error = state.outcome.exception() if state.outcome else None
-        raise TimedOut(f"{name} did not end in time" + (f"; last: {error}" if error else "")) from error
-
-    return raise_it
+def _run_out(name: str, error: BaseException | None, *, wrapped: bool) -> NoReturn:
+    if error and not wrapped:
+        raise error
+    raise TimedOut(f"{name} did not end in time" + (f"; last: {error}" if error else "")) from error
 
 
-def failure(state: RetryCallState) -> Unavailable:
-    """The failure that a retry is about."""
-    error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, Unavailable), error  # noqa: S101 -- the policies retry nothing else
-    return error
+def _in_the_log(log: Log, name: str) -> Callable[[BaseException, int, float], None]:
+    def announce(error: BaseException, attempt: int, wait: float) -> None:
+        log.warning(Event.RETRY_SCHEDULED, call=name, attempt=attempt, wait=round(wait, 3), caused_by=str(error))
+
+    return announce
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _retry_after(error: BaseException | None) -> float | None:
+    return error.retry_after if isinstance(error, Unavailable) else None
 
 
 def backoff(attempt: int, retry_after: float | None, chance: float) -> float:

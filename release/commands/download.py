@@ -109,7 +109,7 @@ def _unwritable(work: _Download, error: OSError) -> StepFailed:
 
 def _fetch(work: _Download) -> None:
     """Gets what is missing, taken up again after each break. Raises StoreError when nothing more comes."""
-    for _ in range(BREAKS):
+    for _ in range(BREAKS):  # no pauses here: each connection brought something, or was tried again in `retried`
         if work.whole is not None and _there(work) == work.whole:
             return
         work.run.retried(f"GET {work.backup.name}", lambda: _part(work))

@@ -7,6 +7,7 @@ are microseconds since 1970 on the server's clock, which are exact where seconds
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final, LiteralString
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from release.clock import Clock, Deadline
 from release.database.session import Database
 from release.database.transfer_sessions import HEROKU
+from release.retry import TimedOut, wait_until
 
 SESSIONS: Final[LiteralString] = """
 SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, coalesce(a.application_name, ''),
@@ -93,11 +95,18 @@ def wait_until_gone(
     Failed.
     """
     seen: dict[tuple[int, int], Other] = {}
-    while True:
-        left = [each for each in others(database) if which(each)]
+    left: list[Other] = []
+
+    def gone() -> bool:
+        left[:] = [each for each in others(database) if which(each)]
         seen.update((each.key, each) for each in left)
-        if not left or deadline.expired:
-            return list(seen.values()), left
+        return not left
+
+    def sleep(seconds: float) -> None:
         if ending:
             end(database, left)
-        clock.sleep(deadline.clamp(PAUSE))
+        clock.sleep(deadline.clamp(seconds))
+
+    with suppress(TimedOut):  # those that are left are the answer then
+        wait_until(gone, name="sessions' end", until=bool, pause=PAUSE, deadline=deadline, sleep=sleep)
+    return list(seen.values()), left

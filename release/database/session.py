@@ -22,7 +22,7 @@ from release.database import bounds
 from release.database.transfer_sessions import QUERY as TRANSFERS
 from release.database.transfer_sessions import Doing, Session, doing
 from release.errors import Reason, StepFailed
-from release.retry import Unavailable
+from release.retry import TimedOut, Unavailable, wait_until
 from release.settings.urls import LOOPBACK
 
 LOCK_KEY = 0x52454C45415345
@@ -247,20 +247,28 @@ class Database:
         (sessions_left) when some outlive the deadline.
         """
         ended: set[str] = set()
-        while True:
-            left = [each for each in self.sessions(application_name) if not each[1].startswith(keep)]
-            if not left:
-                return sorted(ended)
+        left: list[tuple[int, str]] = []
+
+        def gone() -> bool:
+            left[:] = [each for each in self.sessions(application_name) if not each[1].startswith(keep)]
             ended.update(name for _, name in left)
-            if deadline.expired:
-                raise Failed(Reason.SESSIONS_LEFT, f"still there: {', '.join(sorted(name for _, name in left))}")
+            return not left
+
+        def sleep(seconds: float) -> None:
             # A superuser's session cannot be ended by the default credential, and asking for it is an error.
             self.rows(
                 "SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a"
                 " JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid WHERE a.pid = ANY(%s) AND NOT r.rolsuper",
                 [[pid for pid, _ in left]],
             )
-            clock.sleep(0.05)
+            clock.sleep(deadline.clamp(seconds))
+
+        try:
+            wait_until(gone, name="sessions' end", until=bool, pause=0.05, deadline=deadline, sleep=sleep)
+        except TimedOut as error:
+            names = ", ".join(sorted(name for _, name in left))
+            raise Failed(Reason.SESSIONS_LEFT, f"still there: {names}") from error
+        return sorted(ended)
 
     def being_restored(self) -> bool:
         """Whether Heroku, or somebody, loads a dump into this database at this moment."""

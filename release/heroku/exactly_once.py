@@ -18,7 +18,7 @@ from release.heroku.http import ROUTER_TIMEOUT, Effect, HerokuError
 from release.heroku.transfers import Transfer
 from release.log.events import Event
 from release.log.logger import Log
-from release.retry import Patience, backoff
+from release.retry import Patience, TimedOut, backoff, growing, wait_until
 
 ATTEMPTS = 4
 SETTLE = ROUTER_TIMEOUT + 5.0
@@ -46,6 +46,7 @@ def start_once(request: Request, *, clock: Clock, log: Log, deadline: Deadline) 
     Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown, heroku_shape_unknown)
     when the list could not be read to the end, or does not tell.
     """
+    # Not a policy of retry.py's: what became of a POST is settled before another, and none is made at the deadline.
     for attempt in range(1, ATTEMPTS + 1):
         sent = clock.monotonic()
         try:
@@ -87,25 +88,47 @@ def _settle(
         warning="answer_lost",
         detail=f"{failure}; looking for the transfer in the list before anything is sent again",
     )
-    pause, patience = 0.5, Patience(clock)
-    while True:
-        looked = clock.monotonic()
+    search = _Search(request, failure, sent, clock)
+    try:
+        found = wait_until(
+            search.look,
+            name=f"the end of {request.name}",
+            until=lambda found: found is not None,
+            pause=growing(0.5, 5.0),
+            sleep=clock.sleep,
+            deadline=deadline.within(max(0.0, sent + 4 * SETTLE - clock.monotonic())),
+        )
+    except TimedOut as error:
+        raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {search.failure}") from error
+    return found[0] if found else None
+
+
+class _Search:
+    """The search for what a request has made; `failure` is the last one, of the request or of reading the list."""
+
+    def __init__(self, request: Request, failure: HerokuError, sent: float, clock: Clock) -> None:
+        self.failure = failure
+        self._request = request
+        self._sent = sent
+        self._clock = clock
+        self._patience = Patience(clock)
+
+    def look(self) -> tuple[Transfer, ...] | None:
+        """The request's transfer, empty if there surely is none; None as long as that cannot be told."""
+        request, looked = self._request, self._clock.monotonic()
         try:
             new = [each for each in request.listed() if each.uuid not in request.known]
-            patience.renewed()
+            self._patience.renewed()
         except HerokuError as error:
-            new, looked, failure = [], sent, error
-            if patience.lost(error):
+            new, looked, self.failure = [], self._sent, error
+            if self._patience.lost(error):
                 raise StepFailed(error.reason, f"{request.name}, whose answer was lost: {error.detail}") from error
         if ours := [each for each in new if request.ours(each)]:
-            return min(ours, key=lambda each: each.number)
-        if looked - sent >= SETTLE:
-            _refuse_unclear(request, new)
+            return (min(ours, key=lambda each: each.number),)
+        if looked - self._sent < SETTLE:
             return None
-        if deadline.expired or clock.monotonic() - sent > 4 * SETTLE:
-            raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {failure}")
-        clock.sleep(min(pause, 5.0))
-        pause *= 1.5
+        _refuse_unclear(request, new)
+        return ()
 
 
 def _refuse_unclear(request: Request, new: list[Transfer]) -> None:

@@ -22,6 +22,7 @@ from release.errors import Outcome, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.log.events import Event
+from release.retry import TimedOut, wait_until
 from release.run import HOOKS, Ending, Run, ended
 from release.settings.model import FenceMode
 from release.steps import restore
@@ -147,14 +148,20 @@ def hook_command(folder: Path) -> str:
 
 def _seen(run: Run, dyno: str | None) -> bool:
     """Whether the dyno gives its sign of life in the journal in time."""
-    waiting = run.deadline.within(run.deadline.left() - (EXIT_WITHIN - SIGN_OF_LIFE_WITHIN))
-    while dyno and not waiting.expired:
-        if run.journal.recovery_seen(run.id):
-            return True
-        run.clock.sleep(waiting.clamp(0.25))
-    if dyno:
+    if dyno is None:
+        return False
+    try:
+        return wait_until(
+            lambda: run.journal.recovery_seen(run.id),
+            name=f"the sign of life of {dyno}",
+            until=bool,
+            pause=0.25,
+            sleep=run.clock.sleep,
+            deadline=run.deadline.within(run.deadline.left() - (EXIT_WITHIN - SIGN_OF_LIFE_WITHIN)),
+        )
+    except TimedOut:
         run.warn("handover_silent", f"{dyno} gave no sign of life; asking for the restore here")
-    return False
+        return False
 
 
 def _post_restore(run: Run, backup: BackedUp) -> Transfer:

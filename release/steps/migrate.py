@@ -71,6 +71,7 @@ def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -
 def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
     try:
         with start_app(run, commands.migrate, env=migration_environ(run), on_lines=watch.hear) as running:
+            # Not a wait of retry.py's: the pause passes output on, and the command's end and a signal end it, too.
             while running.alive and not run.signals.pending and not deadline.expired:
                 running.pump(deadline.clamp(watch.pause))
                 watch.look(running)

@@ -21,6 +21,7 @@ from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.exactly_once import SETTLE
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
+from release.retry import wait_until
 from release.run import Ending, Run, ended
 from release.settings.model import Backup, FenceMode, Guard
 from release.steps import restore
@@ -115,16 +116,20 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
 
 def _unfinished(run: Run) -> Entry | None:
     """The row of a run that was cut off. A restore that begins at this moment ends the session that asks for it."""
-    deadline = run.deadline.within(RECONNECT_WITHIN)
-    while True:
-        try:
-            return run.journal.unfinished(run.settings.heroku_app_id)
-        except (Lost, Failed) as error:
-            if deadline.expired:
-                raise
-            run.warn("journal_unreadable", f"{error}; it is read again")
-        run.clock.sleep(deadline.clamp(0.5))
+
+    def sleep(seconds: float) -> None:
+        run.clock.sleep(seconds)
         take_turn(run)
+
+    return wait_until(
+        lambda: run.journal.unfinished(run.settings.heroku_app_id),
+        name="the journal",
+        despite=(Lost, Failed),
+        pause=0.5,
+        deadline=run.deadline.within(RECONNECT_WITHIN),
+        sleep=sleep,
+        told=lambda error: run.warn("journal_unreadable", f"{error}; it is read again"),
+    )
 
 
 def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final, LiteralString, TypeVar
 
 from release.app import frameworks
+from release.clock import Deadline
 from release.database import fingerprint
 from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset, at_outset
 from release.database.session import Failed, Identity, translated
 from release.errors import StepFailed
+from release.retry import wait_until
 from release.run import Run
 from release.target.target import Target
 
@@ -97,17 +99,23 @@ def take_outset(run: Run, before: Fingerprint) -> Outset:
     return undisturbed(run, lambda: at_outset(run.database.connection, before))
 
 
-def undisturbed(run: Run, look: Callable[[], T], *, attempts: int = LOOKS) -> T:
+def undisturbed(run: Run, look: Callable[[], T]) -> T:
     """What a look at the database gives, repeated when a lock or somebody's DDL was in the way. Raises Failed, Lost."""
-    for _ in range(attempts - 1):
-        try:
-            with translated():
-                return look()
-        except Failed as error:
-            run.warn("look_disturbed", f"{error}{_in_the_way(run)}")
-            run.clock.sleep(PAUSE)
-    with translated():
-        return look()
+
+    def once() -> T:
+        with translated():
+            return look()
+
+    return wait_until(
+        once,
+        name="a look at the database",
+        despite=(Failed,),
+        most=LOOKS,
+        pause=PAUSE,
+        sleep=run.clock.sleep,
+        deadline=Deadline(run.clock, None),
+        told=lambda error: run.warn("look_disturbed", f"{error}{_in_the_way(run)}"),
+    )
 
 
 def _in_the_way(run: Run) -> str:

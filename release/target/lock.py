@@ -11,7 +11,7 @@ from release.database.session import Failed, Identity, Lost
 from release.errors import Reason, Refused, StepFailed
 from release.heroku.http import HerokuError
 from release.log.events import Event
-from release.retry import LONGEST_WAIT
+from release.retry import LONGEST_WAIT, TimedOut, wait_until
 from release.run import HOOKS, Run
 from release.settings.model import Backup
 from release.target.locate import find_addon, source_of
@@ -35,19 +35,26 @@ def take_turn(run: Run) -> None:
     """
     deadline = run.deadline.within(run.settings.lock_wait)
     back_by = run.deadline.within(BACK_WITHIN)
-    while True:
+    loading = "a dump is being loaded into the database"
+
+    def taken() -> bool:
         try:
             if not run.database.holds_lock() and not run.database.try_lock():
                 _wait(run, deadline)
-            if not run.database.being_restored():
-                return
+            return not run.database.being_restored()
         except Lost:  # a restore that begins at this moment ends this session, too
             if back_by.expired:
                 raise
-        if deadline.expired:
-            raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
-        with restoring("a dump is being loaded into the database"):
-            run.clock.sleep(deadline.clamp(0.5))
+            return False
+
+    def sleep(seconds: float) -> None:
+        with restoring(loading):
+            run.clock.sleep(seconds)
+
+    try:
+        wait_until(taken, name="the turn", until=bool, pause=0.5, deadline=deadline, sleep=sleep)
+    except TimedOut as error:
+        raise Refused(Reason.FOREIGN_TRANSFER, loading) from error
 
 
 def _wait(run: Run, deadline: Deadline) -> None:
@@ -55,26 +62,46 @@ def _wait(run: Run, deadline: Deadline) -> None:
     holder = run.database.lock_holder()
     name = holder.application_name if holder else ""
     run.log.info(Event.LOCK_WAITED, holder=name or None, limit=run.settings.lock_wait)
-    pause, longest = 0.1, LONGEST_PAUSE
-    find = cache(lambda: find_addon(run))
-    cut_off, back_by = False, Deadline(run.clock, 0.0)
-    while True:
+    queue = _Queue(run, name)
+    try:
+        wait_until(
+            queue.free, name="the lock", until=bool, pause=lambda _: queue.pause, sleep=queue.sleep, deadline=deadline
+        )
+    except TimedOut as error:
+        raise _refusal(run, name) from error
+
+
+class _Queue:
+    """A run that waits for another's lock: `pause` is how many seconds it pauses next."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.pause = 0.1
+        self._run = run
+        self._name = name
+        self._find = cache(lambda: find_addon(run))
+        self._cut_off = False
+        self._back_by = Deadline(run.clock, 0.0)
+
+    def free(self) -> bool:
+        """Takes the lock if it is this run's turn."""
         try:
             # Without its session the other run has lost the lock, but not its turn: it goes on after its restore.
-            its_turn = cut_off and not _settled(run, name)
-            if its_turn and _restoring(run, find):
-                back_by = Deadline(run.clock, NOTICED_WITHIN)
-            elif (back_by.expired or not its_turn) and run.database.try_lock():
-                return
+            its_turn = self._cut_off and not _settled(self._run, self._name)
+            if its_turn and _restoring(self._run, self._find):
+                self._back_by = Deadline(self._run.clock, NOTICED_WITHIN)
+                return False
+            return (self._back_by.expired or not its_turn) and self._run.database.try_lock()
         except (Lost, Failed):
-            cut_off, back_by, longest = True, Deadline(run.clock, NOTICED_WITHIN), LONGEST_WAIT
-        if deadline.expired:
-            raise _refusal(run, name)
-        if cut_off:
-            run.database.close()  # a session would be in the restore's way
-        with restoring("the run that is waited for may be restoring the database" if cut_off else None):
-            run.clock.sleep(deadline.clamp(pause))
-        pause = min(longest, pause * 1.5)
+            self._cut_off, self._back_by = True, Deadline(self._run.clock, NOTICED_WITHIN)
+            return False
+
+    def sleep(self, seconds: float) -> None:
+        """Pauses; after it has been cut off without a session, which would be in the restore's way."""
+        if self._cut_off:
+            self._run.database.close()
+        with restoring("the run that is waited for may be restoring the database" if self._cut_off else None):
+            self._run.clock.sleep(seconds)
+        self.pause = min(LONGEST_WAIT if self._cut_off else LONGEST_PAUSE, self.pause * 1.5)
 
 
 def _settled(run: Run, name: str) -> bool:
@@ -117,6 +144,10 @@ RECONNECT_WITHIN = 60.0
 """Seconds in which a database that refuses connections may come back."""
 
 
+class LockLost(StepFailed):
+    """Somebody else holds the lock by now."""
+
+
 def unsettled(run: Run) -> Entry | None:
     """The run's row in the journal, if there is one, read while the lock is held.
 
@@ -132,16 +163,20 @@ def unsettled(run: Run) -> Entry | None:
 def reconnect(run: Run) -> None:
     """Makes sure of a session that holds the lock. Raises Lost, or StepFailed (lock_lost)."""
     deadline = run.deadline.within(RECONNECT_WITHIN)
-    while True:
-        try:
-            if run.database.holds_lock() or run.database.try_lock():
-                return
-            problem: StepFailed = StepFailed(Reason.LOCK_LOST, str(run.database.lock_holder()))
-        except Lost as error:
-            problem = error
-        if deadline.expired:
-            raise problem
-        run.clock.sleep(deadline.clamp(0.5))
+    wait_until(
+        lambda: _hold(run),
+        name="the lock",
+        despite=(Lost, LockLost),
+        pause=0.5,
+        sleep=run.clock.sleep,
+        deadline=deadline,
+    )
+
+
+def _hold(run: Run) -> None:
+    """Holds the lock, or takes it if nobody else has it by now. Raises Lost or LockLost."""
+    if not run.database.holds_lock() and not run.database.try_lock():
+        raise LockLost(Reason.LOCK_LOST, str(run.database.lock_holder()))
 
 
 def still_ours(run: Run, identity: Identity) -> None:
@@ -150,8 +185,7 @@ def still_ours(run: Run, identity: Identity) -> None:
     A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now.
     Raises StepFailed.
     """
-    if not run.database.holds_lock() and not run.database.try_lock():
-        raise StepFailed(Reason.LOCK_LOST, str(run.database.lock_holder()))
+    _hold(run)
     now = run.database.identity()
     if (now.system, now.database) != (identity.system, identity.database):
         raise StepFailed(Reason.DATABASE_MISMATCH, f"{now.database} is not the database that the run began with")

@@ -18,6 +18,7 @@ from release.database.put_back import put_back
 from release.database.session import Failed, Lost, translated
 from release.errors import Reason, StepFailed
 from release.log.events import Event
+from release.retry import wait_until
 from release.run import Run
 from release.settings.model import FenceMode, Guard
 from release.target import fence
@@ -51,21 +52,32 @@ def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
     `log_read`: whether the restore's own log was read and complained of no lost rows. Raises StepFailed
     (restore_unproved), and Undecided where the database could not be read in time.
     """
-    deadline = run.deadline.within(PROOF_WITHIN)
-    partial = False
-    while True:
-        try:
-            reconnect(run)
-            _check_reset(run)
-            return _prove_once(run, backup, added, log_read=log_read, partial=partial)
-        except (Failed, Lost) as error:
-            if deadline.expired:
-                raise Undecided(Reason.RESTORE_UNPROVED, f"it could not be read: {error}") from error
-            run.warn("proof_disturbed", f"{error}; the proof is made again")
-        partial = True
-        run.clock.sleep(deadline.clamp(AGAIN_AFTER))
-        if run.settings.fence is not FenceMode.OFF:
+    disturbed = False
+
+    def once() -> None:
+        if disturbed and run.settings.fence is not FenceMode.OFF:
             fence.end_sessions(run)
+        reconnect(run)
+        _check_reset(run)
+        _prove_once(run, backup, added, log_read=log_read, partial=disturbed)
+
+    def told(error: BaseException) -> None:
+        nonlocal disturbed
+        disturbed = True
+        run.warn("proof_disturbed", f"{error}; the proof is made again")
+
+    try:
+        wait_until(
+            once,
+            name="the proof",
+            despite=(Failed, Lost),
+            pause=AGAIN_AFTER,
+            sleep=run.clock.sleep,
+            deadline=run.deadline.within(PROOF_WITHIN),
+            told=told,
+        )
+    except (Failed, Lost) as error:
+        raise Undecided(Reason.RESTORE_UNPROVED, f"it could not be read: {error}") from error
 
 
 def _check_reset(run: Run) -> None:

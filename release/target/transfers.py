@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from release.clock import Deadline, Interrupted
+from release.clock import Clock, Deadline, Interrupted
 from release.database.others import others
 from release.errors import Reason, Refused, RestoreUnderWay, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer
 from release.log.events import Event
-from release.retry import LONGEST_WAIT, TimedOut, polling
+from release.retry import LONGEST_WAIT, TimedOut, polling, wait_until
 from release.run import Run
 from release.target.blockers import Blockers
 from release.target.judgement import check_usable, judge
@@ -83,7 +83,7 @@ def follow(
         clock=run.clock,
         log=run.log,
         deadline=deadline,
-        sleep=Watcher(run, watch).sleep if watch else None,
+        sleep=Watcher(run.clock, watch, deadline).sleep if watch else None,
     )
     run.log.info(
         Event.TRANSFER_FINISHED,
@@ -100,21 +100,28 @@ def follow(
 class Watcher:
     """Sleeps between polls for as long as the database sees the dump, up to 15 s; short while it does not."""
 
-    def __init__(self, run: Run, running: Callable[[], bool]) -> None:
-        self._run = run
+    def __init__(self, clock: Clock, running: Callable[[], bool], deadline: Deadline) -> None:
+        self._clock = clock
         self._running = running
+        self._deadline = deadline
 
     def sleep(self, seconds: float) -> None:
-        """Sleeps `seconds`, or up to 15 s while the dump's session can be seen, and wakes when it is gone."""
-        clock = self._run.clock
+        """Sleeps `seconds`, or up to 15 s while the dump can be seen. Wakes when it is gone, and at the deadline."""
         look = min(seconds, 0.5)
-        clock.sleep(look)
-        longest = Deadline(clock, LONGEST_WAIT)
+        self._clock.sleep(look)
         try:
-            while self._running() and not longest.expired:
-                clock.sleep(look)
+            wait_until(
+                lambda: not self._running(),
+                name="the dump's end",
+                until=bool,
+                pause=look,
+                sleep=self._clock.sleep,
+                deadline=self._deadline.within(LONGEST_WAIT),
+            )
+        except TimedOut:
+            return
         except StepFailed:
-            clock.sleep(seconds - look)
+            self._clock.sleep(self._deadline.clamp(seconds - look))
 
 
 def find_backup(target: Target, uuid: str) -> Transfer:

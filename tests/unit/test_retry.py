@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from release.clock import Deadline
+from release.clock import Deadline, Interrupted, ScaledClock, Signals
 from release.errors import Reason, ReleaseError, StepFailed
 from release.retry import (
     PATIENCE,
@@ -15,9 +15,11 @@ from release.retry import (
     TimedOut,
     Unavailable,
     backoff,
+    growing,
     poll_interval,
     polling,
     retried,
+    wait_until,
 )
 from tests.unit.recording import Recording, SteppingClock
 
@@ -215,3 +217,122 @@ def test_a_mistake_in_a_poll_is_raised_at_once(clock: SteppingClock, recording: 
 def test_a_failing_poll_waits_as_long_as_heroku_asks(clock: SteppingClock, recording: Recording) -> None:
     assert _polling(_in_turn(_unavailable(9.0), _unavailable(0.0), "done"), clock, recording) == "done"
     assert clock.slept == [9, 1]
+
+
+def test_a_poll_whose_sleep_does_not_sleep_ends(recording: Recording) -> None:
+    clock = SteppingClock()
+    with pytest.raises(TimedOut):
+        polling(
+            lambda: "running",
+            until=lambda result: result == "done",
+            name="GET transfer b001",
+            clock=clock,
+            log=recording.log,
+            deadline=Deadline(clock, 60),
+            sleep=lambda _: None,
+        )
+    assert clock.monotonic() == 0
+
+
+# Waits.
+
+
+class Busy(ReleaseError):
+    """Somebody is in the way."""
+
+
+def _busy() -> Busy:
+    return Busy(Reason.LOCKED, "by the other run")
+
+
+def _wait(call: Callable[[], Any], clock: SteppingClock, seconds: float = 3600, **rest: Any) -> Any:
+    given = {"pause": 0.5, "sleep": clock.sleep, "despite": (Busy,), **rest}
+    return wait_until(call, name="the lock", deadline=Deadline(clock, seconds), **given)
+
+
+def test_a_wait_ends_with_the_first_result_that_will_do(clock: SteppingClock) -> None:
+    assert _wait(_in_turn(False, False, True, "never"), clock, until=bool) is True
+    assert clock.slept == [0.5, 0.5]
+
+
+def test_a_wait_for_no_error_takes_whatever_is_given_then(clock: SteppingClock) -> None:
+    assert _wait(_in_turn(_busy(), _busy(), None, "never"), clock) is None
+    assert clock.slept == [0.5, 0.5]
+
+
+def test_a_wait_tells_of_each_error_that_it_rides_over(clock: SteppingClock) -> None:
+    errors = [_busy(), _busy()]
+    told: list[BaseException] = []
+    _wait(_in_turn(errors[0], False, errors[1], True), clock, until=bool, told=told.append)
+    assert told == errors
+
+
+def test_a_wait_does_it_once_more_at_the_deadline_and_then_raises(clock: SteppingClock) -> None:
+    done: list[float] = []
+    with pytest.raises(TimedOut) as caught:
+        _wait(lambda: done.append(clock.monotonic()), clock, seconds=1.2, until=bool)
+    assert str(caught.value) == "the lock did not end in time"
+    assert done == pytest.approx([0, 0.5, 1, 1.2])
+    assert sum(clock.slept) == pytest.approx(1.2)
+
+
+def test_a_wait_without_any_time_does_it_once(clock: SteppingClock) -> None:
+    assert _wait(_in_turn(True), clock, seconds=0, until=bool) is True
+    with pytest.raises(TimedOut):
+        _wait(_in_turn(False), clock, seconds=0, until=bool)
+    assert clock.slept == []
+
+
+def test_a_wait_that_runs_out_in_errors_raises_the_last_one(clock: SteppingClock) -> None:
+    errors = [_busy() for _ in range(4)]
+    told: list[BaseException] = []
+    with pytest.raises(Busy) as caught:
+        _wait(_in_turn(*errors), clock, seconds=1.2, told=told.append)
+    assert caught.value is errors[-1]
+    assert told == errors[:-1]
+
+
+def test_any_other_error_ends_a_wait_at_once(clock: SteppingClock) -> None:
+    error = ReleaseError(Reason.LOCKED)
+    with pytest.raises(ReleaseError) as caught:
+        _wait(_in_turn(error, "never"), clock)
+    assert caught.value is error
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(("result", "raised"), [(_busy(), Busy), (False, TimedOut)], ids=["errors", "results"])
+def test_a_wait_may_be_bounded_by_attempts(result: object, raised: type[Exception], clock: SteppingClock) -> None:
+    with pytest.raises(raised):
+        _wait(_in_turn(result, result, result), clock, most=3, until=bool)
+    assert clock.slept == [0.5, 0.5]
+
+
+def test_pauses_may_grow_up_to_the_longest(clock: SteppingClock) -> None:
+    _wait(_in_turn(*[False] * 6, True), clock, until=bool, pause=growing(0.5, 3))
+    assert clock.slept == pytest.approx([0.5, 0.75, 1.125, 1.6875, 2.53125, 3])
+    assert growing(0.1, 15)(10_000) == 15
+
+
+def test_a_wait_whose_sleep_does_not_sleep_ends(clock: SteppingClock) -> None:
+    tries: list[None] = []
+    with pytest.raises(TimedOut):
+        _wait(lambda: tries.append(None), clock, seconds=60, until=bool, sleep=lambda _: None)
+    assert 60 / 0.5 < len(tries) < 60 / 0.03
+    assert clock.monotonic() == 0
+
+
+def test_a_signal_ends_a_wait() -> None:
+    signals = Signals()
+    clock = ScaledClock(1000, signals)
+    done: list[int] = []
+
+    def signalled_at_the_third() -> None:
+        done.append(len(done))
+        if len(done) == 3:
+            signals._note(15, None)
+
+    with pytest.raises(Interrupted):
+        wait_until(
+            signalled_at_the_third, name="it", until=bool, pause=1, sleep=clock.sleep, deadline=Deadline(clock, 600)
+        )
+    assert done == [0, 1, 2]

@@ -1,0 +1,44 @@
+"""How long a poll sleeps while the database itself shows the dump."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from release.clock import Deadline
+from release.database.session import Lost
+from release.errors import Reason
+from release.target.transfers import Watcher
+from tests.unit.recording import SteppingClock
+
+
+def _slept(*seen: bool, poll: float = 4.0, limit: float = 3600) -> list[float]:
+    """The pauses of one sleep of `poll` seconds, in which the database shows the dump or not, in turn."""
+    clock = SteppingClock()
+    looks: Iterator[bool] = iter(seen)
+    Watcher(clock, lambda: next(looks), Deadline(clock, limit)).sleep(poll)
+    return clock.slept
+
+
+def test_a_poll_comes_as_soon_as_the_dump_is_no_longer_seen() -> None:
+    assert _slept(True, True, False) == [0.5, 0.5, 0.5]
+    assert _slept(False) == [0.5]
+    assert _slept(False, poll=0.05) == [0.05]
+
+
+def test_while_the_dump_is_seen_there_is_a_poll_every_15_seconds() -> None:
+    assert sum(_slept(*[True] * 100)) == pytest.approx(15.5)
+
+
+def test_no_sleep_goes_beyond_the_deadline_however_long_the_dump_is_seen() -> None:
+    assert sum(_slept(*[True] * 100, limit=5.2)) == pytest.approx(5.2)
+
+
+def test_where_the_database_does_not_tell_the_whole_pause_is_slept() -> None:
+    def lost() -> bool:
+        raise Lost(Reason.DATABASE_UNREACHABLE)
+
+    clock = SteppingClock()
+    Watcher(clock, lost, Deadline(clock, 3600)).sleep(4)
+    assert clock.slept == [0.5, 3.5]
