@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
@@ -18,12 +17,11 @@ from heroku_sandbox import App, Reset, Sandbox
 from tests.hook import SCHEMA, SMALL_APP, Hook, small_app
 from tests.judge import execute
 
+pytest_plugins = ("tests.thin",)
+
 MEMORY = Path("/dev/shm")
 ROOMY = 2 * 1024**3
 """Bytes free in memory, for the databases to be made there: on a disk each new one costs ten times as much."""
-
-COARSER = 3
-"""Times. The marks say which tests have more cases than others; this says how many of them fit into ten minutes."""
 
 SANDBOXES = ("whole_sandbox", "own_sandbox")
 """The fixtures that are a worker's sandbox."""
@@ -33,30 +31,6 @@ RESET = "RELEASE_TEST_RESET"
 
 GOOD = "ALTER TABLE learners ADD COLUMN nickname text;\nUPDATE learners SET nickname = left(name, 3);\n"
 _numbers = itertools.count(1)
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """More than fits into ten minutes on two cores: `--whole` takes over half an hour, `--sweep` hours."""
-    parser.addoption(
-        "--whole", action="store_true", help="also the cases that are left out of a thin test (mark: thin)"
-    )
-    parser.addoption("--sweep", action="store_true", help="all that, and every fault at every place")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a test marked `thin(n)` every n-th case is run, COARSER times as few of them, unless all are asked for."""
-    if config.getoption("--whole") or config.getoption("--sweep"):
-        return
-    cases: Counter[str] = Counter()
-    left: list[pytest.Item] = []
-    for item in items:
-        if thin := item.get_closest_marker("thin"):
-            test = item.nodeid.partition("[")[0]
-            if cases[test] % (thin.args[0] * COARSER):
-                left.append(item)
-            cases[test] += 1
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,6 +20,7 @@ from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.database.outset import Outset
+from release.database.put_back import put_back_common
 from release.database.session import Identity, translated
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
@@ -222,7 +223,10 @@ def secure(run: Run, plan: RestorePlan) -> Transfer | None:
 
 
 def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> None:
-    """Proves the database against the fingerprint that the dump itself carries; says so where it carries none."""
+    """Proves the database against the fingerprint that the dump itself carries; says so where it carries none.
+
+    Then owners, grants and settings, which no dump carries, become what they were right before the restore.
+    """
     reconnect(run)
     if _still_there(run, plan):
         raise StepFailed(Reason.RESTORE_UNPROVED, "the journal still knows this run: the restore did not reset")
@@ -232,9 +236,12 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
         run.warn(
             "structure_unproved",
             f"{backup.name} carries no fingerprint of this tool; "
-            + ("its log names no table that was not loaded" if log_read else "its log could not be read either"),
+            + ("its log names no table that was not loaded" if log_read else "its log could not be read either")
+            + "; owners, grants and settings are put back as they were right before the restore",
         )
         with translated():
+            for problem in put_back_common(run.database.connection, backup.before):
+                run.warn("not_put_back", problem)
             repair.analyze(run.database.connection)
         return
     dump = Fingerprint.from_json(document)

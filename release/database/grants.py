@@ -112,16 +112,17 @@ def foreign_objects(connection: Connection[Any]) -> list[str]:
     return sorted([*found, *(f"{name} of {owner}" for name, owner in large)])
 
 
-def put_back_grants(connection: Connection[Any], before: Fingerprint) -> list[str]:
+def put_back_grants(connection: Connection[Any], before: Fingerprint, *, common: bool = False) -> list[str]:
     """Gives owners and grants back as they were, as far as this credential can; returns what it could not do.
 
     Rights that came in between are revoked; nothing is done where another version of this code wrote them down. One
-    transaction; a statement that is refused loses only itself. Raises psycopg.Error for anything but a refusal.
+    transaction; a statement that is refused loses only itself. `common`: rights on what was not there before, or is
+    not there now, are left as they are. Raises psycopg.Error for anything but a refusal.
     """
     if not {"grants", "owner"} <= both_know(before.kinds, KINDS):
         return ["owners and grants: another version of this code wrote them down"]
     with connection.transaction():
-        return [*_put_back_owners(connection, before), *_put_back_rights(connection, before)]
+        return [*_put_back_owners(connection, before), *_put_back_rights(connection, before, common=common)]
 
 
 def changes(was: Rights, now: Rights) -> list[Step]:
@@ -193,7 +194,7 @@ def _objects(connection: Connection[Any]) -> list[tuple[str, str, str]]:
 # Grants.
 
 
-def _put_back_rights(connection: Connection[Any], before: Fingerprint) -> Iterator[str]:
+def _put_back_rights(connection: Connection[Any], before: Fingerprint, *, common: bool) -> Iterator[str]:
     now = read(connection, [*catalog.GRANTS, catalog.DATABASE_GRANTS, catalog.LARGE_OBJECTS]).get("grants", {})
     was = before.schema.get("grants", {}) | before.surroundings.get("grants", {})
     differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
@@ -202,6 +203,8 @@ def _put_back_rights(connection: Connection[Any], before: Fingerprint) -> Iterat
     places = _places(connection)
     usual = places["default on large objects"].usual
     places |= {name: place._replace(usual=usual) for name, place in _large_objects(connection, differing).items()}
+    if common:
+        differing = [name for name in differing if _place(name, places) and (name in was or _was_there(name, before))]
     alike: dict[tuple[Step, str, str, str], list[_Place]] = {}
     for name in differing:
         if (place := _place(name, places)) is None:
@@ -216,6 +219,14 @@ def _put_back_rights(connection: Connection[Any], before: Fingerprint) -> Iterat
         for start in range(0, len(found), CHUNK):
             names = [place.name for place in found[start : start + CHUNK]]
             yield from _carry_out(connection, step, kind, names, alter, column)
+
+
+def _was_there(name: str, before: Fingerprint) -> bool:
+    """Whether there was what these rights are on. The database always was, and so is what will be made in future."""
+    if found := _COLUMN.fullmatch(name):
+        return any(found[1] in before.schema.get(kind, {}) for kind in _RELATIONS)
+    kind = next((kind for kind in _CLASSES if name.startswith(f"{kind} ")), None)
+    return kind is None or name.removeprefix(f"{kind} ") in before.schema.get(kind, {})
 
 
 def _places(connection: Connection[Any]) -> dict[str, _Place]:

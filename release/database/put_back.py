@@ -61,6 +61,15 @@ def put_back_settings(connection: Connection[Any], before: Fingerprint) -> list[
         return list(put_back_surroundings(connection, before))
 
 
+def put_back_common(connection: Connection[Any], present: Fingerprint) -> list[str]:
+    """As `put_back`, after a restore of another moment than `present`: only owners, grants and settings.
+
+    Of what the dump has and `present` has not, or the other way round, nothing is touched.
+    """
+    connection.execute("SET default_transaction_read_only = off")
+    return [*put_back_grants(connection, present, common=True), *put_back_settings(connection, present)]
+
+
 # Extensions: a dump names no version, so that they come back in the server's default one.
 
 

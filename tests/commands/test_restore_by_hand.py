@@ -9,7 +9,7 @@ import signal
 import psycopg
 import pytest
 
-from heroku_sandbox import App, Sandbox, TransferAction
+from heroku_sandbox import App, Reset, Sandbox, TransferAction
 from tests.commands.test_console import on_a_terminal, settled
 from tests.hook import Hook, finish, small_app
 from tests.judge import execute, picture, query
@@ -128,6 +128,38 @@ def test_a_backup_that_somebody_made_by_hand_is_restored_and_it_is_said_that_not
     assert "structure_unproved" in result.last["warnings"]
     assert picture(sandbox.superuser_url(app)) == now
     assert (app.maintenance(), app.formation()["worker"]) == (False, 2)
+
+
+@pytest.mark.parametrize("reset", Reset)
+def test_a_backup_made_by_hand_costs_no_other_credential_its_rights(
+    released: Hook, sandbox: Sandbox, app: App, reset: Reset
+) -> None:
+    sandbox.set_options(reset=reset)
+    reader = app.add_credential("reader")["user"]
+    execute(app.database_url, "CREATE TABLE gone_by_now (n integer)", "CREATE FUNCTION f() RETURNS int RETURN 1")
+    app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    wait_for(lambda: all(each["finished_at"] for each in app.transfers()))
+    execute(
+        app.database_url,
+        f"GRANT SELECT ON learners TO {reader}",
+        "REVOKE EXECUTE ON FUNCTION f FROM PUBLIC",
+        "DROP TABLE gone_by_now",
+        "CREATE TABLE not_there_yet (n integer)",
+        f"GRANT SELECT ON not_there_yet TO {reader}",
+    )
+
+    result = released.run("restore", "b002", "--yes")
+
+    assert result.ended == (0, "restored", None)
+    assert result.last["warnings"] == ["structure_unproved"]
+    may = (
+        f"has_schema_privilege('{reader}', 'public', 'USAGE')",
+        f"has_table_privilege('{reader}', 'learners', 'SELECT')",
+        f"has_table_privilege('{reader}', 'gone_by_now', 'SELECT')",
+        f"has_function_privilege('{reader}', 'f()', 'EXECUTE')",
+    )
+    assert query(app.database_url, f"SELECT {', '.join(may)}") == [(True, True, False, False)]
+    assert app.maintenance() is False
 
 
 def test_a_database_that_a_broken_restore_left_half_full_is_repaired(

@@ -19,17 +19,23 @@ ADD = "ALTER TABLE learners ADD COLUMN nickname text;\n"
 
 
 READ = "SELECT name FROM learners WHERE name = 'Ann Oakley' AND points > 4711"
+WAITING = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'learners'::regclass"
 
 
 @contextmanager
-def held(app: App, seconds: float, statement: str = READ) -> Iterator[None]:
-    """Another session keeps a lock on the table for so long, as a forgotten console does."""
-    ready = threading.Event()
+def held(app: App, seconds: float, statement: str = READ, *, once_waited_for: bool = False) -> Iterator[None]:
+    """Another session keeps a lock on the table for so long, as a forgotten console does.
+
+    `once_waited_for`: the seconds begin when somebody waits for it, however long a busy machine takes until then.
+    """
+    ready, over = threading.Event(), threading.Event()
 
     def hold() -> None:
         with psycopg.connect(app.database_url, application_name="console of ann") as connection:
             connection.execute(statement.encode())
             ready.set()
+            while once_waited_for and not connection.execute(WAITING).fetchall() and not over.wait(0.1):
+                pass
             time.sleep(seconds)
             with suppress(psycopg.OperationalError):  # the fence has ended it
                 connection.rollback()
@@ -40,6 +46,7 @@ def held(app: App, seconds: float, statement: str = READ) -> Iterator[None]:
     try:
         yield
     finally:
+        over.set()
         thread.join()
 
 

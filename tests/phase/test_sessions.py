@@ -144,7 +144,7 @@ def test_a_timeout_that_does_not_reach_a_session_is_a_warning(
     settings = program(hook.folder, OWN_OPTIONS.replace("{statement}", statement))
     settings["RELEASE_PENDING_COMMAND"] = "sh -c 'test -f done'"
     settings["RELEASE_MIGRATE_COMMAND"] = "sh -c 'python migrate.py && touch done'"
-    with held(app, 4):
+    with held(app, 3, once_waited_for=True):
         result = hook.run(**settings, **{setting: value})
 
     assert result.ended == (0, "released", None)
@@ -161,7 +161,7 @@ def test_lock_timeouts_of_sessions_with_a_name_of_their_own_are_tried_again(hook
     )
     settings["RELEASE_PENDING_COMMAND"] = "sh -c 'test -f done'"
     settings["RELEASE_MIGRATE_COMMAND"] = "sh -c 'python migrate.py && touch done'"
-    with held(app, 4):
+    with held(app, 1.5, once_waited_for=True):
         result = hook.run(**settings, RELEASE_LOCK_TIMEOUT="500ms", RELEASE_MIGRATE_ATTEMPTS="8")
 
     assert result.ended == (0, "released", None)

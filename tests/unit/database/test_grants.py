@@ -139,6 +139,38 @@ def test_a_thing_that_is_gone_is_reported(database: Database) -> None:
     ]
 
 
+def test_of_another_moment_only_what_was_there_then_and_is_there_now_gets_its_rights(database: Database) -> None:
+    reader = database.role(f"reader_{database.name}")
+    database.execute(
+        THINGS,
+        f"GRANT SELECT ON learners, happy TO {reader}",
+        f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {reader}",
+        f"GRANT SELECT (name) ON learners TO {reader}",
+        "REVOKE EXECUTE ON FUNCTION twice FROM PUBLIC",
+    )
+    connection = database.connect()
+    present = fingerprint.take(connection)
+    database.execute(
+        "DROP VIEW happy",
+        "CREATE TABLE only_then (id integer)",
+        f"GRANT SELECT (id) ON only_then TO {reader}",
+        f"REVOKE ALL ON learners FROM {reader}",
+        "GRANT EXECUTE ON FUNCTION twice TO PUBLIC",
+        f"GRANT SELECT ON totals TO {reader}",
+    )
+
+    assert grants.put_back_grants(connection, present, common=True) == []
+
+    now = fingerprint.take(connection).schema["grants"]
+    only_then = {name: now.pop(name) for name in list(now) if "only_then" in name}
+    del present.schema["grants"]["view public.happy"]
+    assert now == present.schema["grants"]
+    assert only_then == {
+        "table public.only_then": f"{reader}\tSELECT",
+        "column public.only_then.id": f"{reader}\tSELECT",
+    }
+
+
 def test_many_tables_get_their_grants_in_few_statements(database: Database) -> None:
     reader = database.role(f"reader_{database.name}")
     database.execute(

@@ -14,7 +14,7 @@ from release.database.fingerprint import AROUND, Fingerprint
 from release.database.kinds import FIRST, HISTORY, KINDS
 from tests.unit.database.conftest import Database, added
 from tests.unit.database.test_fingerprint import BASE
-from tests.unit.database.test_round_trip import EVERYTHING
+from tests.unit.database.test_fingerprint_round_trip import EVERYTHING
 
 
 def _of(kinds: dict[str, int], **changes: Any) -> Fingerprint:
