@@ -1,14 +1,13 @@
 """The release phase of a Heroku app with a database: back up, migrate, probe, and restore when a step fails.
 
-cli.py edge.py      arguments and environment in, exit code out; the only broad `except`
-settings.py         environment → frozen Settings
-phase.py            the recipe, on one screen; run.py one run and how it ended
-steps/              prepare backup rehearse migrate probe restore recover, and what they share
-heroku/             Platform API and Data API · database/ session, journal, fingerprint · child/ a child process
-people/             the commands for people · reading/ what they see: live, as a report, as a page
-log.py stream/      events · their bytes: secrets replaced, lines fitted · record.py webhook.py what a run came to
-frameworks.py procfile.py retry.py errors.py clock.py           tables and rules that all of them use
-sandbox/            Heroku on this machine; the hook imports nothing from it
+cli.py edge.py          arguments and environment in, exit code out; the only broad `except`
+phase.py                the recipe, on one screen · run.py record.py one run, and what it came to
+steps/                  the recipe's verbs: prepare backup rehearse migrate probe restore recover keep handover
+target/                 what is protected: the lock, the fence, transfers, sessions, salvage, the proof
+app/                    the user's app: framework, Procfile, commands, drift · probes/ what is checked afterwards
+heroku/ database/ child/   Heroku's two APIs · PostgreSQL · a child process: the adapters, which do not know each other
+output/ commands/ notify/  what people read · what they can ask for · who is told
+log/ settings/          events and their bytes · the environment, read · retry.py errors.py clock.py for all of them
 """
 
 __version__ = "0.1.0"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from release.clock import Clock, Signals
 from release.edge import Edge
+from release.log.sink import settle_standard_streams
 from release.run import Ending, Run
-from release.stream.sink import settle_standard_streams
 
 
 def main(
@@ -37,6 +37,6 @@ def _release(run: Run) -> Ending:
 
 
 def _command(words: Sequence[str], edge: Edge) -> int:
-    from release.people.commands import command  # noqa: PLC0415 -- a release needs none of it, nor click
+    from release.commands.command_line import command  # noqa: PLC0415 -- a release needs none of it, nor click
 
     return command(words, edge)

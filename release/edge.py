@@ -24,15 +24,18 @@ from release.errors import (
     ReleaseError,
     RestoreUnderWay,
 )
-from release.log import Event, Log, Render, open_log
-from release.reading import show
+from release.log.events import Event
+from release.log.logger import Log, Render, open_log
+from release.log.redact import secrets_in
+from release.output import show
 from release.record import Tally, final_record, keep
 from release.run import Ending, Run, ended, explain, hook_name
-from release.settings import LogFormat, Settings, is_webhook, read
-from release.stream.redact import secrets_in
+from release.settings.model import LogFormat, Settings
+from release.settings.reading import read
+from release.settings.urls import is_webhook
 
 if TYPE_CHECKING:
-    from release.webhook import Webhook
+    from release.notify.webhook import Webhook
 
 MARGIN = 0.02
 """Of the time limit, at most 30 s: the dyno was there before this process, and its end takes a moment."""
@@ -116,7 +119,7 @@ def renderer(environ: Mapping[str, str]) -> Render | None:
     in_release_phase = environ.get("DYNO", "").startswith("release.")
     if wanted != LogFormat.CONSOLE and (wanted != LogFormat.AUTO or in_release_phase or not os.isatty(1)):
         return None
-    from release.reading.console import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
+    from release.output.live import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
 
     return open_console(1, environ)
 
@@ -126,7 +129,7 @@ def messenger(environ: Mapping[str, str], log: Log, about: Mapping[str, Any]) ->
     url = environ.get("RELEASE_WEBHOOK_URL", "").strip()
     if not url or not is_webhook(url):
         return None
-    from release.webhook import Webhook  # noqa: PLC0415
+    from release.notify.webhook import Webhook  # noqa: PLC0415
 
     return Webhook(url, log, about)
 

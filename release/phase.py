@@ -7,15 +7,19 @@ What a failure means for the database depends on where it happened, and here is 
 
 from __future__ import annotations
 
+from release.app.command import find_commands
 from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
 from release.run import Ending, Run, ended
-from release.steps import drift, fence, handover, prepare, recover, restore
-from release.steps.backup import Before, back_up
-from release.steps.migrate import migrate, still_ours
+from release.steps import handover, prepare, recover, restore
+from release.steps.backup import back_up
+from release.steps.migrate import migrate
 from release.steps.probe import probe
 from release.steps.rehearse import find_stage, rehearse
-from release.steps.target import Target
+from release.target import fence
+from release.target.before import Before
+from release.target.lock import still_ours
+from release.target.target import Target
 
 UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
 """Endings of an earlier run over which nothing new may begin."""
@@ -24,12 +28,12 @@ UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
 def release_phase(run: Run) -> Ending:
     """Runs the release phase. What it raises was raised while preparing: nothing was changed."""
     with run.step("prepare") as now:
-        commands = prepare.commands(now)
+        commands = find_commands(now)
         identity = prepare.connect(now)
         earlier = recover.finish_earlier(now)
         if earlier and earlier.outcome in UNFINISHED:
             return earlier
-        pending = drift.pending(now, commands)
+        pending = prepare.pending(now, commands)
         target = prepare.target(now) if pending else None
         reappeared = target is not None and recover.reappeared(now, target)
         stage = find_stage(now, target, identity)

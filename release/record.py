@@ -11,9 +11,9 @@ from typing import Any
 
 from release.clock import Clock
 from release.errors import Outcome, ReleaseError
-from release.log import Event
+from release.log.events import Event
+from release.log.shorten import fit, plain
 from release.run import Ending, Run
-from release.stream.fit import fit, plain
 
 MOST = 40
 """So many transfers, commands, probes and changes are listed; a run that has more says enough with these."""

@@ -15,7 +15,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_exce
 
 from release.clock import Clock, Deadline
 from release.errors import ReleaseError
-from release.log import Event, Log
+from release.log.events import Event
+from release.log.logger import Log
 
 T = TypeVar("T")
 

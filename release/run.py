@@ -13,8 +13,9 @@ from release.clock import Clock, Deadline, Interrupted, Signals
 from release.database.journal import Journal
 from release.database.session import Database
 from release.errors import Outcome, Reason, ReleaseError
-from release.log import Event, Log
-from release.settings import Guard, Settings
+from release.log.events import Event
+from release.log.logger import Log
+from release.settings.model import Guard, Settings
 
 T = TypeVar("T")
 

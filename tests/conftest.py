@@ -14,7 +14,7 @@ from zlib import crc32
 
 import pytest
 
-from release.sandbox import App, Reset, Sandbox
+from heroku_sandbox import App, Reset, Sandbox
 from tests.hook import SCHEMA, SMALL_APP, Hook, small_app
 from tests.judge import execute
 

@@ -21,9 +21,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from release.reading.console import follow
-from release.reading.lines import parse, whole_lines
-from release.sandbox import App, Release, Sandbox
+from heroku_sandbox import App, Release, Sandbox
+from release.output.lines import parse, whole_lines
+from release.output.live import follow
 from tests.apps.ship import VERSIONS, assemble
 from tests.hook import PATH, ROOT, Hook
 from tests.judge import picture, query

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from release.errors import EXIT_CODES, Outcome, Reason
-from release.settings import VARIABLES, description
+from release.settings.model import VARIABLES, description
 
 README = Path(__file__).parents[1] / "README.md"
 FACTS = frozenset({"HEROKU_RELEASE_VERSION", "HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION", "DYNO"})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from release.sandbox import App
+from heroku_sandbox import App
 from tests.docs import documented
 
 ROOT = Path(__file__).parents[1]

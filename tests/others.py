@@ -14,7 +14,7 @@ from typing import Self
 
 import psycopg
 
-from release.sandbox import App
+from heroku_sandbox import App
 from tests.hook import POSTGRES_BIN, Result, finish
 
 

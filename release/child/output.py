@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from release.log import ROOM_FOR_OUTPUT, Log
+from release.log.logger import ROOM_FOR_OUTPUT, Log
 
 LONGEST = 64 * 1024
 """Bytes without a newline that are kept before they are written as a part of a line."""

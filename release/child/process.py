@@ -23,7 +23,8 @@ from release.child.output import TAIL_LINES, Lines, Output
 from release.child.sockets import local_ports
 from release.child.spawn import CommandNotStarted, spawn
 from release.clock import Clock, Deadline, Signals
-from release.log import Event, Log
+from release.log.events import Event
+from release.log.logger import Log
 
 __all__ = ["CommandNotStarted", "Ended", "Lines", "Running", "start_command"]
 

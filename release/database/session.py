@@ -23,11 +23,11 @@ from release.database.transfer_sessions import QUERY as TRANSFERS
 from release.database.transfer_sessions import Doing, Session, doing
 from release.errors import Reason, StepFailed
 from release.retry import Unavailable
+from release.settings.urls import LOOPBACK
 
 LOCK_KEY = 0x52454C45415345
 """The advisory lock's key: "RELEASE" in ASCII. Advisory locks are per database, so one key serves all."""
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
 LIMITS = {
     "statement_timeout": f"{bounds.STATEMENT:.0f}s",
@@ -332,7 +332,7 @@ def for_libpq(url: str) -> str:
 def with_tls(url: str) -> str:
     """The URL with `sslmode=require` unless it says otherwise or leads to this machine, as Heroku asks for."""
     parts = urlsplit(url)
-    if parts.hostname in LOOPBACK or parts.hostname is None or "sslmode" in dict(parse_qsl(parts.query)):
+    if not parts.hostname or parts.hostname in LOOPBACK or "sslmode" in dict(parse_qsl(parts.query)):
         return url
     query = "&".join(filter(None, [parts.query, urlencode({"sslmode": "require"})]))
     return parts._replace(query=query).geturl()

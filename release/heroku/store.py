@@ -17,8 +17,8 @@ import requests
 from release.errors import Reason
 from release.heroku.http import CONNECT_TIMEOUT
 from release.retry import Unavailable
+from release.settings.urls import LOOPBACK
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 STALLED_AFTER = 30.0
 """Seconds without a byte after which the connection is given up, and taken up again from there."""
 

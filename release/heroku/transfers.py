@@ -236,11 +236,11 @@ class DataAPI:
         return decode("POST public-url", self._call("POST", parts), Link)
 
     def capture(self, addon: AddOn) -> Transfer:
-        """Asks for a backup. Not to be repeated when it fails: see start.py."""
+        """Asks for a backup. Not to be repeated when it fails: see exactly_once.py."""
         parts = ("client", "v11", "databases", addon.id, "backups")
         return decode("POST backups", self._call("POST", parts), Transfer)
 
     def restore(self, addon: AddOn, backup: Transfer) -> Transfer:
-        """Asks for a restore of a backup onto the add-on. Not to be repeated when it fails: see start.py."""
+        """Asks for a restore of a backup onto the add-on. Not to be repeated when it fails: see exactly_once.py."""
         parts = ("client", "v11", "databases", addon.id, "restores")
         return decode("POST restores", self._call("POST", parts, {"backup_url": backup.to_url}), Transfer)

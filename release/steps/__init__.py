@@ -1,1 +1,1 @@
-"""The steps of the release phase, one a module, and what they share: the target, the fence, the look for drift."""
+"""The steps of the release phase, one a module: the recipe's verbs."""

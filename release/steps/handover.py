@@ -14,19 +14,21 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from release import procfile
+from release.app import procfile
 from release.clock import Deadline, Interrupted
 from release.database import evidence
 from release.database.others import others
 from release.errors import Outcome, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
-from release.log import Event
+from release.log.events import Event
 from release.run import HOOKS, Ending, Run, ended
-from release.settings import FenceMode
-from release.steps import fence, restore
-from release.steps.backup import BackedUp, Before, Unprotected, find_backup
-from release.steps.load import announce, ask, asked_for
+from release.settings.model import FenceMode
+from release.steps import restore
+from release.steps.restore import announce
+from release.target import fence
+from release.target.before import BackedUp, Before, Unprotected
+from release.target.transfers import asked_for, find_backup, start_restore
 
 EXIT_WITHIN = 20.0
 """Seconds from the signal to the decision; Heroku kills after 30."""
@@ -126,7 +128,7 @@ def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
 def _start_dyno(run: Run, backup: BackedUp) -> str | None:
     command = f"{hook_command(run.folder)} recover --run {run.id}"
     try:
-        dyno = backup.target.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
+        dyno = backup.target.site.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
     except HerokuError as error:
         run.warn("handover_refused", str(error))
         return None
@@ -159,7 +161,7 @@ def _post_restore(run: Run, backup: BackedUp) -> Transfer:
     """Fence as far as it goes, then the restore; not waited for."""
     _raise_fence(run, backup)
     source = find_backup(backup.target, backup.uuid)
-    return ask(run, backup.target, source, lambda: announce(run, backup))
+    return start_restore(run, backup.target, source, lambda: announce(run, backup))
 
 
 def _raise_fence(run: Run, backup: BackedUp) -> None:

@@ -7,28 +7,22 @@ gone. A fence is lowered where Heroku can be reached; where it cannot, the last 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from release.database.journal import Entry, State
 from release.errors import Outcome, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import Platform
-from release.log import Event
+from release.log.events import Event
 from release.run import Ending, Run, ended
-from release.settings import Backup
-from release.steps import fence
-from release.steps.sessions import no_ghosts
-from release.steps.target import Target
+from release.settings.model import Backup
+from release.target import fence
+from release.target.sessions import no_ghosts
+from release.target.site import Site
+from release.target.target import Target
 
 Look = Callable[[], tuple[Target, Entry | None]]
 """Finds the add-on and reads the row again, once no restore is under way; the row is gone where one broke off."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
-    """What is left of a target that does not answer in every respect: the way to its app."""
-
-    platform: Platform
 
 
 def keep(run: Run, entry: Entry, cause: StepFailed, look: Look) -> Ending | None:
@@ -36,7 +30,7 @@ def keep(run: Run, entry: Entry, cause: StepFailed, look: Look) -> Ending | None
 
     `fence` in the facts of the ending: it may still be up. Raises Lost or Failed when the database does not answer.
     """
-    reached, now, problem = _look(run, entry, look)
+    site, now, problem = _look(run, entry, look)
     if now is None:
         return None
     no_ghosts(run, now.run_id)
@@ -46,23 +40,22 @@ def keep(run: Run, entry: Entry, cause: StepFailed, look: Look) -> Ending | None
     else:
         run.journal.close(now.run_id, outcome=str(Outcome.KEPT), reason=cause.reason.slug)
     run.log.info(Event.RESTORE_SKIPPED, why="--keep: the database stays as it is")
-    return ending if now.fence is None else _lower(run, reached, now, ending, problem)
+    return ending if now.fence is None else _lower(run, site, now, ending, problem)
 
 
-def _look(
-    run: Run, entry: Entry, look: Look
-) -> tuple[Target | Reached | None, Entry | None, HerokuError | Refused | None]:
+def _look(run: Run, entry: Entry, look: Look) -> tuple[Site | None, Entry | None, HerokuError | Refused | None]:
     """As much of the target as can be found, the row, and what was in the way."""
     if run.settings.backup is Backup.OFF:
         return *_reach(run, entry), None
     try:
-        return *look(), None
+        target, now = look()
     except (HerokuError, Refused) as error:
         run.warn("heroku_not_asked", f"{error}; the row in the journal is enough to keep the database as it is")
         return *_reach(run, entry), error
+    return target.site, now, None
 
 
-def _reach(run: Run, entry: Entry) -> tuple[Reached | None, Entry | None]:
+def _reach(run: Run, entry: Entry) -> tuple[Site | None, Entry | None]:
     """The app alone, without its add-on. The row is nobody's here when Heroku says that this is another app."""
     settings = run.settings
     if not settings.heroku_api_key or not settings.app:
@@ -73,16 +66,14 @@ def _reach(run: Run, entry: Entry) -> tuple[Reached | None, Entry | None]:
         app = platform.app()
     except HerokuError:
         return None, entry
-    return Reached(platform=platform), entry if entry.belongs(app.id, app=app.name) else None
+    return Site(platform=platform), entry if entry.belongs(app.id, app=app.name) else None
 
 
-def _lower(
-    run: Run, reached: Target | Reached | None, entry: Entry, ending: Ending, problem: ReleaseError | None
-) -> Ending:
+def _lower(run: Run, site: Site | None, entry: Entry, ending: Ending, problem: ReleaseError | None) -> Ending:
     """The ending with the fence lowered, or with what to paste."""
     try:
-        if reached is not None:
-            fence.down(run, reached, entry)
+        if site is not None:
+            fence.down(run, site, entry)
             return ending
     except (HerokuError, StepFailed) as error:
         problem = error

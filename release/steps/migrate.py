@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from release.app.command import Commands, app_environ, start_app
 from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
 from release.database.journal import State
-from release.database.others import Other, wait_until_gone
-from release.database.session import Failed, Identity
+from release.database.session import Failed
 from release.errors import Reason, StepFailed
 from release.retry import attempts
 from release.run import Run
-from release.steps import prepare
-from release.steps.backup import Before
-from release.steps.changes import proved_untouched
-from release.steps.command import app_environ, start_app
-from release.steps.prepare import Commands
-from release.steps.sessions import is_migration, no_ghosts
-from release.steps.watch import Watch
-
-SESSIONS_END_WITHIN = 5.0
-"""Seconds after the command's end within which the server has to have noticed that its sessions are gone."""
+from release.target.before import Before
+from release.target.changes import proved_untouched
+from release.target.lock import still_ours
+from release.target.sessions import no_ghosts, sessions_left
+from release.target.watch import Watch
 
 
 class LockedOut(StepFailed):
@@ -28,7 +23,7 @@ class LockedOut(StepFailed):
 
 def migrate(run: Run, commands: Commands, backup: Before) -> None:
     """Runs the migration. Raises StepFailed; only after the journal says `migrating` can anything have changed."""
-    deadline = prepare.migration_deadline(run, backup.reserve)
+    deadline = migration_deadline(run, backup.reserve)
     still_ours(run, backup.identity)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
     attempts(
@@ -41,19 +36,6 @@ def migrate(run: Run, commands: Commands, backup: Before) -> None:
         deadline=deadline,
     )
     run.journal.announce(run.id, State.PROBING)
-
-
-def still_ours(run: Run, identity: Identity) -> None:
-    """Makes sure of the lock and of the database once more before something happens to it.
-
-    A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now.
-    Raises StepFailed.
-    """
-    if not run.database.holds_lock() and not run.database.try_lock():
-        raise StepFailed(Reason.LOCK_LOST, str(run.database.lock_holder()))
-    now = run.database.identity()
-    if (now.system, now.database) != (identity.system, identity.database):
-        raise StepFailed(Reason.DATABASE_MISMATCH, f"{now.database} is not the database that the run began with")
 
 
 def migration_environ(run: Run) -> dict[str, str]:
@@ -105,13 +87,12 @@ def _unchanged(run: Run, backup: Before) -> bool:
         return False
 
 
-def sessions_left(run: Run, within: float = SESSIONS_END_WITHIN) -> list[Other]:
-    """Waits until no session of the app's commands is left; those that are there all the same. Raises Lost, Failed."""
-    migration = run.journal.migration(run.id)
-    _, left = wait_until_gone(
-        run.database,
-        lambda each: is_migration(each, run.migration_name, migration),
-        clock=run.clock,
-        deadline=Deadline(run.clock, within),
-    )
-    return left
+def migration_deadline(run: Run, reserve: float) -> Deadline:
+    """When the migration has to end so that a restore still fits. Raises StepFailed (no_time_left)."""
+    left = run.deadline.left() - reserve
+    if left <= 0:
+        raise StepFailed(
+            Reason.NO_TIME_LEFT,
+            f"{run.deadline.left():.0f} s are left and {reserve:.0f} s are kept for a restore",
+        )
+    return run.deadline.within(left)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from release import frameworks, procfile
-from release.child.process import CommandNotStarted
-from release.clock import Deadline
+from release.app import drift
+from release.app.command import Commands
 from release.database import grants
 from release.database.session import Identity, translated
-from release.errors import Misconfigured, Reason, Refused, StepFailed
-from release.frameworks import Framework
+from release.errors import Reason, Refused, StepFailed
 from release.heroku import platform
-from release.log import Event
 from release.run import Run
-from release.settings import Backup, Guard
-from release.steps.command import run_app
-from release.steps.target import Target, find
-from release.steps.turn import take_turn
-
-PENDING_LIMIT = 300.0
-"""Seconds that the app may take to say whether migrations are pending."""
+from release.settings.model import Backup, Guard
+from release.target.locate import find_target
+from release.target.lock import take_turn
+from release.target.target import Target
 
 TRIED_WITHIN = 5.0
 """Seconds for trying what only shows on a row whether it could be restored."""
@@ -29,69 +21,6 @@ NAMED = 20
 """Things that an error names one by one."""
 
 POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commands:
-    """What will be run: the migration, and the question whether one is pending (None: it cannot be asked).
-
-    `framework` tells what the pending command's exit codes mean, None for a configured one; `asked` is the framework,
-    detected or recognised, that can be asked about its migrations.
-    """
-
-    migrate: tuple[str, ...]
-    pending: tuple[str, ...] | None
-    framework: Framework | None
-    asked: Framework | None
-
-    def is_pending(self, exit_code: int) -> bool | None:
-        """What the pending command's exit code means; None: it does not tell."""
-        if self.framework is None:
-            return {0: False, 1: True}.get(exit_code)
-        if exit_code == self.framework.nothing_pending:
-            return False
-        return True if exit_code in self.framework.something_pending else None
-
-
-def commands(run: Run) -> Commands:
-    """The commands to run, configured or detected. Raises Misconfigured."""
-    settings = run.settings
-    framework = None
-    if settings.migrate_command is None:
-        framework = frameworks.detect(run.folder, run.environ.get("PATH", ""))
-        if framework is None:
-            markers = ", ".join(each.marker for each in frameworks.FRAMEWORKS)
-            raise Misconfigured(Reason.NO_FRAMEWORK, f"looked for {markers}")
-        run.log.info(
-            Event.FRAMEWORK_DETECTED,
-            framework=framework.name,
-            migrate=" ".join(framework.migrate_command),
-            pending=" ".join(framework.pending_command or ()) or None,
-        )
-    found = Commands(
-        migrate=settings.migrate_command or (framework.migrate_command if framework else ()),
-        pending=settings.pending_command or (framework.pending_command if framework else None),
-        framework=framework if settings.pending_command is None else None,
-        asked=framework or frameworks.recognise(settings.migrate_command or ()),
-    )
-    _check_runnable(run, found)
-    return found
-
-
-def _check_runnable(run: Run, found: Commands) -> None:
-    missing = [
-        f"{name}: {argv[0]!r} is not a command that can be started here"
-        for name, argv in (
-            ("RELEASE_MIGRATE_COMMAND", found.migrate),
-            ("RELEASE_PENDING_COMMAND", found.pending),
-            ("RELEASE_PROBE_COMMAND", run.settings.probe_command),
-        )
-        if argv and not frameworks.runnable(argv, folder=run.folder, environ=run.environ)
-    ]
-    if run.settings.probe_path and procfile.command(run.folder, "web") is None:
-        missing.append("RELEASE_PROBE_PATH: the Procfile has no web process that could be booted")
-    if missing:
-        raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(missing), errors=missing)
 
 
 def connect(run: Run) -> Identity:
@@ -114,32 +43,11 @@ def examine(run: Run) -> Identity:
     return identity
 
 
-def pending(run: Run, found: Commands) -> bool:
-    """Asks the app whether migrations are pending; assumes so where it cannot tell."""
+def pending(run: Run, commands: Commands) -> bool:
+    """Whether to migrate, by what the app says. Raises Refused."""
     if run.settings.backup is Backup.CAPTURE:
         platform.preload()
-    answer = ask_pending(run, found)
-    if answer is None:
-        run.warn("pending_unknown", "the app cannot say whether migrations are pending; assuming that some are")
-    return answer is not False
-
-
-def ask_pending(run: Run, found: Commands) -> bool | None:
-    """Runs the pending command. Raises StepFailed when a configured one answers with neither 0 nor 1."""
-    if found.pending is None:
-        return None
-    try:
-        ended = run_app(run, found.pending, run.deadline.within(PENDING_LIMIT))
-    except CommandNotStarted as error:
-        raise StepFailed(Reason.PENDING_CHECK_FAILED, str(error)) from error
-    if ended.timed_out:
-        raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{found.pending[0]} took over {PENDING_LIMIT:g} s")
-    answer = None if ended.exit_code is None else found.is_pending(ended.exit_code)
-    if answer is None and found.framework is None:
-        raise StepFailed(
-            Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"
-        )
-    return answer
+    return drift.pending(run, commands)
 
 
 def still_there(run: Run) -> None:
@@ -174,7 +82,7 @@ def target(run: Run) -> Target | None:
     if run.settings.backup is Backup.OFF:
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
-    found = find(run)
+    found = find_target(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)
     if foreign:
@@ -210,14 +118,3 @@ def _refuse_unrestorable(run: Run) -> None:
         more = f"; and {len(report.lost) - NAMED} more" if len(report.lost) > NAMED else ""
         named = "; ".join(str(each) for each in report.lost[:NAMED])
         raise Refused(Reason.NOT_RESTORABLE, named + more, count=len(report.lost))
-
-
-def migration_deadline(run: Run, reserve: float) -> Deadline:
-    """When the migration has to end so that a restore still fits. Raises StepFailed (no_time_left)."""
-    left = run.deadline.left() - reserve
-    if left <= 0:
-        raise StepFailed(
-            Reason.NO_TIME_LEFT,
-            f"{run.deadline.left():.0f} s are left and {reserve:.0f} s are kept for a restore",
-        )
-    return run.deadline.within(left)

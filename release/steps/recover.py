@@ -18,20 +18,23 @@ from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.database.session import Failed, Lost
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
+from release.heroku.exactly_once import SETTLE
 from release.heroku.http import HerokuError
-from release.heroku.start import SETTLE
 from release.heroku.transfers import Transfer
 from release.run import Ending, Run, ended
-from release.settings import Backup, FenceMode, Guard
-from release.steps import fence, prepare, restore
-from release.steps.backup import BackedUp
-from release.steps.changes import changed_since, figures
+from release.settings.model import Backup, FenceMode, Guard
+from release.steps import prepare, restore
 from release.steps.keep import keep
-from release.steps.load import ask, await_restore, judge
-from release.steps.prove import Undecided, prove
-from release.steps.sessions import RECONNECT_WITHIN, no_ghosts, reconnect
-from release.steps.target import Target, find, restores
-from release.steps.turn import take_turn
+from release.target import fence
+from release.target.before import BackedUp
+from release.target.changes import changed_since, figures
+from release.target.judgement import judge
+from release.target.locate import find_target
+from release.target.lock import RECONNECT_WITHIN, reconnect, take_turn
+from release.target.proof import Undecided, prove
+from release.target.sessions import no_ghosts
+from release.target.target import Target, restores
+from release.target.transfers import await_restore, start_restore
 
 EXIT_WITHIN = 15.0
 """Seconds in which a recovery that was told to stop has to have ended."""
@@ -65,7 +68,7 @@ def _finish_restore(run: Run, choice: Choice | None, run_id: str | None) -> Endi
     """A restore under way has taken the journal with it: it is waited for, and may bring an unfinished run back."""
     if run.settings.backup is Backup.OFF:
         return None
-    target = find(run)
+    target = find_target(run)
     reconnect(run)
     if ending := finish_earlier(run, choice, decided=run_id):
         return ending
@@ -126,7 +129,7 @@ def _unfinished(run: Run) -> Entry | None:
 
 def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
     """Add-on and row once no restore is under way, nor can begin any more. The row is gone where one broke off."""
-    target = find(run)
+    target = find_target(run)
     now = _again(run, entry, target)
     if now is None or now.state is not State.LOADING:
         return target, now
@@ -135,7 +138,7 @@ def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
         return target, now
     run.warn("restore_unknown", f"a restore was about to be asked for; for {late:.0f} s it may still begin")
     run.clock.sleep(run.deadline.clamp(late))
-    target = find(run)
+    target = find_target(run)
     return target, _again(run, entry, target)
 
 
@@ -190,7 +193,7 @@ def _broken_off(run: Run, target: Target, entry: Entry, failure: ReleaseError | 
     run = replace(run, deadline=run.deadline.within(EXIT_WITHIN))
     target.session.deadline = run.deadline
     try:
-        asked = restores(target.data.transfers(target.addon), target.source, after=entry.baseline or 0)
+        asked = restores(target.store.listed(), target.source, after=entry.baseline or 0)
         now = run.journal.entry(run.id)
     except ReleaseError as error:
         run.warn("restore_unknown", str(error))
@@ -350,6 +353,6 @@ def _load_again(run: Run, target: Target, half: Transfer, choice: Choice | None)
             Reason.UNFINISHED_RESTORE,
             f"{half.name} did not succeed" + (f"; its source is {source.name}" if source else "; its source is gone"),
         )
-    await_restore(run, target, ask(run, target, source))
+    await_restore(run, target, start_restore(run, target, source))
     reconnect(run)
     return finish_earlier(run) or ended(Outcome.RESTORED, None, backup=source.name)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import structs
 
+from release.app.command import Commands
 from release.clock import Interrupted
 from release.database import repair
 from release.database.catalog import EXCLUDED_SCHEMAS
@@ -21,18 +22,19 @@ from release.database.fingerprint import Fingerprint
 from release.database.journal import State
 from release.database.session import Database, Identity, translated
 from release.errors import Misconfigured, Reason, Refused, ReleaseError, StepFailed
-from release.log import Event
+from release.log.events import Event
 from release.run import Run, hook_name
-from release.settings import Guard, Secret
-from release.steps import fence, prepare
-from release.steps.backup import BackedUp, Before, Unprotected, find_backup, take_fingerprint, take_outset
-from release.steps.load import ask, await_restore
+from release.settings.model import Guard, Secret
+from release.steps import prepare
 from release.steps.migrate import migrate
-from release.steps.prepare import Commands
 from release.steps.probe import probe
-from release.steps.prove import check_rows
-from release.steps.target import Target, find, quiet_transfers
-from release.steps.turn import take_turn
+from release.target import fence
+from release.target.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
+from release.target.locate import find_target
+from release.target.lock import take_turn
+from release.target.proof import check_rows
+from release.target.target import Target
+from release.target.transfers import await_restore, find_backup, quiet_transfers, start_restore
 
 TELLING: Final = 8
 """Characters of a name or password below which finding it inside another value proves nothing."""
@@ -82,7 +84,7 @@ def find_stage(run: Run, target: Target | None, identity: Identity) -> Stage | N
         if (other.system, other.database) == (identity.system, identity.database):
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} leads to the protected database itself")
         prepare.connect(there)
-        found = find(there)
+        found = find_target(there)
         if found.addon.id == target.addon.id:
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} is set by {found.addon.name}, which is protected")
         _refuse_occupied(run, there, found)
@@ -175,10 +177,10 @@ def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) ->
 def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
     """Restores the backup into the second database; whether the log was read. Raises StepFailed, HerokuError."""
     source = find_backup(backup.target, backup.uuid)
-    quiet_transfers(run, target.data, target.addon, target.source)
+    quiet_transfers(run, target.store, target.source)
     fence.end_sessions(run)
     run.database.close()
-    _, log_read = await_restore(run, target, ask(run, target, source))
+    _, log_read = await_restore(run, target, start_restore(run, target, source))
     return log_read
 
 

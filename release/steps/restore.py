@@ -8,22 +8,24 @@ from dataclasses import replace
 from release.clock import Deadline, Interrupted
 from release.database.comparison import Comparison, Verdict
 from release.database.journal import State
-from release.database.put_back import put_back
+from release.database.put_back import put_back, put_back_settings
 from release.database.session import translated
 from release.errors import Outcome, Reason, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
-from release.log import Event
+from release.log.events import Event
 from release.run import Ending, Run, ended
-from release.settings import FenceMode, Restore
-from release.steps import fence
-from release.steps.backup import BackedUp, Before, Unprotected, record_again
-from release.steps.changes import changed_since
-from release.steps.load import asked_for, load
-from release.steps.prove import Undecided, prove
-from release.steps.salvage import salvage
-from release.steps.sessions import no_ghosts
-from release.steps.target import Target
+from release.settings.model import FenceMode, Restore
+from release.steps.backup import record_again
+from release.target import fence
+from release.target.before import BackedUp, Before, Unprotected
+from release.target.changes import changed_since
+from release.target.lock import reconnect, still_ours, unsettled
+from release.target.proof import Undecided, prove
+from release.target.salvage import salvage
+from release.target.sessions import end_migration, end_prepared, no_ghosts
+from release.target.target import Target
+from release.target.transfers import asked_for, await_restore, find_backup, quiet_transfers, start_restore
 
 RESTORE_WITHIN = 900.0
 """Seconds a restore gets at least, though the plan be used up: Heroku ends the dyno, not the transfer."""
@@ -244,3 +246,42 @@ def commands_by_hand(target: Target, backup: str | None = None) -> list[str]:
         *([f"heroku ps:scale {scale} --app {app}"] if scale else []),
         *([] if target.app.maintenance else [f"heroku maintenance:off --app {app}"]),
     ]
+
+
+def load(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
+    """Restores the run's own backup, by uuid, onto its add-on, waits and judges; whether the log was read.
+
+    Raises StepFailed or HerokuError.
+    """
+    target = backup.target
+    reconnect(run)
+    end_prepared(run, backup.outset.evidence)
+    source = find_backup(target, backup.uuid)
+    entry = unsettled(run)
+    # A salvage of our own that hangs keeps nobody away: what comes now ends it.
+    quiet_transfers(run, target.store, target.source, ours=entry.salvage if entry else None)
+    announce(run, backup)
+    end_migration(run, run.id)
+    if run.settings.fence is not FenceMode.OFF:
+        fence.end_sessions(run)
+    _put_settings_back(run, backup)
+    return await_restore(run, target, start_restore(run, target, source, lambda: announce(run, backup)))
+
+
+def _put_settings_back(run: Run, backup: BackedUp) -> None:
+    """What the migration has set for new sessions would hold for the restore's own, too: read only, a timeout, a role.
+
+    What cannot be put back is named by the proof, which tries it again.
+    """
+    try:
+        with translated():
+            put_back_settings(run.database.connection, backup.before)
+    except StepFailed as error:
+        run.warn("not_put_back", f"{error}; the restore is asked for all the same")
+
+
+def announce(run: Run, backup: BackedUp) -> None:
+    """Says that a restore is about to be asked for, if nobody else has the run in hand by now. Raises StepFailed."""
+    still_ours(run, backup.identity)
+    if unsettled(run):
+        run.journal.announce(run.id, State.LOADING)

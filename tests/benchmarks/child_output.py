@@ -19,7 +19,7 @@ from pathlib import Path
 
 from release.child.process import Ended, start_command
 from release.clock import Clock, Deadline, Signals
-from release.log import open_log
+from release.log.logger import open_log
 
 LINE = "2026-05-04 10:11:12,345 INFO app.models Applying timeline.{:07d}_add_milestone_index ... OK in 0.0123 s\n"
 GIGABYTE = "import sys\nfor _ in range(1024): sys.stdout.write('0123456789abcdef' * 65536)\n"

@@ -47,7 +47,7 @@ def main() -> None:
     if options.url:
         measure(options.url)
         return
-    from release.sandbox.client import shared_postgres  # noqa: PLC0415 - not in the process that is measured
+    from heroku_sandbox.client import shared_postgres  # noqa: PLC0415 - not in the process that is measured
 
     with shared_postgres() as url:
         build(url, options.tables, CHECK if options.checks else "")

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.hook import SCHEMA, SMALL_APP, Hook, Result, small_app
 from tests.judge import execute
 

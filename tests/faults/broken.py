@@ -13,9 +13,9 @@ import msgspec
 
 def blind_retry() -> None:
     """A POST whose answer is lost is simply sent again."""
-    from release.heroku import start  # noqa: PLC0415
+    from release.heroku import exactly_once  # noqa: PLC0415
 
-    start._settle = lambda *_, **__: None
+    exactly_once._settle = lambda *_, **__: None
 
 
 def truthy() -> None:
@@ -36,13 +36,13 @@ def truthy() -> None:
 
 def latest_backup() -> None:
     """The app's latest backup is restored, whoever took it."""
-    from release.steps import load  # noqa: PLC0415
+    from release.steps import restore  # noqa: PLC0415
 
     def latest(target: Any, _uuid: str) -> Any:
-        backups = [each for each in target.data.transfers(target.addon) if each.is_backup and each.succeeded]
+        backups = [each for each in target.store.listed() if each.is_backup and each.succeeded]
         return max(backups, key=lambda each: int(each.num))
 
-    load.find_backup = latest
+    restore.find_backup = latest
 
 
 def anybodys() -> None:
@@ -55,11 +55,10 @@ def anybodys() -> None:
 def ghosts_ignored() -> None:
     """Nobody looks whether a session of the migration is still at work."""
     from release.database.session import Database  # noqa: PLC0415
-    from release.steps import migrate, sessions  # noqa: PLC0415
+    from release.target import sessions  # noqa: PLC0415
 
     Database.terminate = lambda *_, **__: []  # type: ignore[method-assign]
-    for module in (migrate, sessions):
-        module.wait_until_gone = lambda *_, **__: ([], [])  # type: ignore[attr-defined]
+    sessions.wait_until_gone = lambda *_, **__: ([], [])
 
 
 def success_on_a_log_error() -> None:
@@ -94,9 +93,9 @@ def polling_ends_well() -> None:
     """A wait that comes to nothing ends as if what was waited for had come, as in Heroku's own CLI."""
     from release.errors import ReleaseError  # noqa: PLC0415
     from release.retry import TimedOut  # noqa: PLC0415
-    from release.steps import backup  # noqa: PLC0415
+    from release.target import transfers  # noqa: PLC0415
 
-    follow = backup.follow
+    follow = transfers.follow
 
     def patient(run: Any, target: Any, transfer: Any, **rest: Any) -> Any:
         try:
@@ -105,24 +104,25 @@ def polling_ends_well() -> None:
             finished = {"succeeded": True, "finished_at": "2026-01-01 00:00:00 +0000", "processed_bytes": 1}
             return msgspec.structs.replace(transfer, **finished)
 
-    backup.follow = patient
+    transfers.follow = patient
 
 
 def settled_ignored() -> None:
     """Nobody looks whether another run has settled this one in the meantime."""
-    from release.steps import load, prove  # noqa: PLC0415
+    from release.steps import restore  # noqa: PLC0415
+    from release.target import proof  # noqa: PLC0415
 
-    for module in (load, prove):
+    for module in (restore, proof):
         module.unsettled = lambda run: run.journal.entry(run.id)
-    load.announce = lambda *_: None
+    restore.announce = lambda *_: None
 
 
 def warnings_accepted() -> None:
     """A restore with warnings is as good as one without, whatever its log says: a failed COPY, too."""
-    from release.steps import load, prove  # noqa: PLC0415
+    from release.target import proof, transfers  # noqa: PLC0415
 
-    load.judge = lambda *_, **__: True
-    prove.check_rows = lambda *_, **__: None
+    transfers.judge = lambda *_, **__: True
+    proof.check_rows = lambda *_, **__: None
 
 
 def counters_trusted() -> None:

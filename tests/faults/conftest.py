@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from release.sandbox import Sandbox
+from heroku_sandbox import Sandbox
 from tests.faults.figures import Recorder
 from tests.faults.forked import Launcher
 from tests.faults.harness import Harness

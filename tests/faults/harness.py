@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from release.sandbox import Action
+from heroku_sandbox import Action
 from tests.faults import verdict
 from tests.faults.figures import Cell, Recorder
 from tests.faults.forked import Started

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from release.sandbox import Action
+from heroku_sandbox import Action
 
 API = "^/(apps|client|addons)"
 """All of the hook's requests."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.faults.forked import FAST, Launcher, Started
 from tests.hook import MIGRATE, PATH, SCHEMA, SMALL_APP, small_app
 from tests.judge import execute, picture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import Action, Variant
+from heroku_sandbox import Action, Variant
 from tests.faults.figures import Cell
 from tests.faults.forked import Started
 from tests.faults.harness import Harness, Play

@@ -13,7 +13,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from release.sandbox import Action, TransferAction
+from heroku_sandbox import Action, TransferAction
 from tests.faults.figures import Cell
 from tests.faults.forked import Started
 from tests.faults.harness import RECOVERY, RELEASE, Harness, Play, await_quiet

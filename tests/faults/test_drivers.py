@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from release.sandbox import Action
+from heroku_sandbox import Action
 from tests.faults import verdict
 from tests.faults.figures import Cell
 from tests.faults.forked import Started

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from release.sandbox import Action, TransferAction
-from release.settings import Guard
+from heroku_sandbox import Action, TransferAction
+from release.settings.model import Guard
 from tests.faults.corpus import shapes
 from tests.faults.figures import BROKEN_HOOK, Cell
 from tests.faults.harness import RECOVERY, Harness, Play, watched

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from release.sandbox import Action
+from heroku_sandbox import Action
 from tests.faults.figures import Cell
 from tests.faults.harness import Harness, Play, assert_held
 from tests.faults.http_faults import API, FAULTS, LIES, Fault, Lie

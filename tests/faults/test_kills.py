@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from release.sandbox import Action
+from heroku_sandbox import Action
 from tests.faults.figures import Cell
 from tests.faults.forked import Started
 from tests.faults.harness import RECOVERY, RELEASE, Harness, Play, assert_held

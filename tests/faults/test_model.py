@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 
 from release.clock import Clock, Deadline, Signals
 from release.errors import Reason, StepFailed
+from release.heroku.exactly_once import ATTEMPTS, Request, start_once
 from release.heroku.http import Effect, HerokuError, Session, decode, retry_after
-from release.heroku.start import ATTEMPTS, Request, start
 from release.heroku.transfers import Transfer
-from release.log import Log, open_log
+from release.log.logger import Log, open_log
 from release.retry import READ_ATTEMPTS, TimedOut, polling, retried
 from tests.faults.figures import Cell, Recorder
 
@@ -229,7 +229,7 @@ def test_a_transfer_is_accepted_once_at_most_whatever_becomes_of_the_answers(
     )
     reason = None
     try:
-        started = start(request, clock=clock, log=log, deadline=deadline)
+        started = start_once(request, clock=clock, log=log, deadline=deadline)
     except HerokuError:
         assert not model.accepted, "given up as surely not started, and it was"
     except StepFailed as error:

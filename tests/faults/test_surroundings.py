@@ -14,7 +14,7 @@ from itertools import islice
 
 import pytest
 
-from release.sandbox import Action, TransferAction
+from heroku_sandbox import Action, TransferAction
 from tests.faults.clock import JUMPS
 from tests.faults.figures import Cell
 from tests.faults.forked import Started

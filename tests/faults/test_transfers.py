@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from release.sandbox import Action, TransferAction
+from heroku_sandbox import Action, TransferAction
 from tests.faults.figures import Cell
 from tests.faults.harness import RECOVERY, RELEASE, Harness, Play
 from tests.faults.http_faults import API

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from release.sandbox import Action, TransferAction
+from heroku_sandbox import Action, TransferAction
 from tests.faults import others
 from tests.faults.corpus import shapes
 from tests.faults.figures import Cell

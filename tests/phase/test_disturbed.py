@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 import pytest
 
-from release.sandbox import App, Reset, Sandbox, TransferAction
+from heroku_sandbox import App, Reset, Sandbox, TransferAction
 from tests.hook import Hook, small_app
 from tests.judge import differing, execute, query, running, whole_picture
 from tests.others import meanwhile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.hook import Hook, small_app
 from tests.judge import differing, execute, query, whole_picture
 from tests.others import meanwhile

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from heroku_sandbox import Action, App, Reset, Sandbox
 from release.database.journal import TABLES
-from release.sandbox import Action, App, Reset, Sandbox
 from tests.conftest import GOOD
 from tests.hook import POSTGRES_BIN, SMALL_APP, Hook, finish, small_app
 from tests.judge import execute, picture, query

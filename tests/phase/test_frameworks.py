@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.apps.ship import assemble
 from tests.hook import PATH, Hook, Result
 from tests.judge import picture, query

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 import pytest
 
-from release.sandbox import App, Sandbox
-from release.steps.locks import SHOWN, says_lock_timeout, shape
+from heroku_sandbox import App, Sandbox
+from release.target.blockers import SHOWN, says_lock_timeout, shape
 from tests.hook import Hook, small_app
 from tests.judge import picture, running
 

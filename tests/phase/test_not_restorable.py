@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.hook import Hook
 from tests.judge import execute, picture, query
 

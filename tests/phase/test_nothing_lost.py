@@ -13,7 +13,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from release.sandbox import Action, App, Sandbox, TransferAction
+from heroku_sandbox import Action, App, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
 from tests.judge import execute, picture, query, running
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.hook import Hook, small_app
 from tests.judge import execute, picture, query, running
 from tests.phase.test_nothing_lost import wait_for

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import trustme
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.conftest import GOOD
 from tests.hook import Hook, Result, finish, small_app
 from tests.judge import execute, picture, query, running

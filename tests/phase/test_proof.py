@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from release.sandbox import App, Reset, Sandbox
+from heroku_sandbox import App, Reset, Sandbox
 from tests.hook import Hook, small_app
 from tests.judge import differing, execute, query, whole_picture
 from tests.others import Writers

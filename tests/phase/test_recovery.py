@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 import psycopg
 import pytest
 
-from release.sandbox import Action, App, Reset, Sandbox, TransferAction
+from heroku_sandbox import Action, App, Reset, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
 from tests.judge import differing, execute, query, running, whole_picture
 from tests.others import Writers, at_event, rows_in_dump

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import App, Sandbox, TransferAction
+from heroku_sandbox import App, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
 from tests.judge import execute, picture, query, running
 from tests.phase.test_nothing_lost import wait_for

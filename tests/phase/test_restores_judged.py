@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from release.sandbox import App, Reset, Sandbox
+from heroku_sandbox import App, Reset, Sandbox
 from tests.hook import Hook, finish, small_app
 from tests.judge import differing, execute, query, whole_picture
 from tests.phase.test_nothing_lost import BROKEN, SLOW, migrating, wait_for

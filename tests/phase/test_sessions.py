@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.hook import Hook, small_app
 from tests.judge import differing, query, running, whole_picture
 from tests.others import meanwhile

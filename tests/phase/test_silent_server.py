@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from release.sandbox import App, Sandbox, TransferAction
+from heroku_sandbox import App, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
 from tests.judge import picture, query
 from tests.phase.test_nothing_lost import SLOW, migrating, wait_for

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import App, Release, Sandbox
+from heroku_sandbox import App, Release, Sandbox
 from tests.hook import PATH, ROOT, SMALL_APP, small_app
 from tests.judge import picture, query
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from release.sandbox import Action, App, Sandbox, TransferAction, Variant
+from heroku_sandbox import Action, App, Sandbox, TransferAction, Variant
 from tests.hook import Hook, small_app
 from tests.judge import execute, picture, query
 from tests.sandbox.conftest import capture, restore, wait_until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.hook import Hook
 from tests.judge import execute, picture
 

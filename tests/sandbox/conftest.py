@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 
 HEROKUS_OWN = 12
 """Warnings of a perfect restore: Heroku's schema, its six functions and four event triggers, and a comment on an

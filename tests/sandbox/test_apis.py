@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import App, Failure, Sandbox
+from heroku_sandbox import App, Failure, Sandbox
 from tests.judge import query
 from tests.sandbox.conftest import Push, capture
 

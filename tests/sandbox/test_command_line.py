@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from release.sandbox import Failure, Sandbox
+from heroku_sandbox import Failure, Sandbox
 from tests.judge import execute, query
 from tests.sandbox.conftest import Push
 

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from heroku_sandbox import App, Reset, Sandbox
 from release.database import fingerprint
-from release.sandbox import App, Reset, Sandbox
 from tests.hook import POSTGRES_BIN
 from tests.judge import execute, picture, query
 from tests.sandbox.conftest import HEROKUS_OWN, capture, restore

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from release.sandbox import App, Sandbox
+from heroku_sandbox import App, Sandbox
 from tests.sandbox.conftest import capture
 from tests.sandbox.test_command_line import Shell
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import Action, App, Failure, Sandbox
+from heroku_sandbox import Action, App, Failure, Sandbox
 from tests.sandbox.conftest import wait_until
 
 BACKUPS = "/client/v11/databases/:db/backups"

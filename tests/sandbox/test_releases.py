@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from release.sandbox import App, Failure, Sandbox
+from heroku_sandbox import App, Failure, Sandbox
 from tests.sandbox.conftest import Push, wait_until
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from release.sandbox import App, Failure, Sandbox, TransferAction
+from heroku_sandbox import App, Failure, Sandbox, TransferAction
 from tests.judge import execute, query
 from tests.sandbox.conftest import HEROKUS_OWN, capture, ended, restore, wait_until
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from release.sandbox import App, Failure, Sandbox, TransferAction, Variant
+from heroku_sandbox import App, Failure, Sandbox, TransferAction, Variant
 from tests.sandbox.conftest import capture, restore, wait_until
 
 

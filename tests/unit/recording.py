@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from release.clock import Clock
-from release.log import open_log
+from release.log.logger import open_log
 
 
 class SteppingClock(Clock):

@@ -16,10 +16,10 @@ import jsonschema
 import pytest
 
 import release
+from release.commands.command_line import cli
 from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
-from release.log import Event
-from release.people.commands import cli
-from release.settings import VARIABLES, description
+from release.log.events import Event
+from release.settings.model import VARIABLES, description
 from tests.docs import FACTS, README, documented, tables, written
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ def test_every_path_that_the_readme_and_the_map_name_exists() -> None:
 
 def test_the_packages_own_map_names_what_there_is() -> None:
     names = re.findall(r"(\w+\.py|\w+/)", release.__doc__ or "")
-    assert {"phase.py", "heroku/", "database/", "sandbox/"} <= set(names)
+    assert {"phase.py", "heroku/", "database/", "target/"} <= set(names)
     assert [name for name in names if not (ROOT / "release" / name).exists()] == []
 
 

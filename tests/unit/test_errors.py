@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
+from release.commands.command_line import cli
 from release.errors import EXIT_CODES, MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, StepFailed
-from release.people.commands import cli
-from release.settings import VARIABLES, Guard
+from release.settings.model import VARIABLES, Guard
 
 ROOT = Path(__file__).parents[2]
 

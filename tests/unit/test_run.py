@@ -11,7 +11,7 @@ from release.clock import Deadline, Interrupted, Signals
 from release.database.session import Database
 from release.errors import Outcome, Reason, Refused, StepFailed
 from release.run import Ending, Run, ended, explain, hook_name, migration_name
-from release.settings import Guard, Settings
+from release.settings.model import Guard, Settings
 from tests.unit.recording import Recording, SteppingClock
 
 

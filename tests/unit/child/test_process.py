@@ -19,7 +19,7 @@ import pytest
 
 from release.child.process import CommandNotStarted, Ended, start_command
 from release.clock import Clock, Deadline, Interrupted, Signals
-from release.log import open_log
+from release.log.logger import open_log
 
 PATH = {"PATH": os.environ["PATH"]}
 KEY = "HRKU-AAbbCCddEE-ff_00112233445566778899"

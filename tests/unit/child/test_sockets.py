@@ -18,7 +18,7 @@ from release.child import sockets
 from release.child.process import Running, start_command
 from release.child.sockets import local_ports
 from release.clock import Clock, Deadline, Signals
-from release.log import open_log
+from release.log.logger import open_log
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are known on Linux only")
 

@@ -15,11 +15,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from heroku_sandbox.client import shared_postgres
+from heroku_sandbox.postgres import Server, named, tools
 from release.database import fingerprint
 from release.database.comparison import Change, Difference, between
 from release.database.fingerprint import Fingerprint
-from release.sandbox.client import shared_postgres
-from release.sandbox.postgres import Server, named, tools
 
 _numbers = itertools.count(1)
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from heroku_sandbox.postgres import tools
 from release.clock import Clock, Deadline
 from release.database import session
 from release.database.session import LIMITS, Failed, Holder, Lost, for_libpq, with_tls
 from release.errors import Reason
-from release.sandbox.postgres import tools
 from tests.unit.database.conftest import Database
 
 Open = Callable[..., session.Database]

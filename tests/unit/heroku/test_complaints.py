@@ -10,9 +10,9 @@ from time import monotonic, sleep
 
 import pytest
 
+from heroku_sandbox.client import shared_postgres
+from heroku_sandbox.postgres import Server, named, tools
 from release.heroku.complaints import SHOWN, Complaint, complaints
-from release.sandbox.client import shared_postgres
-from release.sandbox.postgres import Server, named, tools
 from tests.unit.database.conftest import Database, make
 
 LEARNERS = (

@@ -17,9 +17,9 @@ import pytest
 from release.clock import Deadline
 from release.errors import Reason, StepFailed
 from release.heroku import shape
+from release.heroku.exactly_once import SETTLE, Request, start_once
 from release.heroku.http import Effect, HerokuError, Session, ShapeUnknown
 from release.heroku.platform import AddOn, Platform, Ref
-from release.heroku.start import SETTLE, Request, start
 from release.heroku.transfers import DataAPI, Transfer
 from release.retry import SHAPE_PATIENCE, polling, retried
 from tests.unit.heroku.server import Server, replies, serving
@@ -398,7 +398,7 @@ def _start(
 
     request = Request(name="POST backups", post=post, listed=listed, known=frozenset({"old"}), ours=ours)
     try:
-        return start(request, clock=clock, log=recording.log, deadline=Deadline(clock, 3600)), len(sent)
+        return start_once(request, clock=clock, log=recording.log, deadline=Deadline(clock, 3600)), len(sent)
     finally:
         assert len(sent) == 1
 

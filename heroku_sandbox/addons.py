@@ -1,0 +1,166 @@
+"""Add-ons and attachments: which app uses which database under which name."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from heroku_sandbox import databases, lookup
+from heroku_sandbox.lookup import ApiError
+from heroku_sandbox.state import SERVICE, Addon, Attachment, Credential
+
+if TYPE_CHECKING:
+    from heroku_sandbox.postgres import Server
+    from heroku_sandbox.releases import Releases
+    from heroku_sandbox.state import App, State, Store
+
+DEFAULT_PLAN = "essential-0"
+_COLORS = "AMBER AQUA BLACK BLUE BRONZE BROWN CHARCOAL COBALT COPPER CRIMSON CYAN GOLD GRAY GREEN IVORY JADE MAROON \
+MAUVE NAVY OLIVE ONYX ORANGE PINK PUCE PURPLE RED ROSE SILVER TEAL VIOLET WHITE YELLOW"
+_NAMES = ("flat", "clear", "cubic", "rugged", "deep", "fluffy", "graceful", "horizontal", "sinuous", "round")
+# num_keep was observed as 2 on the smallest old plan and as 25 on standard-0 (PostgreSQL backups, manual).
+_KEPT = {"hobby": 2, "mini": 2, "basic": 2, "essential": 2, "premium": 50, "private": 50, "shield": 50}
+_KEPT_OTHERWISE = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addons:
+    """What is done to add-ons and attachments. Each attach and detach makes a release."""
+
+    store: Store
+    server: Server
+    releases: Releases
+
+    def create(
+        self,
+        app: App,
+        plan: str,
+        *,
+        name: str | None = None,
+        attachment: str | None = None,
+        fork: str | None = None,
+        follow: str | None = None,
+        num_keep: int | None = None,
+    ) -> Addon:
+        """Provision a database and attach it. The first of an app is DATABASE, the next ones get a colour."""
+        tier = plan.removeprefix(f"{SERVICE}:").removeprefix(SERVICE) or DEFAULT_PLAN
+        with self.store.lock:
+            source = self._source(app, fork or follow)
+            name = name or f"postgresql-{secrets.choice(_NAMES)}-{10_000 + secrets.randbelow(90_000)}"
+            if any(other.name == name for other in self.store.state.addons.values()):
+                raise lookup.invalid("Name is already taken")
+        addon = Addon(
+            name=name,
+            app_id=app.id,
+            plan=f"{SERVICE}:{tier}",
+            database=databases.new_name("d"),
+            num_keep=num_keep or _KEPT.get(tier.partition("-")[0], _KEPT_OTHERWISE),
+            credentials=[Credential(name="default", role=databases.new_name("u"), password=databases.new_password())],
+            forked_from=source.id if source and fork else None,
+            following=source.id if source and follow else None,
+        )
+        if source:
+            databases.fork(self.server, source, addon)
+        else:
+            databases.create(self.server, addon)
+        with self.store.change() as state:
+            state.addons[addon.id] = addon
+            self.attach(app, addon, name=attachment or self._free_name(state, app))
+        return addon
+
+    def _source(self, app: App, text: str | None) -> Addon | None:
+        if text is None:
+            return None
+        found = lookup.only(lookup.resolve_addons(self.store.state, text, app.name))
+        if found.tier.startswith(("essential", "mini", "basic", "hobby")):
+            raise lookup.invalid("Fork and follow are not supported on Essential-tier databases.")
+        return found
+
+    def destroy(self, addon: Addon) -> None:
+        """Remove an add-on with its attachments and its data. Transfers stay with the billing app."""
+        with self.store.change() as state:
+            for attachment in lookup.attachments(state, addon_id=addon.id):
+                self.detach(attachment)
+            del state.addons[addon.id]
+        databases.drop(self.server, addon)
+
+    def attach(
+        self,
+        app: App,
+        addon: Addon,
+        *,
+        name: str | None = None,
+        namespace: str | None = None,
+        confirm: str | None = None,
+    ) -> Attachment:
+        """Give an app a database under a name; a name in use has to be confirmed and moves (`pg:promote`).
+
+        Moving makes two releases, in the first of which the config var is missing.
+        """
+        with self.store.change() as state:
+            name = (name or self._free_name(state, app, second=True)).upper()
+            present = next((each for each in lookup.attachments(state, app_id=app.id) if each.name == name), None)
+            if present and present.addon_id == addon.id and present.namespace == namespace:
+                raise lookup.invalid(f"{addon.name} is already attached to {app.name} as {name}")
+            if present and confirm != app.name:
+                raise ApiError(
+                    HTTPStatus.BAD_REQUEST,
+                    "confirmation_required",
+                    f"{name} is already attached to {app.name}. This would replace it.",
+                    headers={"X-Confirmation-Required": app.name},
+                )
+            url = self.url(addon, namespace)
+            if present:
+                self.detach(present)
+            attachment = Attachment(name=name, app_id=app.id, addon_id=addon.id, namespace=namespace)
+            state.attachments[attachment.id] = attachment
+            self.releases.configure(app, {attachment.variable: url}, f"Attach {name} (@ref:{addon.name})")
+            return attachment
+
+    def detach(self, attachment: Attachment) -> None:
+        """Take a database from an app."""
+        with self.store.change() as state:
+            app, addon = state.apps[attachment.app_id], state.addons[attachment.addon_id]
+            del state.attachments[attachment.id]
+            self.releases.configure(app, {attachment.variable: None}, f"Detach {attachment.name} (@ref:{addon.name})")
+
+    def _free_name(self, state: State, app: App, *, second: bool = False) -> str:
+        taken = {attachment.name for attachment in lookup.attachments(state, app_id=app.id)}
+        if "DATABASE" not in taken and not second:
+            return "DATABASE"
+        return next(name for color in _COLORS.split() if (name := f"HEROKU_POSTGRESQL_{color}") not in taken)
+
+    def url(self, addon: Addon, namespace: str | None = None) -> str:
+        """The connection URL of an add-on, of its default credential or of the one a namespace names."""
+        wanted = namespace.removeprefix("credential:") if namespace else "default"
+        for credential in addon.credentials:
+            if credential.name == wanted:
+                return self.server.url(addon.database, credential.role, credential.password)
+        raise lookup.not_found("credential")
+
+    def new_credential(self, addon: Addon, name: str) -> Credential:
+        """Another login for a database. Its role is called like it, if the cluster has not got one already."""
+        if any(credential.name == name for credential in addon.credentials):
+            raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", f"Credential {name} already exists.")
+        role = name if not databases.role_exists(self.server, name) else databases.new_name(f"{name}_")
+        credential = Credential(name=name, role=role, password=databases.new_password())
+        databases.add_credential(self.server, addon, credential)
+        with self.store.change():
+            addon.credentials.append(credential)
+        return credential
+
+    def rotate(self, addon: Addon, credential: Credential) -> None:
+        """A new password, put into the config vars by the add-on itself: releases without release phase."""
+        with self.store.change() as state:
+            credential.password = databases.new_password()
+            databases.set_password(self.server, credential)
+            by_app: dict[str, dict[str, str | None]] = {}
+            for attachment in lookup.attachments(state, addon_id=addon.id):
+                name = (attachment.namespace or "credential:default").removeprefix("credential:")
+                if name == credential.name:
+                    url = self.url(addon, attachment.namespace)
+                    by_app.setdefault(attachment.app_id, {})[attachment.variable] = url
+            for app_id, config in by_app.items():
+                self.releases.update_silently(state.apps[app_id], config, f"Update by {SERVICE}")

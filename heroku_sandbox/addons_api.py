@@ -1,0 +1,156 @@
+"""The Platform API: add-ons, attachments, their resolution, and pipelines' couplings."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, request
+
+from heroku_sandbox import lookup, shapes
+from heroku_sandbox.platform_api import fields
+from heroku_sandbox.state import Coupling
+
+if TYPE_CHECKING:
+    from heroku_sandbox.state import Attachment
+    from heroku_sandbox.world import World
+
+
+def _identity(value: Any) -> str:
+    """An add-on, app or plan in a request: its id, its name, or an object that holds one of them."""
+    if isinstance(value, dict):
+        value = value.get("id") or value.get("name")
+    return str(value)
+
+
+def _option(config: dict[str, Any], name: str) -> str | None:
+    value = config.get(name)
+    return str(value) if value else None
+
+
+def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
+    """Everything about add-ons and attachments."""
+    blueprint = Blueprint("addons", __name__)
+    state = world.store.state
+
+    def shape(of: Attachment) -> dict[str, Any]:
+        return shapes.attachment(state, of, inclusion="Accept-Inclusion" in request.headers)
+
+    @blueprint.get("/apps/<app>/addons")
+    def of_app(app: str) -> Any:
+        found = lookup.app(state, app)
+        attached = {each.addon_id for each in lookup.attachments(state, app_id=found.id)}
+        rows = [each for each in state.addons.values() if each.app_id == found.id or each.id in attached]
+        return [shapes.addon(state, each) for each in rows]
+
+    @blueprint.get("/addons")
+    def everything() -> Any:
+        return [shapes.addon(state, each) for each in state.addons.values()]
+
+    @blueprint.post("/apps/<app>/addons")
+    def create(app: str) -> Any:
+        found, body = lookup.app(state, app), fields()
+        config = body.get("config") or {}
+        addon = world.addons.create(
+            found,
+            _identity(body.get("plan")),
+            name=body.get("name"),
+            attachment=(body.get("attachment") or {}).get("name"),
+            fork=_option(config, "fork"),
+            follow=_option(config, "follow"),
+        )
+        return shapes.addon(state, addon), HTTPStatus.CREATED
+
+    @blueprint.get("/addons/<addon>")
+    def get(addon: str) -> Any:
+        return shapes.addon(state, lookup.addon(state, addon))
+
+    @blueprint.get("/apps/<app>/addons/<addon>")
+    def get_of_app(app: str, addon: str) -> Any:
+        return shapes.addon(state, lookup.only(lookup.resolve_addons(state, addon, app)))
+
+    @blueprint.delete("/apps/<app>/addons/<addon>")
+    def destroy(app: str, addon: str) -> Any:
+        lookup.app(state, app)
+        found = lookup.addon(state, addon)
+        last = shapes.addon(state, found) | {"state": "deprovisioned", "config_vars": []}
+        world.addons.destroy(found)
+        return last
+
+    @blueprint.post("/actions/addons/resolve")
+    def resolve() -> Any:
+        body = fields()
+        found = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
+        return [shapes.addon(state, each) for each in found]
+
+    @blueprint.get("/addons/<addon>/config")
+    @blueprint.get("/addons/<addon>/config/<namespace>")
+    def config(addon: str, namespace: str | None = None) -> Any:
+        # Clients only ask whether a credential exists: an empty list says no.
+        names = {f"credential:{each.name}" for each in lookup.addon(state, addon).credentials}
+        return [{"name": "credential", "value": namespace}] if namespace in names else []
+
+    @blueprint.get("/apps/<app>/addon-attachments")
+    def attachments_of_app(app: str) -> Any:
+        return [shape(each) for each in lookup.attachments(state, app_id=lookup.app(state, app).id)]
+
+    @blueprint.get("/apps/<app>/addon-attachments/<attachment>")
+    def attachment_of_app(app: str, attachment: str) -> Any:
+        return shape(lookup.attachment(state, attachment, lookup.app(state, app).id))
+
+    @blueprint.get("/addons/<addon>/addon-attachments")
+    def attachments_of_addon(addon: str) -> Any:
+        return [shape(each) for each in lookup.attachments(state, addon_id=lookup.addon(state, addon).id)]
+
+    @blueprint.get("/addon-attachments")
+    def all_attachments() -> Any:
+        return [shape(each) for each in lookup.attachments(state)]
+
+    @blueprint.get("/addon-attachments/<attachment>")
+    def get_attachment(attachment: str) -> Any:
+        return shape(lookup.attachment(state, attachment))
+
+    @blueprint.post("/addon-attachments")
+    def attach() -> Any:
+        body = fields()
+        with world.store.change():
+            attachment = world.addons.attach(
+                lookup.app(state, _identity(body.get("app"))),
+                lookup.addon(state, _identity(body.get("addon"))),
+                name=body.get("name"),
+                namespace=body.get("namespace"),
+                confirm=body.get("confirm"),
+            )
+            return shape(attachment), HTTPStatus.CREATED
+
+    @blueprint.delete("/addon-attachments/<attachment>")
+    def detach(attachment: str) -> Any:
+        with world.store.change():
+            found = lookup.attachment(state, attachment)
+            last = shape(found)
+            world.addons.detach(found)
+            return last
+
+    @blueprint.post("/actions/addon-attachments/resolve")
+    def resolve_attachment() -> Any:
+        body = fields()
+        found = lookup.resolve_attachments(state, str(body.get("addon_attachment")), body.get("app"))
+        return [shape(each) for each in found]
+
+    @blueprint.post("/pipeline-couplings")
+    def couple() -> Any:
+        body = fields()
+        with world.store.change():
+            coupling = Coupling(
+                app_id=lookup.app(state, _identity(body.get("app"))).id,
+                pipeline_id=_identity(body.get("pipeline")),
+                stage=str(body.get("stage")),
+            )
+            state.couplings[coupling.id] = coupling
+            return shapes.coupling(coupling), HTTPStatus.CREATED
+
+    @blueprint.get("/pipelines/<pipeline>/pipeline-couplings")
+    def couplings(pipeline: str) -> Any:
+        return [shapes.coupling(each) for each in state.couplings.values() if each.pipeline_id == pipeline]
+
+    return blueprint

@@ -1,0 +1,264 @@
+"""`bin/sandbox`: Heroku on this machine, from a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from heroku_sandbox import home
+from heroku_sandbox.client import App, Release, Sandbox
+from heroku_sandbox.connection import CONTROL_FILE, Connection, Failure
+
+_FIRST_APP = "my-app"
+_STOP_SECONDS = 60
+
+
+def _running() -> Connection | None:
+    """The way to the sandbox, if it is up."""
+    try:
+        connection = Connection.to(home.default())
+        connection.ask("GET", "/sandbox")
+    except (OSError, ValueError, KeyError, Failure):
+        return None
+    return connection
+
+
+def _connect() -> Connection:
+    connection = _running()
+    if connection is None:
+        raise click.ClickException("the sandbox is not up: bin/sandbox up --detach")
+    return connection
+
+
+def _app(name: str) -> App:
+    sandbox = Sandbox(home.default())
+    sandbox.connection = _connect()
+    return sandbox.app(name)
+
+
+class _Commands(click.Group):
+    """Turns what the sandbox refuses into an error message and exit code 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except Failure as failure:
+            raise click.ClickException(str(failure)) from failure
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Heroku on this machine: apps, releases and Heroku Postgres on a real PostgreSQL."""
+
+
+@main.command()
+@click.option("--port", type=int, default=0, help="The APIs' port. By default last time's, or any free one.")
+@click.option("--detach", is_flag=True, help="Go on in the background until `bin/sandbox down`.")
+def up(port: int, detach: bool) -> None:
+    """Start the sandbox. The first time, create an app with a database."""
+    if found := _running():
+        click.echo(f"The sandbox is up at http://127.0.0.1:{found.port}")
+        return
+    try:
+        home.close(home.default())
+    except home.NotOurs as error:
+        raise click.ClickException(str(error)) from error
+    command = _serve_command(port)
+    if not detach:
+        _run_attached(command)
+        return
+    with (home.default() / "sandbox.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        )
+        _greet(process, "bin/sandbox down")
+
+
+def _serve_command(port: int) -> list[str]:
+    main_file = Path(__file__).with_name("__main__.py")
+    return [sys.executable, "-I", str(main_file), "serve", "--home", str(home.default()), "--port", str(port)]
+
+
+def _run_attached(command: list[str]) -> None:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        _greet(process, "Ctrl-C")
+        process.wait()
+    except KeyboardInterrupt:
+        process.wait(_STOP_SECONDS)  # it has got the signal, too
+
+
+def _greet(process: subprocess.Popen[bytes], end: str) -> None:
+    line = process.stdout.readline() if process.stdout else b""
+    if not line:
+        raise click.ClickException(f"the sandbox did not start; see {home.default() / 'sandbox.log'}")
+    connection = Connection.to(home.default())
+    if not connection.ask("GET", "/sandbox")["apps"]:
+        _create(connection, _FIRST_APP, "standard-0")
+    apps = connection.ask("GET", "/sandbox")["apps"]
+    click.echo(f"The sandbox is up at http://127.0.0.1:{connection.port} with {', '.join(apps)}. {end} stops it.")
+
+
+@main.command()
+def down() -> None:
+    """Stop the sandbox. What it holds stays and is there again after `up`."""
+    file = home.default() / CONTROL_FILE
+    if _running() is None:
+        click.echo("The sandbox is not up.")
+        return
+    os.kill(json.loads(file.read_text())["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@main.command()
+@click.argument("app")
+@click.option("--plan", default="standard-0", show_default=True, help="The database's plan, or `none`.")
+def create(app: str, plan: str) -> None:
+    """Create an app with a database, and an API key for its release phase in HEROKU_API_KEY."""
+    found = _create(_connect(), app, plan)
+    click.echo(f"Created {app} with {', '.join(addon['name'] for addon in found['addons']) or 'no database'}")
+
+
+def _create(connection: Connection, name: str, plan: str) -> Any:
+    body = {"name": name, "plan": plan, "config": {"HEROKU_API_KEY": connection.key}}
+    return connection.ask("POST", "/sandbox/apps", body)
+
+
+@main.command()
+@click.argument("app")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+@click.option("--commit", help="The commit, as HEROKU_SLUG_COMMIT gets it. By default the folder's HEAD.")
+@click.option("--description", default="", help="As HEROKU_SLUG_DESCRIPTION gets it.")
+def release(app: str, directory: str, commit: str | None, description: str) -> None:
+    """Push a folder, as `git push heroku main` does, and show its release phase. Exits as that ends."""
+    fresh = _app(app).release(directory, commit=commit or _head(directory), description=description, wait=False)
+    _follow(app, fresh)
+
+
+def _head(directory: str) -> str:
+    asked = ["git", "-C", directory, "rev-parse", "--verify", "--quiet", "HEAD"]
+    try:
+        done = subprocess.run(asked, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        return secrets.token_hex(20)
+    return done.stdout.strip() or secrets.token_hex(20)
+
+
+@main.command()
+@click.argument("app")
+@click.argument("action", type=click.Choice(["get", "set", "unset"]))
+@click.argument("words", nargs=-1)
+def config(app: str, action: str, words: tuple[str, ...]) -> None:
+    """Show config vars, or change them (KEY=VALUE, or KEY for unset): that is a release."""
+    found = _app(app)
+    if action == "get":
+        for name, value in sorted(found.config.items()):
+            if not words or name in words:
+                click.echo(f"{name}={value}")
+        return
+    changes: dict[str, str | None] = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if bool(separator) is not (action == "set"):
+            raise click.UsageError(f"{word}: expected {'KEY=VALUE' if action == 'set' else 'KEY'}")
+        changes[name] = value if separator else None
+    before = found.releases()[0]["version"]
+    fresh = found.set_config(changes, wait=False)
+    if fresh.version > before:
+        _follow(app, fresh)
+
+
+@main.command()
+@click.argument("app")
+@click.argument("version")
+def rollback(app: str, version: str) -> None:
+    """Go back to an older release (v7): its code and its config, over today's database."""
+    _follow(app, _app(app).rollback(int(version.removeprefix("v")), wait=False))
+
+
+@main.command()
+@click.argument("app")
+@click.argument("addon")
+def promote(app: str, addon: str) -> None:
+    """Make another add-on DATABASE. Two releases: Detach, then Attach."""
+    codes = [_follow(app, each, leave=False) for each in _app(app).promote(addon, wait=False)]
+    sys.exit(max(codes, default=0))
+
+
+@main.command()
+@click.argument("app")
+def env(app: str) -> None:
+    """Print `export` lines: for the hook, for Heroku's own CLI, and the database's URL."""
+    for name, value in _app(app).environment().items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("app")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def psql(app: str, words: tuple[str, ...]) -> None:
+    """Open psql on an app's DATABASE_URL; further words go to psql."""
+    from heroku_sandbox.postgres import tools, variables  # noqa: PLC0415 - needs the extra [sandbox]
+
+    url = _app(app).config.get("DATABASE_URL")
+    if url is None:
+        raise click.ClickException(f"{app} has no DATABASE_URL")
+    program = tools() / "psql"
+    os.execve(program, [str(program), *words], {**os.environ, **variables(url)})  # noqa: S606 - no shell is the point
+
+
+def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
+    """Show a release's output until it ends, on a terminal as people read it; 0 when it has succeeded, else 1."""
+    found = _app(app)
+    click.echo(f"v{fresh.version} {fresh.description}", err=True)
+    if sys.stdout.isatty() and os.environ.get("RELEASE_LOG") != "json":
+        from release.output.lines import whole_lines  # noqa: PLC0415
+        from release.output.live import follow  # noqa: PLC0415 - for terminals only
+
+        follow(whole_lines(found.output(fresh)), sys.stdout.fileno(), os.environ)
+    else:
+        for piece in found.output(fresh):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    ended = found.wait(fresh.version)
+    click.echo(f"v{fresh.version} {ended.status}", err=True)
+    code = 0 if ended.status == "succeeded" else 1
+    if leave:
+        sys.exit(code)
+    return code
+
+
+@main.command("serve", hidden=True)
+@click.option("--home", "folder", type=click.Path(path_type=Path), required=True)
+@click.option("--port", type=int, default=0)
+@click.option("--options", default="{}")
+@click.option("--temporary", is_flag=True)
+@click.option("--attached", is_flag=True)
+def serve_command(folder: Path, port: int, options: str, temporary: bool, attached: bool) -> None:
+    """Be the sandbox's process; say on stdout where it is once it answers."""
+    import msgspec  # noqa: PLC0415 - only the server needs these, and they take their time
+
+    from heroku_sandbox.options import Options  # noqa: PLC0415
+    from heroku_sandbox.server import Setup, serve  # noqa: PLC0415
+
+    setup = Setup(
+        home=folder,
+        port=port,
+        options=msgspec.json.decode(options, type=Options),
+        postgres=os.environ.get("RELEASE_SANDBOX_POSTGRES"),
+        temporary=temporary,
+        watch_stdin=attached,
+    )
+    serve(setup, lambda about: click.echo(json.dumps(about)))

@@ -1,0 +1,370 @@
+"""A handle on a sandbox in a process of its own, for tests and for the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from heroku_sandbox.connection import Connection, Failure
+from heroku_sandbox.names import path_of_caller
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from heroku_sandbox.names import Action, TransferAction
+
+_MAIN = Path(__file__).with_name("__main__.py")
+_START_SECONDS = 90
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """How a release ended: `succeeded`, `failed`, or `pending` when it was not waited for."""
+
+    id: str
+    version: int
+    status: str
+    description: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """An app in a sandbox, with its first database."""
+
+    connection: Connection
+    id: str
+    name: str
+    addon_id: str
+    addon_name: str
+
+    @property
+    def key(self) -> str:
+        """The sandbox's API key, for HEROKU_API_KEY."""
+        return self.connection.key
+
+    @property
+    def database_url(self) -> str:
+        """The URL of its first add-on with the default credential, as it is now."""
+        addons = self.connection.ask("GET", f"/sandbox/apps/{self.id}")["addons"]
+        url: str = next(addon["url"] for addon in addons if addon["id"] == self.addon_id)
+        return url
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The config vars of the current release."""
+        config: dict[str, str] = self.connection.ask("GET", f"/apps/{self.id}/config-vars")
+        return config
+
+    def environment(self) -> dict[str, str]:
+        """HEROKU_HOST, HEROKU_DATA_HOST, HEROKU_API_KEY, HEROKU_APP_ID, DATABASE_URL, …: for a hook run by hand."""
+        found: dict[str, str] = self.connection.ask("GET", f"/sandbox/apps/{self.id}/environment")
+        return found
+
+    def release(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        commit: str | None = None,
+        description: str = "",
+        path: str | None = None,
+        wait: bool = True,
+    ) -> Release:
+        """Push a folder. `path` is the dynos' PATH; by default this process's Python comes first in it."""
+        body = {
+            "folder": str(Path(folder).resolve()),
+            "commit": commit or secrets.token_hex(20),
+            "description": description,
+            "path": path or path_of_caller(os.environ),
+        }
+        return self._ended(self.connection.ask("POST", f"/sandbox/apps/{self.id}/deploys", body), wait=wait)
+
+    def set_config(self, changes: Mapping[str, str | None], *, wait: bool = True) -> Release:
+        """Change config vars; None removes one. A release, even if nothing changes (then the newest)."""
+        self.connection.ask("PATCH", f"/apps/{self.id}/config-vars", dict(changes))
+        return self._ended(self.releases()[0], wait=wait)
+
+    def rollback(self, version: int, *, wait: bool = True) -> Release:
+        """Go back to an older release."""
+        answer = self.connection.ask("POST", f"/apps/{self.id}/releases", {"release": str(version)})
+        return self._ended(answer, wait=wait)
+
+    def promote(self, addon: str, *, wait: bool = True) -> list[Release]:
+        """Make another add-on DATABASE: two releases, Detach and Attach."""
+        before = self.releases()[0]["version"]
+        body = {"addon": {"name": addon}, "app": {"name": self.id}, "name": "DATABASE", "confirm": self.name}
+        self.connection.ask("POST", "/addon-attachments", body)
+        made = [each for each in self.releases() if each["version"] > before]
+        return [self._ended(each, wait=wait) for each in reversed(made)]
+
+    def releases(self) -> list[dict[str, Any]]:
+        """The newest releases (up to 1000), newest first, as the Platform API shows them."""
+        headers = {"Range": "version ..; max=1000, order=desc"}
+        found: list[dict[str, Any]] = self.connection.ask("GET", f"/apps/{self.id}/releases", headers=headers)
+        return found
+
+    def _ended(self, release: dict[str, Any], *, wait: bool) -> Release:
+        return self.wait(release["version"]) if wait else self.get_release(release["version"])
+
+    def get_release(self, version: int) -> Release:
+        """A release as it is now, with what its phase has printed so far."""
+        found = self.connection.ask("GET", f"/apps/{self.id}/releases/{version}")
+        output = b""
+        if found["status"] != "pending":
+            output = b"".join(self.connection.stream(f"/streams/{found['id']}"))
+        return Release(
+            id=found["id"],
+            version=found["version"],
+            status=found["status"],
+            description=found["description"],
+            output=output.decode(errors="replace"),
+        )
+
+    def output(self, release: Release) -> Iterator[bytes]:
+        """What a release's phase prints, as it comes, to its end."""
+        shown = False
+        while not shown:  # its stream is there once the command has started
+            for piece in self.connection.stream(f"/streams/{release.id}"):
+                shown = True
+                yield piece
+            if self.get_release(release.version).status != "pending":
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def wait(self, version: int, seconds: float = 600) -> Release:
+        """Wait until a release has ended."""
+        deadline = time.monotonic() + seconds
+        while (release := self.get_release(version)).status == "pending":
+            if time.monotonic() > deadline:
+                raise Failure(f"v{version} of {self.name} is still pending after {seconds} s")
+            time.sleep(_POLL_SECONDS)
+        return release
+
+    def add_database(self, **fields: Any) -> dict[str, Any]:
+        """Another add-on; takes plan, name, attachment, fork, follow, num_keep; gives id, name, url, attached_as."""
+        found: dict[str, Any] = self.connection.ask("POST", f"/sandbox/apps/{self.id}/addons", fields)
+        return found
+
+    def add_credential(self, name: str) -> dict[str, str]:
+        """Another login for the first database: its `user` and `password`."""
+        path = f"/postgres/v0/databases/{self.addon_id}/credentials"
+        self.connection.ask("POST", path, {"name": name})
+        found: dict[str, str] = self.connection.ask("GET", f"{path}/{name}")["credentials"][0]
+        return found
+
+    def transfers(self) -> list[dict[str, Any]]:
+        """Backups, restores and copies, in the order of their numbers."""
+        found = self.connection.ask("GET", f"/client/v11/apps/{self.id}/transfers")
+        return sorted(found, key=lambda transfer: int(transfer["num"]))
+
+    def scheduled_backup(self) -> dict[str, Any]:
+        """Start the backup that a schedule would, without waiting for the hour; the transfer."""
+        found: dict[str, Any] = self.connection.ask("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
+        return found
+
+    def dynos(self) -> list[dict[str, Any]]:
+        """All dynos that ran as processes, ended ones too, with `pid`, exit `code` and `output`."""
+        found: list[dict[str, Any]] = self.connection.ask("GET", f"/sandbox/apps/{self.id}/dynos")
+        return found
+
+    def signal(self, dyno: str, number: int) -> None:
+        """Send a signal to all processes of a dyno: `release.1234`, or its type."""
+        self.connection.ask("POST", f"/sandbox/apps/{self.id}/dynos/{dyno}/signal", {"signal": int(number)})
+
+    def maintenance(self) -> bool:
+        """Whether maintenance mode is on."""
+        return bool(self.connection.ask("GET", f"/apps/{self.id}")["maintenance"])
+
+    def scale(self, **quantities: int) -> None:
+        """Set the formation: `scale(web=2, worker=1)`."""
+        updates = [{"type": name, "quantity": quantity} for name, quantity in quantities.items()]
+        self.connection.ask("PATCH", f"/apps/{self.id}/formation", {"updates": updates})
+
+    def formation(self) -> dict[str, int]:
+        """Quantities by process type."""
+        return {each["type"]: each["quantity"] for each in self.connection.ask("GET", f"/apps/{self.id}/formation")}
+
+
+class Sandbox:
+    """A sandbox in a child process.
+
+    Without `home` it is temporary: everything goes with it. `postgres` is a superuser's URL of a server to use
+    instead of an embedded one. `options` are the fields of options.Options; other than there, the rate limit is
+    out of reach by default.
+    """
+
+    def __init__(
+        self,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        postgres: str | None = None,
+        port: int = 0,
+        **options: Any,
+    ) -> None:
+        self.temporary = home is None
+        self.home = Path(home).resolve() if home else Path(tempfile.mkdtemp(prefix="sandbox-"))
+        self._command = [sys.executable, "-I", str(_MAIN), "serve", "--home", str(self.home), "--port", str(port)]
+        self._command += ["--options", json.dumps({"rate_limit": 1_000_000, **options}), "--attached"]
+        self._command += ["--temporary"] if self.temporary else []
+        self._environment = {"PATH": os.environ.get("PATH", os.defpath)}
+        if postgres:
+            self._environment["RELEASE_SANDBOX_POSTGRES"] = postgres
+        self._process: subprocess.Popen[bytes] | None = None
+        self._status: dict[str, Any] = {}
+        self.connection = Connection(0, "", "")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it; returns when requests are answered."""
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment
+        )
+        line = self._process.stdout.readline() if self._process.stdout else b""
+        if not line:
+            self.stop()
+            raise Failure("the sandbox did not start; its own words are on stderr")
+        self.connection = Connection.to(self.home)
+        self._status = self.connection.ask("GET", "/sandbox")
+
+    def stop(self) -> None:
+        """Stop it, and with a temporary one delete everything."""
+        process = self._process
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+        process.wait(_START_SECONDS)
+        self._process = None
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a crash would; its PostgreSQL goes with it. start() brings it back."""
+        if self._process:
+            self._process.kill()
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Both APIs' address: HEROKU_HOST."""
+        return f"http://127.0.0.1:{self.connection.port}"
+
+    @property
+    def key(self) -> str:
+        """Its API key: everything is open to it."""
+        return self.connection.key
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that the downloads' https has to be checked with."""
+        return self.home / "ca.pem"
+
+    def superuser_url(self, app: App | None = None) -> str:
+        """PostgreSQL's superuser, on an app's database or on the maintenance database."""
+        url: str = self._status["superuser_url"]
+        return url if app is None else url.rpartition("/")[0] + "/" + app.database_url.rpartition("/")[2]
+
+    def create_app(
+        self,
+        name: str,
+        *,
+        plan: str = "standard-0",
+        num_keep: int | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> App:
+        """An app with a database attached as DATABASE; `plan="none"` leaves the database out."""
+        body = {"name": name, "plan": plan, "num_keep": num_keep, "config": dict(config or {})}
+        self.connection.ask("POST", "/sandbox/apps", body)
+        return self.app(name)
+
+    def app(self, name: str) -> App:
+        """An app by name or id."""
+        found = self.connection.ask("GET", f"/sandbox/apps/{name}")
+        first = next(iter(found["addons"]), {"id": "", "name": ""})
+        return App(
+            connection=self.connection,
+            id=found["id"],
+            name=found["name"],
+            addon_id=first["id"],
+            addon_name=first["name"],
+        )
+
+    def fault(self, action: Action, path: str = "^", **fields: Any) -> int:
+        """Put a fault of HTTP in place; the fields are those of faults.Rule."""
+        answer = self.connection.ask("POST", "/sandbox/faults", {"action": action, "path": path, **fields})
+        return int(answer["id"])
+
+    def transfer_fault(self, kind: str, action: TransferAction, **fields: Any) -> int:
+        """Put a fault of backups or restores (`kind`) in place; the fields are those of faults.TransferFault."""
+        answer = self.connection.ask("POST", "/sandbox/faults", {"kind": kind, "action": action, **fields})
+        return int(answer["id"])
+
+    def fired(self) -> list[dict[str, Any]]:
+        """Which faults have fired: `id`, `action`, `subject` (the request or the kind), `seen`, `at`."""
+        log: list[dict[str, Any]] = self.connection.ask("GET", "/sandbox/faults")["log"]
+        return log
+
+    def clear_faults(self) -> None:
+        """Take all faults away and forget which have fired."""
+        self.connection.ask("DELETE", "/sandbox/faults")
+
+    def requests(self) -> list[dict[str, Any]]:
+        """All requests to the APIs so far.
+
+        `method`, `path`, `route`, `status` as the client saw it (0: not at all), `effects` (how often the sandbox
+        accepted it), `at` (Unix time), `keyed` (whether a key came with it).
+        """
+        found: list[dict[str, Any]] = self.connection.ask("GET", "/sandbox/requests")
+        return found
+
+    def forget_requests(self) -> None:
+        """Count from here."""
+        self.connection.ask("DELETE", "/sandbox/requests")
+
+    def count(self, method: str | None = None, path: str = "^", *, accepted: bool = False) -> int:
+        """How many requests there were; `path` as in faults.Rule. `accepted`: how many took effect, answered or not."""
+        pattern = path if path.startswith("^") else re.sub(r":\w+", "[^/]+", path) + "$"
+        return sum(
+            each["effects"] if accepted else 1
+            for each in self.requests()
+            if method in (None, each["method"]) and re.match(pattern, each["path"])
+        )
+
+    def set_options(self, **options: Any) -> None:
+        """Change fields of options.Options while it runs."""
+        self.connection.ask("PATCH", "/sandbox/options", options)
+
+    def set_key(self, key: str, scopes: list[str] | None) -> None:
+        """Allow an API key with OAuth scopes (`global`, `read`, `write-protected`, …); None revokes it."""
+        self.connection.ask("PUT", f"/sandbox/keys/{key}", {"scopes": scopes})
+
+
+@contextlib.contextmanager
+def shared_postgres() -> Iterator[str]:
+    """A PostgreSQL of its own for several sandboxes: the superuser's URL. Start it from the main thread."""
+    from heroku_sandbox import certificates, postgres  # noqa: PLC0415 - the extra [sandbox] is needed only here
+
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        certificate = certificates.issue(Path(folder))
+        embedded = postgres.Embedded(Path(folder), certificate=certificate.chain, key=certificate.key)
+        try:
+            yield embedded.start().superuser_url
+        finally:
+            embedded.stop(hard=True)
+            embedded.remove()

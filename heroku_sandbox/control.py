@@ -1,0 +1,178 @@
+"""The control endpoint, `/sandbox/…`: what `bin/sandbox` and the tests do that Heroku's APIs cannot.
+
+Every request carries the token from `control.json` in a header of its own, so that neither a dyno nor a web
+page in somebody's browser can push code here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from flask import Blueprint, request
+
+from heroku_sandbox import access, lookup, shapes
+from heroku_sandbox.addons import DEFAULT_PLAN
+from heroku_sandbox.dynos import signal_all
+from heroku_sandbox.faults import Rule, TransferFault
+from heroku_sandbox.options import Options
+from heroku_sandbox.platform_api import fields
+from heroku_sandbox.releases import new_app
+
+if TYPE_CHECKING:
+    from heroku_sandbox.state import Addon, App
+    from heroku_sandbox.world import World
+
+HEADER = "Sandbox-Token"
+_Facts = TypeVar("_Facts", Rule | TransferFault, Options)
+
+
+def _facts(kind: type[_Facts], body: dict[str, Any]) -> _Facts:
+    """A dataclass from JSON; names that it does not have are mistakes."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(body.keys() - known):
+        raise lookup.invalid(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return msgspec.convert(body, kind)
+
+
+def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
+    world: World, token: str
+) -> Blueprint:
+    """All control routes."""
+    blueprint = Blueprint("control", __name__, url_prefix="/sandbox")
+    state = world.store.state
+
+    @blueprint.before_request
+    def authenticate() -> None:
+        if not hmac.compare_digest(request.headers.get(HEADER, ""), token):
+            raise lookup.ApiError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong control token.")
+
+    def addon_shape(of: Addon) -> dict[str, Any]:
+        names = [each.name for each in lookup.attachments(state, addon_id=of.id)]
+        return {"id": of.id, "name": of.name, "url": world.addons.url(of), "plan": of.plan, "attached_as": names}
+
+    def app_shape(of: App) -> dict[str, Any]:
+        addons = [addon_shape(each) for each in state.addons.values() if each.app_id == of.id]
+        return {"id": of.id, "name": of.name, "config": of.config, "addons": addons}
+
+    def provision(app: App, body: dict[str, Any]) -> Addon:
+        keys = ("name", "attachment", "fork", "follow", "num_keep")
+        return world.addons.create(app, body.get("plan") or DEFAULT_PLAN, **{key: body.get(key) for key in keys})
+
+    @blueprint.get("")
+    def status() -> Any:
+        return {
+            "api": world.addresses.api,
+            "downloads": world.addresses.downloads,
+            "home": str(world.home),
+            "superuser_url": world.server.superuser_url,
+            "apps": [each.name for each in state.apps.values()],
+        }
+
+    @blueprint.post("/apps")
+    def create_app() -> Any:
+        body = fields()
+        with world.store.change():
+            app = new_app(state, body["name"])
+        if body.get("plan") != "none":
+            provision(app, {key: body.get(key) for key in ("plan", "num_keep")})
+        if body.get("config"):
+            world.releases.configure(app, body["config"], f"Set {', '.join(body['config'])} config vars")
+        return app_shape(app), HTTPStatus.CREATED
+
+    @blueprint.get("/apps/<app>")
+    def get_app(app: str) -> Any:
+        return app_shape(lookup.app(state, app))
+
+    @blueprint.get("/apps/<app>/environment")
+    def environment(app: str) -> Any:
+        return world.environment(app)
+
+    @blueprint.post("/apps/<app>/addons")
+    def create_addon(app: str) -> Any:
+        return addon_shape(provision(lookup.app(state, app), fields())), HTTPStatus.CREATED
+
+    @blueprint.post("/apps/<app>/deploys")
+    def deploy(app: str) -> Any:
+        found, body = lookup.app(state, app), fields()
+        folder = Path(body["folder"])
+        if not folder.is_dir():
+            raise lookup.invalid(f"{folder} is no folder")
+        slug = world.releases.slug(
+            folder, commit=body["commit"], description=body.get("description", ""), path=body.get("path")
+        )
+        release = world.releases.deploy(found, slug)
+        return shapes.release(state, found, release, world.addresses.api), HTTPStatus.CREATED
+
+    @blueprint.get("/apps/<app>/dynos")
+    def dynos(app: str) -> Any:
+        found = lookup.app(state, app)
+        return [
+            shapes.dyno(found, each)
+            | {"pid": each.pid, "code": each.code, "output": each.output.read_text(errors="replace")}
+            for each in world.dynos.all_of(found.id)
+        ]
+
+    @blueprint.post("/apps/<app>/dynos/<name>/signal")
+    def signal_dyno(app: str, name: str) -> Any:
+        for each in world.dynos.of(lookup.app(state, app).id):
+            if name in (each.id, each.name, each.type):
+                signal_all(each, int(fields()["signal"]))
+                return {}
+        raise lookup.not_found("dyno")
+
+    @blueprint.post("/addons/<addon>/scheduled-backup")
+    def scheduled_backup(addon: str) -> Any:
+        found = lookup.addon(state, addon)
+        mine = (each.id for each in state.schedules.values() if each.addon_id == found.id)
+        transfer = world.transfers.capture(found, schedule_id=next(mine, shapes.stable_id(found.id, "schedule")))
+        return world.shape(transfer), HTTPStatus.CREATED
+
+    @blueprint.get("/requests")
+    def requests() -> Any:
+        return [
+            {name: getattr(each, name) for name in ("method", "path", "route", "status", "effects", "at")}
+            | {"keyed": bool(access.token(each.headers))}
+            for each in list(world.requests)
+        ]
+
+    @blueprint.delete("/requests")
+    def forget() -> Any:
+        world.requests.clear()
+        return {}
+
+    @blueprint.get("/faults")
+    def faults() -> Any:
+        return {"armed": world.faults.armed(), "log": world.faults.log}
+
+    @blueprint.post("/faults")
+    def add_fault() -> Any:
+        body = fields()
+        kind: type[Rule | TransferFault] = TransferFault if "kind" in body else Rule
+        return {"id": world.faults.add(_facts(kind, body))}, HTTPStatus.CREATED
+
+    @blueprint.delete("/faults")
+    def clear_faults() -> Any:
+        world.faults.clear()
+        return {}
+
+    @blueprint.patch("/options")
+    def options() -> Any:
+        world.options = _facts(Options, dataclasses.asdict(world.options) | fields())
+        return dataclasses.asdict(world.options)
+
+    @blueprint.put("/keys/<key>")
+    def key(key: str) -> Any:
+        scopes = fields().get("scopes")
+        with world.store.change():
+            if scopes is None:
+                state.keys.pop(key, None)
+            else:
+                state.keys[key] = list(scopes)
+        return state.keys
+
+    return blueprint

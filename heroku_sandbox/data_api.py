@@ -1,0 +1,256 @@
+"""The Data API of Heroku Postgres' classic tiers: databases, transfers, schedules, credentials.
+
+The Advanced tier has no backups, restores or resets here: its databases are not found (404), which is a guess
+about what Heroku answers.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, request
+
+from heroku_sandbox import databases, lookup, shapes, wire
+from heroku_sandbox.downloads import sign
+from heroku_sandbox.platform_api import fields
+from heroku_sandbox.state import Schedule, TransferType, now
+
+if TYPE_CHECKING:
+    from heroku_sandbox.state import Addon, Credential, State, Transfer
+    from heroku_sandbox.world import World
+
+
+def _extensions() -> list[str]:
+    return [str(each) for each in fields().get("extensions") or []]
+
+
+def _classic(state: State, db: str) -> Addon:
+    found = lookup.database(state, db)
+    if found.advanced:
+        raise lookup.not_found("database")
+    return found
+
+
+def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
+    """`/client/v11/databases/:db…`."""
+    blueprint = Blueprint("databases", __name__, url_prefix="/client/v11/databases/<db>")
+    state = world.store.state
+
+    def classic(db: str) -> Addon:
+        return _classic(state, db)
+
+    def transfer(of: Transfer) -> Any:
+        return wire.accepted(world.shape(of.as_asked_for()), world.options.variants), HTTPStatus.CREATED
+
+    def description(of: Addon, figures: tuple[int, int, int, str]) -> dict[str, Any]:
+        return wire.database(shapes.database(state, of, world.addons, figures), world.options.variants)
+
+    @blueprint.get("")
+    def get(db: str) -> Any:
+        found = classic(db)
+        return description(found, databases.figures(world.server, found))
+
+    @blueprint.get("/wait_status")
+    def wait_status(db: str) -> Any:
+        classic(db)
+        return {"message": "available", "waiting?": False}
+
+    @blueprint.post("/backups")
+    def capture(db: str) -> Any:
+        return transfer(world.transfers.capture(classic(db)))
+
+    @blueprint.post("/restores")
+    def restore(db: str) -> Any:
+        found = classic(db)
+        url = fields().get("backup_url")
+        if not isinstance(url, str):
+            raise lookup.invalid("backup_url is required")
+        if found.following:
+            raise lookup.invalid("Cannot restore to a follower.")
+        return transfer(world.transfers.restore(found, url, extensions=_extensions()))
+
+    @blueprint.post("/transfers")
+    def copy(db: str) -> Any:
+        found, body = classic(db), fields()
+        names = {key: str(body.get(key) or "") for key in ("from_name", "from_url", "to_name", "to_url")}
+        return transfer(world.transfers.copy(found, **names))
+
+    @blueprint.put("/reset")
+    def reset(db: str) -> Any:
+        databases.reset(world.server, classic(db), world.options.reset, _extensions())
+        return {"message": "Reset successful."}
+
+    @blueprint.put("/unfollow")
+    def unfollow(db: str) -> Any:
+        with world.store.change():
+            found = classic(db)
+            found.following = None
+        databases.set_read_only(world.server, found, read_only=False)
+        return {"message": "Unfollowed."}
+
+    @blueprint.post("/connection_reset")
+    def connection_reset(db: str) -> Any:
+        databases.terminate(world.server, classic(db))
+        return {"message": "Connections terminated."}
+
+    @blueprint.get("/followers")
+    def followers(db: str) -> Any:
+        found = classic(db)
+        return [description(each, (0, 0, 0, "")) for each in state.addons.values() if each.following == found.id]
+
+    return blueprint
+
+
+def schedule_routes(world: World) -> Blueprint:
+    """`/client/v11/databases/:db/transfer-schedules…`."""
+    blueprint = Blueprint("schedules", __name__, url_prefix="/client/v11/databases/<db>")
+    state = world.store.state
+
+    @blueprint.get("/transfer-schedules")
+    def schedules(db: str) -> Any:
+        found = _classic(state, db)
+        return [shapes.schedule(each) for each in state.schedules.values() if each.addon_id == found.id]
+
+    @blueprint.post("/transfer-schedules")
+    def schedule(db: str) -> Any:
+        found, body = _classic(state, db), fields()
+        timezone, hour = str(body.get("timezone") or "UTC"), str(body.get("hour", ""))
+        if timezone not in zoneinfo.available_timezones() | {"UTC"} or not hour.isdigit() or int(hour) > 23:  # noqa: PLR2004
+            raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Bad request.")
+        fresh = Schedule(
+            addon_id=found.id, name=str(body.get("schedule_name") or "DATABASE_URL"), hour=int(hour), timezone=timezone
+        )
+        with world.store.change():
+            for each in [each for each in state.schedules.values() if each.addon_id == found.id]:
+                if each.name == fresh.name:
+                    del state.schedules[each.id]
+            state.schedules[fresh.id] = fresh
+        return shapes.schedule(fresh), HTTPStatus.CREATED
+
+    @blueprint.delete("/transfer-schedules/<identity>")
+    def unschedule(db: str, identity: str) -> Any:
+        _classic(state, db)
+        with world.store.change():
+            for each in state.schedules.values():
+                if identity in (each.id, each.name):
+                    return shapes.schedule(state.schedules.pop(each.id))
+        raise lookup.not_found("transfer-schedule", "schedule")
+
+    return blueprint
+
+
+def transfer_routes(world: World) -> Blueprint:
+    """`/client/v11/apps/:app/transfers…`: all transfers of the databases that an app is billed for."""
+    blueprint = Blueprint("transfers", __name__, url_prefix="/client/v11/apps/<app>/transfers")
+    state = world.store.state
+
+    def find(app: str, identity: str) -> Transfer:
+        return lookup.transfer(state, lookup.app(state, app), identity)
+
+    def shape(of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
+        return world.shape(of, verbose=verbose)
+
+    @blueprint.get("")
+    def everything(app: str) -> Any:
+        found = lookup.app(state, app)
+        rows = [shape(each) for each in list(state.transfers.values()) if each.app_id == found.id]
+        return wire.listed(rows, world.options.variants)
+
+    @blueprint.get("/<identity>")
+    def get(app: str, identity: str) -> Any:
+        return shape(find(app, identity), verbose=request.args.get("verbose") == "true")
+
+    @blueprint.delete("/<identity>")
+    def delete(app: str, identity: str) -> Any:
+        found = find(app, identity)
+        world.transfers.delete(found)
+        return shape(found)
+
+    @blueprint.post("/<identity>/actions/cancel")
+    def cancel(app: str, identity: str) -> Any:
+        found = find(app, identity)
+        world.transfers.cancel(found)
+        return shape(found)
+
+    @blueprint.post("/<identity>/actions/public-url")
+    def public_url(app: str, identity: str) -> Any:
+        found = find(app, identity)
+        if found.to_type is not TransferType.GOF3R or not found.succeeded:
+            raise lookup.invalid("Backup has not finished successfully.")
+        seconds = world.options.url_seconds
+        path = urlsplit(shape(found)["to_url"]).path
+        expires = now() + timedelta(seconds=seconds)
+        return {"expires_at": shapes.ruby(expires), "url": world.addresses.downloads + sign(world.store, path, expires)}
+
+    return blueprint
+
+
+def credential_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
+    """`/postgres/v0/databases/:db/credentials…`; its errors are `{"message"}` only."""
+    blueprint = Blueprint("credentials", __name__, url_prefix="/postgres/v0/databases/<db>")
+    state = world.store.state
+
+    def shape(of: Addon, credential: Credential) -> dict[str, Any]:
+        return {
+            "uuid": credential.id,
+            "name": credential.name,
+            "state": "active",
+            "database": of.database,
+            "host": world.server.host,
+            "port": world.server.port,
+            "credentials": [{"user": credential.role, "password": credential.password, "state": "active"}],
+        }
+
+    def find(of: Addon, name: str) -> Credential:
+        for credential in of.credentials:
+            if credential.name == name:
+                return credential
+        raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", f"Credential {name} does not exist.")
+
+    @blueprint.get("/credentials")
+    def everything(db: str) -> Any:
+        found = lookup.database(state, db)
+        return [shape(found, each) for each in found.credentials]
+
+    @blueprint.post("/credentials")
+    def create(db: str) -> Any:
+        found, name = lookup.database(state, db), str(fields().get("name") or "")
+        if not name.replace("_", "").replace("-", "").isalnum():
+            raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Invalid credential name.")
+        world.addons.new_credential(found, name)
+        return {"message": "Credential created."}
+
+    @blueprint.get("/credentials/<name>")
+    def get(db: str, name: str) -> Any:
+        found = lookup.database(state, db)
+        return shape(found, find(found, name))
+
+    @blueprint.delete("/credentials/<name>")
+    def destroy(db: str, name: str) -> Any:
+        found = lookup.database(state, db)
+        credential = find(found, name)
+        if credential is found.default:
+            raise lookup.ApiError(HTTPStatus.FORBIDDEN, "forbidden", "Default credential cannot be destroyed.")
+        databases.drop_credential(world.server, found, credential)
+        with world.store.change():
+            found.credentials.remove(credential)
+        return {"message": "Credential destroyed."}
+
+    @blueprint.post("/credentials/<name>/credentials_rotation")
+    def rotate(db: str, name: str) -> Any:
+        found = lookup.database(state, db)
+        world.addons.rotate(found, find(found, name))
+        return {"message": "Credential rotated."}
+
+    @blueprint.post("/credentials_rotation")
+    def rotate_all(db: str) -> Any:
+        found = lookup.database(state, db)
+        for credential in found.credentials:
+            world.addons.rotate(found, credential)
+        return {"message": "Credentials rotated."}
+
+    return blueprint

@@ -1,0 +1,268 @@
+"""A database as Heroku Postgres sets it up, in SQL.
+
+The default credential owns the database and the schema public; it is no superuser, may not create databases,
+and is in pg_signal_backend, pg_read_all_stats and pg_monitor. Extensions may live in `heroku_ext`, which is
+Heroku's, is always there, and is in nobody's dump; what else is Heroku's says inventory.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors, sql
+
+from heroku_sandbox import inventory
+from heroku_sandbox.options import Reset
+
+if TYPE_CHECKING:
+    from heroku_sandbox.postgres import Server
+    from heroku_sandbox.state import Addon, Credential
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_cluster = threading.Lock()  # GRANTs of roles at the same time fail with "tuple concurrently updated"
+
+
+def new_name(prefix: str) -> str:
+    """A name as Heroku's roles (`u…`) and databases (`d…`) have."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(13))
+
+
+def new_password() -> str:
+    """A password as Heroku's: `p` and 64 hexadecimal digits."""
+    return "p" + secrets.token_hex(32)
+
+
+def create(server: Server, addon: Addon) -> None:
+    """Create the database of a new add-on with its default credential."""
+    owner = addon.default
+    with _cluster, server.session() as session:
+        inventory.create_admin(session)
+        session.execute(
+            sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+                sql.Identifier(owner.role), sql.Literal(owner.password)
+            )
+        )
+        for role in ("pg_signal_backend", "pg_read_all_stats", "pg_monitor"):
+            session.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(owner.role)))
+    _create_database(server, addon)
+
+
+def fork(server: Server, source: Addon, addon: Addon) -> None:
+    """Create the database of a new add-on as a copy; a follower's is read-only.
+
+    Ends the source's sessions, as CREATE DATABASE needs; on Heroku nobody notices.
+    """
+    create(server, addon)
+    with server.session() as session:
+        session.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(addon.database)))
+        terminate(server, source)
+        session.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(addon.database), sql.Identifier(source.database)
+            )
+        )
+    _prepare(server, addon)
+    with server.session(addon.database) as session:
+        session.execute(
+            sql.SQL("REASSIGN OWNED BY {} TO {}").format(
+                sql.Identifier(source.default.role), sql.Identifier(addon.default.role)
+            )
+        )
+        # REASSIGN also takes what belongs to the whole cluster: the source database itself.
+        session.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                sql.Identifier(source.database), sql.Identifier(source.default.role)
+            )
+        )
+    set_read_only(server, addon, read_only=addon.following is not None)
+
+
+def set_read_only(server: Server, addon: Addon, *, read_only: bool) -> None:
+    """Let new sessions write, or not."""
+    with server.session() as session:
+        session.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(
+                sql.Identifier(addon.database), sql.Literal(read_only)
+            )
+        )
+
+
+def _create_database(server: Server, addon: Addon) -> None:
+    with server.session() as session:
+        session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(addon.database)))
+    _prepare(server, addon)
+
+
+def _prepare(server: Server, addon: Addon) -> None:
+    """Make a fresh database, or a copy of another, the add-on's."""
+    database, owner = sql.Identifier(addon.database), sql.Identifier(addon.default.role)
+    with server.session(addon.database) as session, session.transaction():
+        for statement in (
+            "ALTER DATABASE {database} OWNER TO {owner}",
+            'ALTER DATABASE {database} SET search_path = "$user", public, heroku_ext',
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+        ):
+            session.execute(sql.SQL(statement).format(database=database, owner=owner))
+        for credential in addon.credentials[1:]:
+            session.execute(
+                sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(
+                    database, sql.Identifier(credential.role)
+                )
+            )
+        _furnish(session, owner)
+
+
+def _furnish(session: psycopg.Connection[Any], owner: sql.Identifier) -> None:
+    """What Heroku puts into a database, and whose `public` is."""
+    inventory.install(session)
+    for statement in (
+        "ALTER SCHEMA public OWNER TO {owner}",
+        "GRANT USAGE, CREATE ON SCHEMA heroku_ext TO {owner}",
+        "GRANT USAGE ON SCHEMA heroku_ext TO PUBLIC",
+    ):
+        session.execute(sql.SQL(statement).format(owner=owner))
+
+
+def drop(server: Server, addon: Addon) -> None:
+    """Remove the database and all its credentials."""
+    with _cluster, server.session() as session:
+        session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
+        for credential in addon.credentials:
+            # A role that was granted something in another database cannot go; it harms nobody.
+            with contextlib.suppress(errors.DependentObjectsStillExist):
+                session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(credential.role)))
+
+
+def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> None:
+    """Empty the database: sessions end, the user's objects and grants are gone; then create `extensions` in it.
+
+    `Reset.SCHEMAS` leaves what belongs to the database as such: its settings, event triggers, publications.
+    """
+    if how is Reset.DATABASE:
+        with server.session() as session:
+            session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
+        _create_database(server, addon)
+    else:
+        _drop_schemas(server, addon)
+    with server.session(addon.database) as session:
+        for extension in extensions:
+            session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(extension)))
+
+
+def allow_extensions(server: Server, addon: Addon, extensions: list[tuple[str, str]]) -> None:
+    """Make those of a dump that only a superuser may create, as Heroku does for its owners (extension allow-list).
+
+    Each is a name and a schema as a dump writes them. What is in their way is for the load to complain of.
+    """
+    owner = sql.Identifier(addon.default.role)
+    with server.session(addon.database) as session:
+        closed = {
+            name
+            for (name,) in session.execute(
+                "SELECT DISTINCT quote_ident(name) FROM pg_available_extension_versions WHERE superuser AND NOT trusted"
+            )
+        }
+        for name, schema in extensions:
+            if name not in closed or schema in {"heroku_ext", "pg_catalog"}:
+                continue
+            with contextlib.suppress(psycopg.Error), session.transaction():
+                made = sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}")
+                session.execute(made.format(sql.SQL(schema), owner))
+                session.execute(sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.SQL(name), sql.SQL(schema)))
+        brought = (
+            "SELECT w.fdwname FROM pg_foreign_data_wrapper w JOIN pg_depend d ON d.objid = w.oid AND d.deptype = 'e'"
+            " AND d.classid = 'pg_foreign_data_wrapper'::regclass"
+        )
+        for (wrapper,) in session.execute(brought).fetchall():
+            session.execute(
+                sql.SQL("GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}").format(sql.Identifier(wrapper), owner)
+            )
+
+
+def _drop_schemas(server: Server, addon: Addon) -> None:
+    terminate(server, addon)
+    with server.session(addon.database) as session, session.transaction():
+        schemas = session.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> ALL(%s)",
+            [["information_schema", inventory.SCHEMA]],
+        ).fetchall()
+        for (schema,) in schemas:
+            session.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        session.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+        session.execute("CREATE SCHEMA public")  # without initdb's grant to everybody; its comment is in no dump
+        session.execute("COMMENT ON SCHEMA public IS 'standard public schema'")
+        _furnish(session, sql.Identifier(addon.default.role))
+
+
+def terminate(server: Server, addon: Addon) -> None:
+    """End every session on the database but one's own."""
+    with server.session() as session:
+        session.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [addon.database]
+        )
+
+
+def size(server: Server, addon: Addon) -> int:
+    """Bytes on disk, as `pg_database_size` counts."""
+    with server.session() as session:
+        row = session.execute("SELECT pg_database_size(%s)", [addon.database]).fetchone()
+        return int(row[0]) if row else 0
+
+
+def figures(server: Server, addon: Addon) -> tuple[int, int, int, str]:
+    """Bytes on disk, tables of the user, connections, and the server's version."""
+    with server.session(addon.database) as session:
+        row = session.execute(
+            """
+            SELECT pg_database_size(current_database()),
+                   (SELECT count(*) FROM pg_stat_user_tables),
+                   (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) - 1,
+                   split_part(current_setting('server_version'), ' ', 1)
+            """
+        ).fetchone()
+        return (int(row[0]), int(row[1]), int(row[2]), str(row[3])) if row else (0, 0, 0, "")
+
+
+def add_credential(server: Server, addon: Addon, credential: Credential) -> None:
+    """Create a login that may connect and, like Heroku's, nothing more; the owner grants it the rest."""
+    with _cluster, server.session() as session:
+        session.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                sql.Identifier(credential.role), sql.Literal(credential.password)
+            )
+        )
+        session.execute(
+            sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(
+                sql.Identifier(addon.database), sql.Identifier(credential.role)
+            )
+        )
+
+
+def role_exists(server: Server, role: str) -> bool:
+    """Whether the cluster, which add-ons share here (not on Heroku), knows a role."""
+    with server.session() as session:
+        return session.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is not None
+
+
+def drop_credential(server: Server, addon: Addon, credential: Credential) -> None:
+    """Remove a login; what it owned goes to the default credential."""
+    role = sql.Identifier(credential.role)
+    with _cluster, server.session(addon.database) as session:
+        session.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(role, sql.Identifier(addon.default.role)))
+        session.execute(sql.SQL("DROP OWNED BY {}").format(role))
+        session.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def set_password(server: Server, credential: Credential) -> None:
+    """Give a login its new password and end its sessions, as a rotation does."""
+    with _cluster, server.session() as session:
+        session.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                sql.Identifier(credential.role), sql.Literal(credential.password)
+            )
+        )
+        session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [credential.role])

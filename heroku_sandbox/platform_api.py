@@ -1,0 +1,285 @@
+"""The Platform API: account, apps, config vars, formation, dynos, releases and their output."""
+
+from __future__ import annotations
+
+import json
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, request
+
+from heroku_sandbox import lookup, pages, shapes
+from heroku_sandbox.dynos import Dyno
+from heroku_sandbox.releases import new_app
+from heroku_sandbox.state import Formation, ReleaseStatus, now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from heroku_sandbox.state import App, Release
+    from heroku_sandbox.world import World
+
+_FOLLOW_SECONDS = 0.05
+
+
+def fields() -> dict[str, Any]:
+    """The JSON object of the request's body; an empty body is an empty object."""
+    try:
+        body = json.loads(request.get_data() or b"{}")
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Unable to parse the JSON in the request body.")
+    return body
+
+
+def apps(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
+    """Account, apps and config vars."""
+    blueprint = Blueprint("apps", __name__)
+    state = world.store.state
+
+    @blueprint.get("/account")
+    def account() -> Any:
+        return shapes.account(state)
+
+    @blueprint.get("/teams")
+    def teams() -> Any:
+        return []
+
+    @blueprint.get("/apps")
+    def list_apps() -> Any:
+        return [shapes.app(state, each) for each in state.apps.values()]
+
+    @blueprint.post("/apps")
+    def create_app() -> Any:
+        with world.store.change():
+            name = fields().get("name") or f"app-{len(state.apps) + 1}"
+            return shapes.app(state, new_app(state, name)), HTTPStatus.CREATED
+
+    @blueprint.get("/apps/<app>")
+    def get_app(app: str) -> Any:
+        return shapes.app(state, lookup.app(state, app))
+
+    @blueprint.patch("/apps/<app>")
+    def update_app(app: str) -> Any:
+        with world.store.change():
+            found = lookup.app(state, app)
+            if "maintenance" in (body := fields()):
+                found.maintenance = bool(body["maintenance"])  # heroku3 sends 0 for false
+            found.name = body.get("name", found.name)
+            found.updated_at = now()
+            return shapes.app(state, found)
+
+    @blueprint.get("/apps/<app>/config-vars")
+    def get_config(app: str) -> Any:
+        return lookup.app(state, app).config
+
+    @blueprint.patch("/apps/<app>/config-vars")
+    def update_config(app: str) -> Any:
+        found = lookup.app(state, app)
+        return world_config(world, found, fields())
+
+    @blueprint.get("/apps/<app>/pipeline-couplings")
+    def coupling(app: str) -> Any:
+        found = lookup.app(state, app)
+        for each in state.couplings.values():
+            if each.app_id == found.id:
+                return shapes.coupling(each)
+        raise lookup.not_found("pipeline-coupling", "pipeline coupling")
+
+    return blueprint
+
+
+def world_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, str]:
+    """Change config vars. The answer is the map with the change, also where its release still has to pass."""
+    attached = {each.variable for each in lookup.attachments(world.store.state, app_id=app.id)}
+    if taken := sorted(attached & changes.keys()):
+        raise lookup.invalid(f"Cannot overwrite attachment values {', '.join(taken)}.")
+    present = app.config
+    config = {name: None if value is None else str(value) for name, value in changes.items()}
+    config = {name: value for name, value in config.items() if present.get(name) != value}
+    if config:
+        verb = "Remove" if all(value is None for value in config.values()) else "Set"
+        world.releases.configure(app, config, f"{verb} {', '.join(config)} config vars")
+    merged = {**present, **config}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def processes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
+    """Formation and dynos."""
+    blueprint = Blueprint("processes", __name__)
+    state = world.store.state
+
+    def shape(app: App, type_: str) -> dict[str, Any]:
+        return shapes.formation(app, type_, app.formation[type_], world.commands(app.id).get(type_, ""))
+
+    def scale(app: App, type_: str, update: dict[str, Any]) -> dict[str, Any]:
+        if type_ not in app.formation:
+            raise lookup.not_found("formation", f"process type ({type_})")
+        of: Formation = app.formation[type_]
+        if "quantity" in update:
+            asked = str(update["quantity"])  # Heroku's CLI sends "2" and "+1"
+            try:
+                number = int(asked)
+            except ValueError:
+                raise lookup.invalid("Invalid quantity.") from None
+            of.quantity = max(0, of.quantity + number if asked[:1] in "+-" else number)
+        size = update.get("dyno_size") or update.get("size") or of.size
+        of.size = size.get("name", of.size) if isinstance(size, dict) else size
+        of.updated_at = now()
+        return shape(app, type_)
+
+    @blueprint.get("/apps/<app>/formation")
+    def get_formation(app: str) -> Any:
+        found = lookup.app(state, app)
+        return [shape(found, type_) for type_ in sorted(found.formation)]
+
+    @blueprint.get("/apps/<app>/formation/<type_>")
+    def get_one(app: str, type_: str) -> Any:
+        return scale(lookup.app(state, app), type_, {})
+
+    @blueprint.patch("/apps/<app>/formation")
+    def update_formation(app: str) -> Any:
+        with world.store.change():
+            found = lookup.app(state, app)
+            return [scale(found, str(each.get("type")), each) for each in fields().get("updates", [])]
+
+    @blueprint.patch("/apps/<app>/formation/<type_>")
+    def update_one(app: str, type_: str) -> Any:
+        with world.store.change():
+            return scale(lookup.app(state, app), type_, fields())
+
+    @blueprint.get("/apps/<app>/dynos")
+    def get_dynos(app: str) -> Any:
+        found = lookup.app(state, app)
+        said = shapes.formation_dynos(found, world.commands(found.id))
+        return said + [shapes.dyno(found, each) for each in world.dynos.of(found.id)]
+
+    @blueprint.get("/apps/<app>/dynos/<name>")
+    def get_dyno(app: str, name: str) -> Any:
+        found = lookup.app(state, app)
+        return shapes.dyno(found, one_dyno(found, name))
+
+    @blueprint.post("/apps/<app>/dynos")
+    def create_dyno(app: str) -> Any:
+        found, body = lookup.app(state, app), fields()
+        if not isinstance(body.get("command"), str):
+            raise lookup.invalid("Require params: command.")
+        dyno = world.releases.run(
+            found,
+            body["command"],
+            type_=body.get("type") or "run",
+            size=body.get("size") or "Standard-1X",
+            extra={str(name): str(value) for name, value in (body.get("env") or {}).items()},
+            limit=float(body.get("time_to_live") or 86_400),
+        )
+        return shapes.dyno(found, dyno), HTTPStatus.CREATED
+
+    def one_dyno(app: App, name: str) -> Dyno:
+        for each in world.dynos.of(app.id):
+            if name in (each.id, each.name):
+                return each
+        raise lookup.not_found("dyno")
+
+    @blueprint.post("/apps/<app>/dynos/<name>/actions/stop")
+    @blueprint.delete("/apps/<app>/dynos/<name>")
+    def stop_dyno(app: str, name: str) -> Any:
+        found = lookup.app(state, app)
+        if name not in {each["name"] for each in shapes.formation_dynos(found, {})}:
+            world.dynos.stop(one_dyno(found, name))
+        return {}, HTTPStatus.ACCEPTED
+
+    @blueprint.delete("/apps/<app>/dynos")
+    @blueprint.delete("/apps/<app>/formations/<type_>")
+    @blueprint.post("/apps/<app>/formations/<type_>/actions/stop")
+    def restart(app: str, type_: str | None = None) -> Any:
+        for each in world.dynos.of(lookup.app(state, app).id):
+            if type_ == each.type:
+                world.dynos.stop(each)
+        return {}, HTTPStatus.ACCEPTED
+
+    return blueprint
+
+
+def releases(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
+    """Releases, slugs and output streams."""
+    blueprint = Blueprint("releases", __name__)
+    state = world.store.state
+
+    def shape(app: App, of: Release) -> dict[str, Any]:
+        return shapes.release(state, app, of, world.addresses.api)
+
+    @blueprint.get("/apps/<app>/releases")
+    def list_releases(app: str) -> Any:
+        found = lookup.app(state, app)
+        rows = [shape(found, each) for each in found.releases]
+        chosen, headers, status = pages.page(rows, request.headers.get("Range"), default="version")
+        return chosen, status, headers
+
+    @blueprint.get("/apps/<app>/releases/<release>")
+    def get_release(app: str, release: str) -> Any:
+        found = lookup.app(state, app)
+        return shape(found, lookup.release(found, release))
+
+    @blueprint.get("/apps/<app>/releases/<release>/config-vars")
+    def get_release_config(app: str, release: str) -> Any:
+        found = lookup.release(lookup.app(state, app), release)
+        return found.config or {}
+
+    @blueprint.post("/apps/<app>/releases")
+    def create_release(app: str) -> Any:
+        with world.store.change():
+            found, body = lookup.app(state, app), fields()
+            if "release" in body:
+                release = world.releases.rollback(found, lookup.release(found, str(body["release"])))
+            elif body.get("slug") in state.slugs:
+                slug = state.slugs[body["slug"]]
+                description = body.get("description") or f"Deploy {slug.commit[:8]}"
+                release = world.releases.release_slug(found, slug, description)
+            else:
+                raise lookup.not_found("slug")
+            return shape(found, release), HTTPStatus.CREATED
+
+    @blueprint.get("/apps/<app>/slugs/<slug>")
+    def get_slug(app: str, slug: str) -> Any:
+        lookup.app(state, app)
+        if slug not in state.slugs:
+            raise lookup.not_found("slug")
+        return shapes.slug(state.slugs[slug])
+
+    @blueprint.get("/streams/<release>")
+    def stream(release: str) -> Any:
+        found = next((each for app in state.apps.values() for each in app.releases if each.id == release), None)
+        file = world.releases.output(found) if found else None
+        if found is None or file is None or not file.exists():
+            return Response("Channel is not registered.\n", HTTPStatus.NOT_FOUND, mimetype="text/plain")
+        offset = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0] or 0)
+        if request.headers.get("Accept") == "text/event-stream":
+            offset = int(request.headers.get("Last-Event-Id", 0))
+            return Response(_events(_follow(found, file, offset), offset), mimetype="text/event-stream")
+        status = HTTPStatus.PARTIAL_CONTENT if offset else HTTPStatus.OK
+        return Response(_follow(found, file, offset), status, mimetype="text/plain")
+
+    return blueprint
+
+
+def _follow(release: Release, path: Any, offset: int) -> Iterator[bytes]:
+    """What a release phase has printed from an offset on, and what it prints until it ends."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        while True:
+            ended = release.status is not ReleaseStatus.PENDING
+            while piece := file.read(65_536):
+                yield piece
+            if ended:
+                return
+            time.sleep(_FOLLOW_SECONDS)
+
+
+def _events(pieces: Iterator[bytes], offset: int) -> Iterator[bytes]:
+    """The same as server-sent events whose ids are offsets."""
+    for piece in pieces:
+        offset += len(piece)
+        lines = piece.decode(errors="replace").splitlines()
+        yield ("".join(f"data: {line}\n" for line in lines) + f"id: {offset}\n\n").encode()

@@ -1,0 +1,209 @@
+"""The sandbox's process: PostgreSQL below, the APIs and the downloads above, until somebody stops it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from flask import Flask, g, request
+from werkzeug.exceptions import HTTPException
+
+from heroku_sandbox import access, certificates, databases, downloads, home, inventory, wire
+from heroku_sandbox.addons_api import addons
+from heroku_sandbox.connection import CONTROL_FILE
+from heroku_sandbox.control import control
+from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
+from heroku_sandbox.lookup import ApiError
+from heroku_sandbox.platform_api import apps, processes, releases
+from heroku_sandbox.postgres import Embedded, Server, named
+from heroku_sandbox.state import new_id
+from heroku_sandbox.web import Listener
+from heroku_sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flask import Response
+
+    from heroku_sandbox.options import Options
+
+_OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How to run a sandbox. `temporary`: everything is deleted at the end, also in a named PostgreSQL."""
+
+    home: Path
+    port: int
+    options: Options
+    postgres: str | None = None
+    temporary: bool = False
+    watch_stdin: bool = False
+    """End when stdin does: whoever started the sandbox has gone."""
+
+
+def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
+    """Run a sandbox in this process until SIGTERM, SIGINT or a request to stop.
+
+    `ready` is called with the content of `control.json` (port, token, pid) once requests are answered.
+    """
+    try:
+        home.close(setup.home)
+    except home.NotOurs as error:
+        raise SystemExit(str(error)) from None
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    certificate = certificates.issue(setup.home)
+    with ExitStack() as stack:
+        if setup.temporary:
+            stack.callback(shutil.rmtree, setup.home, ignore_errors=True)
+        _lock(setup.home, stack)
+        stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # last: it says that nothing runs any more
+        server = named(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
+        world = World(setup.home, home.make_key(setup.home), server, setup.options)
+        stack.callback(_leave, world, setup)
+        token = secrets.token_hex(16)
+        flask = _application(world)
+        flask.register_blueprint(control(world, token))
+        api = Listener(_port(setup), flask, gate=world.gate)
+        store = Listener(0, downloads.application(world), gate=world.gate, tls=certificate.context())
+        world.listen(f"http://127.0.0.1:{api.port}", f"https://127.0.0.1:{store.port}")
+        api.start()
+        store.start()
+        about = {"port": api.port, "token": token, "pid": os.getpid()}
+        _write_control(setup.home, about)
+        ready(about)
+        if setup.watch_stdin:
+            threading.Thread(target=_await_end_of_stdin, args=(ended,), daemon=True).start()
+        ended.wait()
+
+
+def _lock(folder: Path, stack: ExitStack) -> None:
+    """Make sure that no other sandbox works in this home. The kernel gives the lock back, whatever happens."""
+    file = stack.enter_context((folder / home.LOCK).open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SystemExit(f"another sandbox is up in {folder}") from None
+
+
+def _port(setup: Setup) -> int:
+    """The port that was asked for; else last time's, if it is still free; else any."""
+    remembered = setup.home / "port"
+    if setup.port == 0 and remembered.exists():
+        port = int(remembered.read_text())
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    return setup.port
+
+
+def _await_end_of_stdin(ended: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    ended.set()
+
+
+def _embedded(setup: Setup, certificate: certificates.Certificate, stack: ExitStack) -> Server:
+    embedded = Embedded(setup.home, certificate=certificate.chain, key=certificate.key)
+    if setup.temporary:
+        stack.callback(embedded.remove)
+    stack.callback(embedded.stop, hard=setup.temporary)
+    return embedded.start()
+
+
+def _leave(world: World, setup: Setup) -> None:
+    world.close()
+    if setup.temporary and setup.postgres:
+        for addon in world.store.state.addons.values():
+            databases.drop(world.server, addon)
+        with world.server.session() as session:
+            inventory.drop_admin(session)
+
+
+def _write_control(folder: Path, about: dict[str, Any]) -> None:
+    file = folder / CONTROL_FILE
+    (folder / "port").write_text(str(about["port"]))
+    with suppress(FileNotFoundError):
+        file.unlink()
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        json.dump(about, out)
+
+
+def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not a branching function
+    """Both APIs with what they have in common: keys, the rate limit, errors, `Request-Id`."""
+    flask = Flask(__name__)
+    flask.json.sort_keys = False  # type: ignore[attr-defined]
+    flask.json.compact = True  # type: ignore[attr-defined]
+    flask.url_map.strict_slashes = False
+    limit = access.RateLimit()
+
+    @flask.before_request
+    def authenticate() -> None:
+        g.exchange = request.environ["release.exchange"]
+        g.exchange.route = request.url_rule.rule if request.url_rule else ""
+        if request.path.startswith(_OPEN):
+            return
+        headers = g.exchange.headers
+        key = access.check(world.store.state, headers, request.method, request.path)
+        if not request.path.startswith(access.DATA_API):  # whose limits are not known
+            count = limit.remaining if request.path == "/account/rate-limits" else limit.take
+            g.remaining = count(key, world.options.rate_limit)
+
+    @flask.get("/account/rate-limits")
+    def rate_limits() -> Any:
+        return {"remaining": g.remaining}
+
+    @flask.after_request
+    def complete(response: Response) -> Response:
+        response.headers["Request-Id"] = new_id()
+        if "remaining" in g:
+            response.headers.setdefault("RateLimit-Remaining", str(g.remaining))
+        return response
+
+    @flask.errorhandler(ApiError)
+    def refuse(error: ApiError) -> Any:
+        if error.status == HTTPStatus.NOT_FOUND and request.path.startswith(access.DATA_API):
+            return wire.not_found(error, world.options.variants)
+        body = error.body()
+        if request.path.startswith("/postgres/"):
+            body = {"message": error.message}
+        return body, error.status, error.headers
+
+    @flask.errorhandler(msgspec.ValidationError)
+    def mistyped(error: msgspec.ValidationError) -> Any:
+        return {"id": "bad_request", "message": str(error)}, 400
+
+    @flask.errorhandler(HTTPException)
+    def unknown(error: HTTPException) -> Any:
+        message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. "
+        message += "`POST`), and did you specify your intended version with the `Accept` header?"
+        if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            return refuse(ApiError(HTTPStatus.NOT_FOUND, "not_found", message))
+        return {"id": "server_error", "message": str(error)}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+
+    for blueprint in (
+        apps(world),
+        processes(world),
+        releases(world),
+        addons(world),
+        database_routes(world),
+        schedule_routes(world),
+        transfer_routes(world),
+        credential_routes(world),
+    ):
+        flask.register_blueprint(blueprint)
+    return flask

@@ -1,0 +1,370 @@
+"""How records look in the answers of the two APIs.
+
+The Platform API's shapes follow Heroku's published schema, with ISO 8601 timestamps. The Data API's follow
+recorded traffic: timestamps like Ruby prints them, keys that end in a question mark, and null for what is not known
+yet; `wire.py` turns them into other forms.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from heroku_sandbox.state import SERVICE, ReleaseStatus, TransferType
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from heroku_sandbox.addons import Addons
+    from heroku_sandbox.dynos import Dyno
+    from heroku_sandbox.state import (
+        Addon,
+        App,
+        Attachment,
+        Coupling,
+        Formation,
+        Release,
+        Schedule,
+        Slug,
+        State,
+        Transfer,
+    )
+
+EMAIL = "sandbox@example.com"
+_WITHOUT_PROTECTION = ("essential", "mini", "basic", "hobby")
+"""Tiers that cannot be forked, nor brought back to an earlier moment."""
+
+
+def stable_id(*words: str) -> str:
+    """An id for what has none in the sandbox (plans, regions, …): the same each time."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(words)))
+
+
+def iso(moment: datetime) -> str:
+    """The Platform API's timestamps: `2012-01-01T12:00:00Z`."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ruby(moment: datetime | None) -> str | None:
+    """The Data API's timestamps: `2020-12-13 16:22:40 +0000`."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S +0000") if moment else None
+
+
+def _reference(record: App | Addon) -> dict[str, Any]:
+    return {"id": record.id, "name": record.name}
+
+
+def _named(kind: str, name: str) -> dict[str, Any]:
+    return {"id": stable_id(kind, name), "name": name}
+
+
+def account(state: State) -> dict[str, Any]:
+    """The one account there is."""
+    return {
+        "id": state.account_id,
+        "email": EMAIL,
+        "name": "Sandbox",
+        "allow_tracking": False,
+        "beta": False,
+        "federated": False,
+        "created_at": "2012-01-01T12:00:00Z",
+        "updated_at": "2012-01-01T12:00:00Z",
+        "last_login": "2012-01-01T12:00:00Z",
+        "suspended_at": None,
+        "delinquent_at": None,
+        "identity_provider": None,
+        "sms_number": None,
+        "two_factor_authentication": False,
+        "verified": True,
+        "default_organization": None,
+        "default_team": None,
+    }
+
+
+def app(state: State, record: App) -> dict[str, Any]:
+    """`GET /apps/:app`."""
+    current = record.current
+    return {
+        **_reference(record),
+        "acm": False,
+        "archived_at": None,
+        "base_image_name": None,
+        "buildpacks": [],
+        "current_build_architecture": [],
+        "generation": "cedar",
+        "buildpack_provided_description": None,
+        "build_stack": _named("stack", "heroku-24"),
+        "stack": _named("stack", "heroku-24"),
+        "region": _named("region", "us"),
+        "created_at": iso(record.created_at),
+        "updated_at": iso(record.updated_at),
+        "released_at": iso(current.updated_at) if current else None,
+        "git_url": f"https://git.heroku.com/{record.name}.git",
+        "web_url": f"https://{record.name}.herokuapp.com/",
+        "internal_routing": None,
+        "maintenance": record.maintenance,
+        "owner": {"id": state.account_id, "email": EMAIL},
+        "organization": None,
+        "team": None,
+        "space": None,
+        "repo_size": None,
+        "slug_size": None,
+    }
+
+
+def addon(state: State, record: Addon) -> dict[str, Any]:
+    """`GET /addons/:addon`, with service and plan expanded as far as clients look."""
+    billing = state.apps[record.app_id]
+    attached = [each for each in state.attachments.values() if each.addon_id == record.id]
+    return {
+        **_reference(record),
+        "actions": [],
+        "addon_service": {**_named("service", SERVICE), "human_name": "Heroku Postgres", "cli_plugin_name": "pg"},
+        "app": _reference(billing),
+        "billing_entity": {**_reference(billing), "type": "app"},
+        "billed_price": {"cents": 0, "contract": False, "metered": False, "unit": "month"},
+        "config_vars": [each.variable for each in attached if each.app_id == record.app_id],
+        "created_at": iso(record.created_at),
+        "updated_at": iso(record.updated_at),
+        "plan": {
+            **_named("plan", record.plan),
+            "human_name": record.tier,
+            "price": {"cents": 0, "contract": False, "metered": False, "unit": "month"},
+        },
+        "provider_id": record.id,
+        "provision_message": "",
+        "state": "provisioned" if record.provisioned else "provisioning",
+        "web_url": None,
+    }
+
+
+def attachment(state: State, record: Attachment, *, inclusion: bool) -> dict[str, Any]:
+    """An attachment; `inclusion` is `Accept-Inclusion: addon:plan,config_vars`."""
+    of, billing = state.addons[record.addon_id], state.apps[state.addons[record.addon_id].app_id]
+    shape: dict[str, Any] = {
+        "id": record.id,
+        "name": record.name,
+        "namespace": record.namespace,
+        "addon": {**_reference(of), "app": _reference(billing)},
+        "app": _reference(state.apps[record.app_id]),
+        "created_at": iso(record.created_at),
+        "updated_at": iso(record.updated_at),
+        "web_url": None,
+        "log_input_url": None,
+    }
+    if inclusion:
+        shape["addon"]["plan"] = _named("plan", of.plan)
+        shape["config_vars"] = [record.variable]
+    return shape
+
+
+def formation(record: App, type_: str, of: Formation, command: str) -> dict[str, Any]:
+    """A process type with its quantity."""
+    return {
+        "id": of.id,
+        "app": _reference(record),
+        "type": type_,
+        "quantity": of.quantity,
+        "size": of.size,
+        "dyno_size": _named("dyno-size", of.size),
+        "command": command,
+        "created_at": iso(of.created_at),
+        "updated_at": iso(of.updated_at),
+    }
+
+
+def dyno(record: App, of: Dyno) -> dict[str, Any]:
+    """A dyno that is a process."""
+    return {
+        "id": of.id,
+        "app": _reference(record),
+        "attach_url": None,
+        "command": of.command,
+        "created_at": iso(of.created_at),
+        "updated_at": iso(of.created_at),
+        "name": of.name,
+        "release": {"id": of.release_id, "version": of.release_version},
+        "size": of.size,
+        "state": "up" if of.pid else "starting",
+        "type": of.type,
+    }
+
+
+def formation_dynos(record: App, commands: dict[str, str]) -> list[dict[str, Any]]:
+    """The dynos that the formation says there are; in the sandbox they are only said."""
+    current = record.current
+    return [
+        {
+            "id": stable_id(record.id, type_, str(number), current.id),
+            "app": _reference(record),
+            "attach_url": None,
+            "command": commands.get(type_, ""),
+            "created_at": iso(current.updated_at),
+            "updated_at": iso(current.updated_at),
+            "name": f"{type_}.{number}",
+            "release": {"id": current.id, "version": current.version},
+            "size": of.size,
+            "state": "up",
+            "type": type_,
+        }
+        for type_, of in sorted(record.formation.items())
+        if current and type_ != "release"
+        for number in range(1, of.quantity + 1)
+    ]
+
+
+def release(state: State, record: App, of: Release, host: str) -> dict[str, Any]:
+    """A release. `output_stream_url` answers 404 until the release phase has started."""
+    plans = [each.plan for each in state.addons.values() if each.app_id == record.id]
+    has_phase = of.has_output or of.status is ReleaseStatus.PENDING
+    return {
+        "id": of.id,
+        "version": of.version,
+        "status": of.status,
+        "current": of is record.current,
+        "description": of.description,
+        "addon_plan_names": plans,
+        "app": _reference(record),
+        "artifacts": [{"type": "slug", "id": of.slug_id}] if of.slug_id else [],
+        "created_at": iso(of.created_at),
+        "updated_at": iso(of.updated_at),
+        "slug": {"id": of.slug_id} if of.slug_id else None,
+        "oci_image": None,
+        "user": {"id": state.account_id, "email": EMAIL},
+        "output_stream_url": f"{host}/streams/{of.id}" if has_phase else None,
+        "eligible_for_rollback": of.status is ReleaseStatus.SUCCEEDED and of.slug_id is not None,
+    }
+
+
+def slug(of: Slug) -> dict[str, Any]:
+    """A slug. Its files cannot be fetched."""
+    return {
+        "id": of.id,
+        "blob": {"method": "get", "url": f"https://slugs.example.com/{of.id}.tgz"},
+        "buildpack_provided_description": None,
+        "checksum": None,
+        "commit": of.commit,
+        "commit_description": of.description or None,
+        "created_at": iso(of.created_at),
+        "updated_at": iso(of.created_at),
+        "deleted_at": None,
+        "process_types": of.process_types,
+        "size": None,
+        "stack": _named("stack", "heroku-24"),
+    }
+
+
+def coupling(of: Coupling) -> dict[str, Any]:
+    """An app's place in a pipeline."""
+    return {
+        "id": of.id,
+        "app": {"id": of.app_id},
+        "pipeline": {"id": of.pipeline_id},
+        "stage": of.stage,
+        "created_at": iso(of.created_at),
+        "updated_at": iso(of.created_at),
+    }
+
+
+def transfer(of: Transfer, store_url: str, logs: list[tuple[str, str]] | None = None) -> dict[str, Any]:
+    """A transfer, as recorded. `store_url` is where finished backups are; `schedule` is absent on manual ones."""
+    kept = of.to_type is TransferType.GOF3R
+    loads = of.to_type is TransferType.PG_RESTORE
+    shape: dict[str, Any] = {
+        "uuid": of.id,
+        "num": of.num,
+        "from_type": of.from_type,
+        "from_name": of.from_name,
+        "from_url": of.from_url,
+        "to_type": of.to_type,
+        "to_name": of.to_name,
+        "to_url": f"{store_url}/{of.app_id}/{of.id}" if kept else of.to_url,
+        "options": {},
+        "source_bytes": None if loads else of.source_bytes,
+        "processed_bytes": of.processed_bytes,
+        "succeeded": of.succeeded,
+        "warnings": of.warnings,
+        "created_at": ruby(of.created_at),
+        "started_at": ruby(of.started_at),
+        "canceled_at": ruby(of.canceled_at),
+        "updated_at": ruby(of.updated_at),
+        "finished_at": ruby(of.finished_at),
+        "deleted_at": None,
+        "purged_at": None,
+        "num_keep": of.num_keep,
+    }
+    if of.schedule_id:
+        shape["schedule"] = {"uuid": of.schedule_id}
+    if logs is not None:
+        shape["logs"] = [{"created_at": at, "level": "info", "message": text} for at, text in logs]
+    return shape
+
+
+def schedule(of: Schedule) -> dict[str, Any]:
+    """A daily backup."""
+    return {
+        "uuid": of.id,
+        "name": of.name,
+        "hour": of.hour,
+        "timezone": of.timezone,
+        "days": ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
+        "retain_weeks": 1,
+        "retain_months": 0,
+        "callback_url": f"https://postgres-api.heroku.com/client/v11/databases/{of.addon_id}/backups",
+    }
+
+
+def database(state: State, of: Addon, addons: Addons, figures: tuple[int, int, int, str]) -> dict[str, Any]:
+    """`GET /client/v11/databases/:db`; `figures` are bytes, tables, connections and version."""
+    size, tables, connections, version = figures
+    production = not of.tier.startswith(_WITHOUT_PROTECTION)
+    info: list[dict[str, Any]] = [
+        {"name": "Plan", "values": [of.tier.replace("-", " ").title()]},
+        {"name": "Status", "values": ["Available"]},
+        {"name": "Data Size", "values": [f"{size / 1024**2:.2f} MB"]},
+        {"name": "Tables", "values": [tables]},
+        {"name": "PG Version", "values": [version]},
+        {"name": "Connections", "values": [f"{connections}/200"]},
+        {"name": "Connection Pooling", "values": ["Unavailable"]},
+        {"name": "Credentials", "values": [len(of.credentials)]},
+        {"name": "Fork/Follow", "values": ["Available" if production else "Unsupported"]},
+        {"name": "Rollback", "values": ["Unsupported"]},
+        {"name": "Created", "values": [of.created_at.strftime("%Y-%m-%d %H:%M")]},
+        {"name": "Region", "values": ["us"]},
+        {"name": "Data Encryption", "values": ["In Use"]},
+        {"name": "Continuous Protection", "values": ["On" if production else "Off"]},
+        {"name": "Enhanced Certificates", "values": ["Off"]},
+    ]
+    shape = {
+        "addon_id": of.id,
+        "name": of.name,
+        "heroku_resource_id": of.id,
+        "created_at": ruby(of.created_at),
+        "formation": {"id": stable_id(of.id, "formation"), "primary": of.name},
+        "metaas_source": "sandbox",
+        "plan": _named("plan", of.tier) if production else of.tier,
+        "port": addons.server.port,
+        "database_name": of.database,
+        "database_user": of.default.role,
+        "database_password": of.default.password,
+        "resource_url": addons.url(of),
+        "leader": None,
+        "following": None,
+        "waiting?": False,
+        "available_for_ingress": True,
+        "credentials": len(of.credentials),
+        "num_bytes": size,
+        "num_tables": tables,
+        "num_connections": connections,
+        "num_connections_waiting": 0,
+        "postgres_version": version,
+        "target_transaction": None,
+        "info": info,
+    }
+    for key, source in (("following", of.following), ("forked_from", of.forked_from)):
+        if source in state.addons:
+            url = addons.url(state.addons[source])
+            shape[key] = url
+            name = "Following" if key == "following" else "Forked From"
+            info.append({"name": name, "values": [url], "resolve_db_name": True})
+    return shape

@@ -1,0 +1,360 @@
+"""The commands: finishing what was cut off, what would happen, what ran, what there is, and how to get it back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+import msgspec
+from msgspec import structs
+
+from release import __version__
+from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
+from release.output.words import seconds, size
+from release.settings.model import Guard
+from release.settings.reading import read
+
+if TYPE_CHECKING:
+    from release.edge import Edge
+    from release.run import Ending, Run
+
+LONGEST_LINE = 1_000_000
+"""Bytes. No line of ours is over 10,000; whatever is longer is somebody else's."""
+
+
+def command(words: Sequence[str], edge: Edge) -> int:
+    """Does what the words ask for; returns the exit code."""
+    try:
+        return int(cli.main(args=list(words), prog_name="release-phase", obj=edge, standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+    except click.Abort:
+        pass
+    return MISCONFIGURED_EXIT_CODE
+
+
+@click.group()
+@click.version_option(__version__, prog_name="release-phase")
+def cli() -> None:
+    """Back up the database, migrate, probe; restore the backup when a step fails.
+
+    Without a command it runs the release phase, as the Procfile's `release: bin/release` does. Settings are environment
+    variables; the README lists them.
+
+    Example: heroku run bin/release history
+    """
+
+
+@cli.command()
+@click.option("--restore", "choice", flag_value="restore", help="Undo the changes: fence, salvage, restore, proof.")
+@click.option("--keep", "choice", flag_value="keep", help="Accept the database as it is.")
+@click.option("--run", "run_id", help="The run that hands over; its decision to restore stands.")
+@click.pass_context
+def recover(context: click.Context, choice: str | None, run_id: str | None) -> None:
+    """Finish what an interrupted run left.
+
+    Waits for a restore under way and proves it, lowers a fence, closes a run that changed nothing. Where a run left
+    changes, it asks for a decision: --restore or --keep. Nothing to do is a good end, and it may be run again at any
+    time.
+
+    Example: heroku run bin/release recover --restore
+    """
+
+    def work(run: Run) -> Ending:
+        from release.steps.recover import Choice  # noqa: PLC0415 -- guarded, as the release phase itself is
+        from release.steps.recover import recover as finish  # noqa: PLC0415
+
+        return finish(run, Choice(choice) if choice else None, run_id)
+
+    edge = context.obj
+    if choice == "keep" and not _heroku_known(edge.environ):  # the journal's row is enough to keep what is there
+        needing = {"RELEASE_FENCE", "RELEASE_REHEARSAL_DATABASE"}
+        environ = {name: value for name, value in edge.environ.items() if name not in needing}
+        edge = replace(edge, environ={**environ, "RELEASE_BACKUP": "off"})
+    context.exit(edge(work))
+
+
+def _heroku_known(environ: Mapping[str, str]) -> bool:
+    """Whether there is a key and an app's name to ask Heroku with."""
+
+    def given(name: str) -> bool:
+        return bool(environ.get(name, "").strip())
+
+    return given("HEROKU_API_KEY") and (given("HEROKU_APP_ID") or given("HEROKU_APP_NAME"))
+
+
+@cli.command()
+@click.pass_context
+def plan(context: click.Context) -> None:
+    """Say what a release would do and why, changing nothing.
+
+    The same checks as a release, the settings in effect, what is pending, the time it will take, and which guard would
+    refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be reached).
+
+    Example: heroku run bin/release plan
+    """
+    from release.commands.plan import plan as make  # noqa: PLC0415
+
+    context.exit(make(context.obj))
+
+
+class WrongInput(click.ClickException):
+    """What was given cannot be worked with; nothing was started."""
+
+    exit_code = MISCONFIGURED_EXIT_CODE
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--html", "html", is_flag=True, help="One self-contained page, with the timeline as a picture.")
+@json_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it to a file.")
+def report(file: Path | None, html: bool, as_json: bool, output: Path | None) -> None:
+    """Show a run's log as a timeline.
+
+    Steps, transfers, retries, probes, what changed by name, how it ended and what to do, from FILE or standard input.
+    Other programs' lines and the prefixes of `heroku logs` do no harm, several runs in one log are shown one by one,
+    and a log that is cut off says so.
+
+    Example: heroku releases:output --app my-app | bin/release report
+    """
+    from release.output import page, timeline  # noqa: PLC0415
+    from release.output import report as text  # noqa: PLC0415
+
+    if file is None and sys.stdin.isatty():
+        raise click.UsageError("Give it a FILE, or a log on standard input.")
+    what = "standard input" if file is None else str(file)
+    try:
+        lines = _lines(file)
+    except OSError as error:
+        raise WrongInput(f"{what} cannot be read: {error.strerror}.") from error
+    stories = timeline.read(lines)
+    if not stories:
+        empty = "" if any(map(str.strip, lines)) else " is empty"
+        raise WrongInput(f"{Reason.NOT_A_LOG.text}: {what}{empty}. {Reason.NOT_A_LOG.hint}")
+    if html:
+        result = page.as_html(stories)
+    elif as_json:
+        result = _json(text.as_data(stories))
+    else:
+        result = text.as_text(stories, width=min(110, _columns()))
+    if output is None:
+        click.echo(result, nl=False)
+        return
+    try:
+        output.write_text(result, encoding="utf-8")
+    except OSError as error:
+        raise WrongInput(f"{output} cannot be written: {error.strerror}.") from error
+
+
+def _lines(file: Path | None) -> list[str]:
+    data = sys.stdin.buffer.read() if file is None else file.read_bytes()
+    return [line.decode("utf-8", "replace") for line in data.splitlines() if len(line) < LONGEST_LINE]
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 100
+
+
+def _json(data: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(data)).decode() + "\n"
+
+
+@cli.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@json_option
+@click.pass_context
+def history(context: click.Context, run_name: str | None, as_json: bool) -> None:
+    """Show what earlier runs did, newest first.
+
+    From the journal in the database; with RUN, that one in full. A RUN is named by its id, the beginning of it, or
+    its release. Runs that had nothing to migrate are not in the
+    journal, and a restore takes the journal back with everything else.
+
+    Example: heroku run bin/release history v42
+    """
+    from release.commands import history as past  # noqa: PLC0415
+
+    def show(run: Run) -> int:
+        runs = past.marked(run.journal.history(1000 if run_name else past.LIMIT), run.settings.heroku_app_id)
+        if run_name:
+            entry, record = past.pick(runs, run_name)
+            click.echo(_json(past.fields(entry, record)) if as_json else past.whole(entry, record), nl=False)
+        else:
+            click.echo(_json([past.fields(*each) for each in runs]) if as_json else past.table(runs), nl=False)
+        return 0
+
+    context.exit(_look(context, show))
+
+
+@cli.command()
+@json_option
+@click.pass_context
+def backups(context: click.Context, as_json: bool) -> None:
+    """List the database's backups.
+
+    Age, size, state, which run made each, and which of them the next backup makes Heroku drop. Works from any
+    machine with HEROKU_API_KEY and HEROKU_APP_NAME; DATABASE_URL is asked of Heroku where it is not set.
+
+    Example: heroku run bin/release backups
+    """
+    from release.commands import backups as shelf  # noqa: PLC0415
+
+    def show(run: Run) -> int:
+        rows = shelf.rows(run)
+        click.echo(_json(rows) if as_json else shelf.table(rows), nl=False)
+        return 0
+
+    context.exit(_look(context, show))
+
+
+@cli.command()
+@click.argument("backup", required=False)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or folder; by default APP-BACKUP.dump here."
+)
+@click.option("--from-any-database", is_flag=True, help="Also a backup of another database of the app.")
+@click.pass_context
+def download(context: click.Context, backup: str | None, output: Path | None, from_any_database: bool) -> None:
+    """Download a backup and check it.
+
+    BACKUP is b012, 12 or a uuid; by default the latest of this database. A download that broke is taken up where it
+    ended when the command is run again. The file appears under its name only
+    when it is whole; where pg_restore is at hand, its table of contents is read first.
+
+    Example: bin/release download b012 -o backups/
+    """
+    from release.commands.download import download as fetch  # noqa: PLC0415
+
+    def get(run: Run) -> int:
+        bar = Bar(sys.stderr)
+        try:
+            saved = fetch(
+                run,
+                backup,
+                output,
+                any_database=from_any_database,
+                progress=bar,
+                ca=run.environ.get("RELEASE_SANDBOX_CA"),
+            )
+        finally:
+            bar.end()
+        click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
+        return 0
+
+    context.exit(_look(context, get))
+
+
+@cli.command()
+@click.argument("backup")
+@click.option("--yes", is_flag=True, help="Do not ask. For scripts.")
+@click.pass_context
+def restore(context: click.Context, backup: str, yes: bool) -> None:
+    """Restore a backup by hand. It OVERWRITES the database.
+
+    Fence, salvage of the present state, restore, proof, as after a failed release. Shows first what will be lost,
+    then asks for the app's name. Refuses while a release runs, and without a terminal
+    unless --yes is given. Works from any machine with HEROKU_API_KEY and HEROKU_APP_NAME.
+
+    Example: bin/release restore b012
+    """
+
+    def confirm(run: Run, app: str) -> None:
+        from release.commands.restore import confirmed  # noqa: PLC0415
+
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise Refused(Reason.NOT_CONFIRMED, "there is no terminal to ask on")
+        with run.signals.interruptible():
+            sys.stderr.write(f"\nType the app's name ({app}) to overwrite its database: ")
+            sys.stderr.flush()
+            typed = sys.stdin.readline()
+        confirmed(app, typed)
+
+    def work(run: Run) -> Ending:
+        from release.commands.restore import restore_by_hand  # noqa: PLC0415
+
+        return restore_by_hand(run, backup, lambda app: confirm(run, app))
+
+    context.exit(_complete(context.obj)(work))
+
+
+def _look(context: click.Context, work: Callable[[Run], int]) -> int:
+    """Runs a command that only looks: nothing that guards a restore needs to hold it up."""
+
+    def freely(run: Run) -> int:
+        return work(replace(run, settings=structs.replace(run.settings, allow=frozenset(Guard))))
+
+    edge: Edge = _complete(context.obj)
+    return edge.look(freely)
+
+
+def _complete(edge: Edge) -> Edge:
+    """On somebody's own machine the database's URL is not set: Heroku knows it. Left out where that fails."""
+    environ = edge.environ
+    try:
+        settings = read(environ)
+    except ReleaseError:
+        return edge  # the command itself says what is wrong
+    if settings.database_url is not None or settings.heroku_api_key is None or settings.app is None:
+        return edge
+    from release.heroku.http import Session  # noqa: PLC0415
+    from release.heroku.platform import Platform  # noqa: PLC0415
+
+    session = Session(settings.heroku_api_key.reveal(), clock=edge.clock, signals=edge.signals)
+    try:
+        url = Platform(session, settings.api_url, settings.app).config_var(settings.database)
+    except ReleaseError as error:
+        sys.stderr.write(f"{settings.database} is not set, and Heroku does not tell it: {error}\n")
+        return edge
+    known: Mapping[str, str] = {**environ, settings.database: url} if url else environ
+    return replace(edge, environ=known)
+
+
+class Bar:
+    """Progress of a download on a terminal: one line, drawn again; on anything else nothing."""
+
+    WIDTH = 30
+
+    def __init__(self, stream: TextIO) -> None:
+        from time import monotonic  # noqa: PLC0415
+
+        self._stream = stream
+        self._live = stream.isatty()
+        self._now = monotonic
+        self._began = self._last = monotonic()
+        self._first: int | None = None
+        self._drawn = False
+
+    def __call__(self, done: int, whole: int | None) -> None:
+        """So many bytes of so many are there."""
+        now = self._now()
+        if self._first is None:
+            self._first = done
+        if not self._live or (now - self._last < 0.1 and done != whole):  # noqa: PLR2004
+            return
+        self._last, self._drawn = now, True
+        speed = (done - self._first) / max(now - self._began, 0.001)
+        left = f", {seconds((whole - done) / speed)} left" if whole and speed > 0 and done < whole else ""
+        filled = int(self.WIDTH * done / whole) if whole else 0
+        bar = "━" * filled + "─" * (self.WIDTH - filled)
+        text = f"{bar} {size(done)} of {size(whole)}, {size(speed)}/s{left}"
+        self._stream.write("\r\x1b[2K" + text[: max(20, _columns() - 1)])
+        self._stream.flush()
+
+    def end(self) -> None:
+        """The line is done with."""
+        if self._drawn:
+            self._stream.write("\n")

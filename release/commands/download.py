@@ -1,0 +1,197 @@
+"""Download a backup for safekeeping: resumed after a break, checked, and never half a file under the final name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from release.commands.backups import pick, shelf
+from release.errors import Misconfigured, Reason, StepFailed
+from release.heroku.store import GONE_BEYOND, StoreError, opened
+from release.heroku.transfers import Link, Transfer
+from release.output.words import count, size
+from release.run import Run
+from release.target.store import Store
+
+MAGIC = b"PGDMP"
+"""What every dump in pg_dump's custom format begins with."""
+
+BREAKS = 1000
+"""So often a download is taken up again, as long as each time some of it arrives."""
+
+LIST_WITHIN = 300
+"""Seconds that pg_restore may take to read the table of contents."""
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A backup that is on disk. `contents` says what pg_restore thinks of it."""
+
+    path: Path
+    bytes: int
+    contents: str
+
+
+@dataclass(slots=True, kw_only=True)
+class _Download:
+    run: Run
+    store: Store
+    backup: Transfer
+    part: Path
+    progress: Progress
+    ca: str | None
+    link: Link | None = None
+    whole: int | None = None
+
+
+def download(
+    run: Run, name: str | None, output: Path | None, *, any_database: bool, progress: Progress, ca: str | None
+) -> Saved:
+    """Downloads the backup of that name to `output` (a folder, or a file; None: here, under its own name).
+
+    Raises Misconfigured, Refused, StepFailed or HerokuError; what has arrived stays for the next try.
+    """
+    found = shelf(run)
+    backup = pick(found, name, any_database=any_database)
+    path = destination(output, f"{found.attached.app.name}-{backup.name}.dump")
+    # The uuid in its name: what is there of another backup is never gone on with.
+    work = _Download(
+        run=run,
+        store=found.attached.store,
+        backup=backup,
+        part=path.with_name(f"{path.name}.{backup.uuid[:8]}.part"),
+        progress=progress,
+        ca=ca,
+    )
+    try:
+        _make_room(work)
+        _fetch(work)
+        contents = _check(work)
+        work.part.replace(path)
+    except OSError as error:
+        raise _unwritable(work, error) from error
+    return Saved(path=path, bytes=path.stat().st_size, contents=contents)
+
+
+def destination(output: Path | None, name: str) -> Path:
+    """The final name. Raises Misconfigured when there is something already: it may be the only copy of another."""
+    path = Path(name) if output is None else output / name if output.is_dir() else output
+    if path.exists():
+        raise Misconfigured(Reason.FILE_NOT_WRITTEN, f"{path} is there already")
+    if not path.parent.is_dir():
+        raise Misconfigured(Reason.FILE_NOT_WRITTEN, f"{path.parent} is no folder")
+    return path
+
+
+def _make_room(work: _Download) -> None:
+    """Finds out before the first byte whether the folder can be written and has room enough."""
+    with work.part.open("ab") as file:
+        missing = work.backup.size - file.tell()
+    free = shutil.disk_usage(work.part.parent).free
+    if missing > free:
+        if not work.part.stat().st_size:
+            work.part.unlink()
+        raise OSError(errno.ENOSPC, f"{size(missing)} are to come, {size(free)} are free")
+
+
+def _unwritable(work: _Download, error: OSError) -> StepFailed:
+    kept = work.part.stat().st_size if work.part.exists() else 0
+    rest = f"; {size(kept)} are kept in {work.part.name}" if kept else ""
+    return StepFailed(Reason.FILE_NOT_WRITTEN, f"{work.part.parent}: {error.strerror or error}{rest}")
+
+
+def _fetch(work: _Download) -> None:
+    """Gets what is missing, taken up again after each break. Raises StoreError when nothing more comes."""
+    for _ in range(BREAKS):
+        if work.whole is not None and _there(work) == work.whole:
+            return
+        work.run.retried(f"GET {work.backup.name}", lambda: _part(work))
+    raise StepFailed(Reason.DOWNLOAD_FAILED, f"the connection broke {BREAKS} times")
+
+
+def _there(work: _Download) -> int:
+    return work.part.stat().st_size
+
+
+def _part(work: _Download) -> None:
+    """One connection: as much as comes. A break after some progress is no failure. Raises StoreError."""
+    if work.link is None:
+        work.link = work.store.link(work.backup)
+    begin = _there(work)
+    try:
+        with opened(work.link.url, begin=begin, ca=work.ca) as body:
+            if body.begins != begin:  # the store ignores Range: all over again
+                os.truncate(work.part, 0)
+                begin = 0
+            work.whole = body.whole
+            with work.part.open("ab") as file:
+                for piece in body.pieces:
+                    work.run.signals.check()
+                    if not file.tell() and not piece.startswith(MAGIC):
+                        raise StoreError("what the store sends is no dump", passing=False)
+                    file.write(piece)
+                    work.progress(file.tell(), work.whole)
+        _end_of_part(work)
+    except StoreError as error:
+        if error.expired:
+            work.link = None
+        if error.status == GONE_BEYOND and begin:
+            _all_there(work, begin)
+            return
+        if _there(work) <= begin:
+            raise
+
+
+def _end_of_part(work: _Download) -> None:
+    there = _there(work)
+    if work.whole is None:
+        work.whole = there
+    if there > work.whole:
+        os.truncate(work.part, 0)
+        raise StoreError(f"{there} bytes came of {work.whole}")
+    if work.whole < work.backup.size:  # Heroku's figure may lag behind, but it never runs ahead
+        work.whole = None
+        raise StoreError(f"{there} bytes came, and Heroku's list says {work.backup.size}")
+
+
+def _all_there(work: _Download, there: int) -> None:
+    """There is nothing beyond what is here: it is whole, or the store has lost some. Raises StepFailed."""
+    if there < work.backup.size:
+        work.part.unlink()
+        raise StepFailed(
+            Reason.DOWNLOAD_FAILED, f"the store holds {there} bytes, Heroku's list says {work.backup.size}"
+        )
+    work.whole = there
+
+
+def _check(work: _Download) -> str:
+    """The table of contents; the size is right by now. A file that fails is removed: it would only be gone on with."""
+    program = shutil.which("pg_restore", path=work.run.environ.get("PATH", ""))
+    if program is None:
+        return "its table of contents was not looked at: there is no pg_restore here"
+    ended = subprocess.run(
+        [program, "--list", str(work.part)],
+        capture_output=True,
+        timeout=LIST_WITHIN,
+        check=False,
+        env={"PATH": work.run.environ.get("PATH", ""), "LC_ALL": "C"},
+    )
+    if ended.returncode == 0:
+        entries = sum(not line.startswith(b";") for line in ended.stdout.splitlines())
+        return f"its table of contents has {count(entries, 'entry').replace('entrys', 'entries')}"
+    if too_old(ended.stderr):
+        return "its table of contents was not looked at: the pg_restore here is older than the server"
+    work.part.unlink()
+    raise StepFailed(Reason.DOWNLOAD_FAILED, "pg_restore cannot read its table of contents; it was removed")
+
+
+def too_old(complaint: bytes) -> bool:
+    """Whether pg_restore only says that a newer pg_dump made the file. Text is all there is (pg_backup_archiver.c)."""
+    return b"unsupported version" in complaint

@@ -1,0 +1,295 @@
+"""Plan: everything that a release would check and decide, changing nothing, not even the journal.
+
+The checks are the release's own. Every guard is let pass here and noted, so that one plan names them all; what refuses
+without a guard ends the plan where it stands, and the rest is not known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, LiteralString
+
+import msgspec
+from msgspec import structs
+
+from release import __version__
+from release.app import drift
+from release.app.command import Commands, find_commands
+from release.clock import Interrupted
+from release.database.journal import Entry, State
+from release.database.outset import Outset
+from release.database.session import Database
+from release.edge import Edge, new_run
+from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
+from release.log.events import Event
+from release.log.logger import Log, open_log
+from release.log.redact import secrets_in
+from release.log.shorten import plain
+from release.run import Run, hook_name
+from release.settings.model import (
+    VARIABLES,
+    Backup,
+    FenceMode,
+    Guard,
+    LogFormat,
+    Restore,
+    Secret,
+    Settings,
+    Switch,
+    Words,
+)
+from release.settings.reading import read
+from release.steps import prepare, recover
+from release.steps.rehearse import find_stage
+from release.target.changes import proved_untouched
+from release.target.target import Target
+
+SHOWN_LINES = 40
+"""Lines of the framework's own words that are shown."""
+
+SIZE: Final[LiteralString] = "SELECT pg_database_size(current_database()), current_setting('server_version')"
+
+MARGIN_OF_RESTORE = 1.5
+"""How much longer than its backup a restore is taken to last when there was none yet."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What would happen. `pending` is None when it could not be found out; `stopped` is what ended the plan early."""
+
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    app: dict[str, Any] | None = None
+    database: dict[str, Any] | None = None
+    commands: dict[str, Any] | None = None
+    pending: bool | None = None
+    pending_words: list[str] = field(default_factory=list)
+    probes: list[str] = field(default_factory=list)
+    rehearsal: str | None = None
+    time: dict[str, Any] | None = None
+    steps: list[str] = field(default_factory=list)
+    on_failure: list[str] = field(default_factory=list)
+    guards: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    stopped: dict[str, Any] | None = None
+    exit_code: int = 0
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Takes note of what the checks have to say."""
+        match event["event"]:
+            case Event.WARNING_RAISED:
+                self.warnings.append({"warning": str(event["warning"]), "detail": str(event["detail"])})
+            case Event.GUARD_OVERRIDDEN:
+                fields = ("guard", "reason", "detail")
+                self.guards.append({name: str(event[name]) for name in fields})
+
+    def stop(self, error: ReleaseError | Interrupted) -> None:
+        """Ends the plan with what ends the release."""
+        if isinstance(error, Interrupted):
+            error = Refused(Reason.INTERRUPTED, str(error))
+        self.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
+        match error:
+            case Misconfigured():
+                self.exit_code = MISCONFIGURED_EXIT_CODE
+            case Refused():
+                self.exit_code = Outcome.REFUSED.exit_code
+            case _:
+                self.exit_code = Outcome.UNTOUCHED.exit_code
+
+    @property
+    def refusing(self) -> list[dict[str, Any]]:
+        """The guards that would refuse."""
+        return [guard for guard in self.guards if not guard["overridden"]]
+
+
+def plan(edge: Edge) -> int:
+    """Prints the plan, for people on a terminal, else as one JSON object; exits as the release would refuse."""
+    found = Plan()
+    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=found.hear)
+    try:
+        _make(found, edge, log)
+    except (ReleaseError, Interrupted) as error:
+        found.stop(error)
+    if found.refusing and not found.exit_code:
+        found.exit_code = Outcome.REFUSED.exit_code
+    print(_shown(found, edge.environ, log.redactor.text))  # noqa: T201 -- this is what it is for
+    return found.exit_code
+
+
+def _shown(found: Plan, environ: Mapping[str, str], clean: Callable[[str], str]) -> str:
+    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
+    if wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1)):
+        from release.commands.plan_text import as_text  # noqa: PLC0415
+
+        return clean(as_text(found))
+    return msgspec.json.encode(plain({"version": __version__, **msgspec.to_builtins(found)}, clean)).decode()
+
+
+def _make(found: Plan, edge: Edge, log: Log) -> None:
+    settings = read(edge.environ)
+    found.settings = sources(settings, edge.environ)
+    found.on_failure = on_failure(settings)
+    if settings.database_url is None:
+        raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
+    # Every guard is let pass and noted, and nothing is waited for.
+    open_to_all = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
+    run_id = os.urandom(6).hex()
+    database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=edge.signals)
+    try:
+        run = new_run(run_id, open_to_all, edge.environ, edge.signals, edge.clock, log, database, {})
+        _look(found, run)
+    finally:
+        for guard in found.guards:
+            guard["overridden"] = guard["guard"] in settings.allow
+        database.close()
+
+
+def _look(found: Plan, run: Run) -> None:
+    commands = find_commands(run)
+    found.commands = {
+        "framework": commands.asked.name if commands.asked else None,
+        "migrate": " ".join(commands.migrate),
+        "pending": " ".join(commands.pending or ()) or None,
+    }
+    found.probes = probes(run.settings)
+    identity = prepare.examine(run)
+    (size, version), name = run.database.one(SIZE), run.settings.database
+    found.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
+    _look_for_others(run)
+    found.pending = prepare.pending(run, commands)
+    if not found.pending:
+        found.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(found)]
+        return
+    found.pending_words = in_its_own_words(run, commands)
+    target = prepare.target(run)
+    if target:
+        _describe(found, run, target)
+        if half := recover.half_restored(run, target):
+            run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
+        stage = find_stage(run, target, identity)
+        found.rehearsal = stage.target.addon.name if stage else None
+    found.steps = _steps(found, run.settings, target)
+
+
+def _look_for_others(run: Run) -> None:
+    """What a release would wait for, or finish first; it is only named here."""
+    if holder := run.database.lock_holder():
+        run.warn("locked", f"{holder.application_name} holds the lock since {holder.since}; a release would wait")
+    if run.database.being_restored():
+        run.warn("being_restored", "somebody restores this database at this moment; a release would wait")
+    if entry := run.journal.unfinished(run.settings.heroku_app_id):
+        _judge_unfinished(run, entry)
+
+
+def _judge_unfinished(run: Run, entry: Entry) -> None:
+    """A release finishes what a cut-off run left, unless it left changes that others may have built upon."""
+    cut_off = f"the run {entry.run_id} of release {entry.release or '?'} was cut off in {entry.state}"
+    if entry.state in {State.BACKING_UP, State.FINISHED}:
+        run.warn("unfinished_run", f"{cut_off}; a release would finish that first")
+        return
+    since = Outset.from_json(run.journal.outset(entry.run_id)).evidence
+    if proved_untouched(replace(run, id=entry.run_id), since):
+        run.warn("unfinished_run", f"{cut_off} and has changed nothing; a release would close it first")
+    elif entry.fence == FenceMode.RELEASE:
+        run.warn("unfinished_run", f"{cut_off}; a release would undo it first, if its fence has held until now")
+    else:
+        raise Refused(Reason.UNFINISHED_RUN, cut_off)
+
+
+def _describe(found: Plan, run: Run, target: Target) -> None:
+    assert found.database  # noqa: S101 -- _look has set it
+    plan_name = target.addon.plan.name if target.addon.plan else None
+    found.app = {"name": target.app.name, "maintenance": target.app.maintenance, "formation": target.formation}
+    found.database |= {"addon": target.addon.name, "plan": plan_name}
+    found.time = estimate(run, target)
+
+
+def sources(settings: Settings, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Every setting with its value, secrets left out, and where it comes from: the environment, or the default."""
+    found = {}
+    for name, spec in VARIABLES.items():
+        value = getattr(settings, spec.name)
+        shown = " ".join(value) if isinstance(value, Words) else str(value) if isinstance(value, Secret) else value
+        given = bool(environ.get(name, "").strip())
+        found[name] = {"value": shown, "source": "environment" if given else "default"}
+    return found
+
+
+def estimate(run: Run, target: Target) -> dict[str, Any]:
+    """Seconds that backup and restore will take, and how that is known; None where there is nothing to go by."""
+    backup, restore = target.expected(restores=False), target.expected(restores=True)
+    based_on = "the latest backup and restore of this database"
+    if backup is None:
+        based_on = "nothing: this database has no earlier backup to go by"
+    elif restore is None:
+        based_on = f"its latest backup; a restore is taken to last {MARGIN_OF_RESTORE} times as long"
+        restore = backup * MARGIN_OF_RESTORE
+    left = run.deadline.left()
+    reserve = None if backup is None or restore is None else backup * 2 + restore
+    return {
+        "limit": run.settings.time_limit,
+        "backup": backup,
+        "restore": restore,
+        "migration_at_most": None if reserve is None else max(0.0, round(left - reserve, 1)),
+        "estimated_from": based_on,
+    }
+
+
+def in_its_own_words(run: Run, commands: Commands) -> list[str]:
+    """What the framework says is pending; nothing where it cannot be asked."""
+    framework = commands.asked
+    if framework is None or framework.shown is None:
+        return []
+    lines = [line.rstrip() for line in drift.ask(run, framework.tool + framework.shown).lines if line.strip()]
+    more = [f"… {len(lines) - SHOWN_LINES} more lines"] if len(lines) > SHOWN_LINES else []
+    return lines[:SHOWN_LINES] + more
+
+
+def probes(settings: Settings) -> list[str]:
+    """The configured probes."""
+    return [
+        text
+        for given, text in (
+            (settings.probe_command, f"command: {' '.join(settings.probe_command or ())}"),
+            (settings.probe_sql, f"sql: {settings.probe_sql}"),
+            (settings.probe_path, f"boot: GET {settings.probe_path} of the new code's web process"),
+            (settings.probe_url, "live: GET RELEASE_PROBE_URL"),
+        )
+        if given
+    ]
+
+
+def _probing(found: Plan) -> str:
+    return f"Probe: {'; '.join(found.probes)}." if found.probes else "Probe: none is configured."
+
+
+def _steps(found: Plan, settings: Settings, target: Target | None) -> list[str]:
+    fence = "Raise the fence (maintenance mode, other processes to 0, other sessions ended)."
+    sealed = settings.fence is FenceMode.RELEASE and target is not None
+    assert found.commands  # noqa: S101 -- _look has set it
+    steps = [
+        fence if sealed else "",
+        f"Back up {target.addon.name}." if target else "No backup: RELEASE_BACKUP=off.",
+        f"Rehearse on {found.rehearsal}: restore the backup, migrate and probe there." if found.rehearsal else "",
+        f"Migrate: {found.commands['migrate']}",
+        "Check that nothing is pending, no index or constraint became invalid, no sequence fell behind.",
+        _probing(found),
+        "Lower the fence." if sealed else "",
+    ]
+    return [step for step in steps if step]
+
+
+def on_failure(settings: Settings) -> list[str]:
+    """What would happen to the database if the migration or a probe failed."""
+    if settings.backup is Backup.OFF:
+        return ["Nothing is undone: RELEASE_BACKUP=off. A database that is proved unchanged ends as `untouched`."]
+    if settings.restore is Restore.NEVER:
+        return ["The database is kept as the failure left it: RELEASE_RESTORE=never. The backup is there."]
+    only = " when schema or history differ" if settings.restore is Restore.IF_CHANGED else ""
+    steps = [f"Unless the database is proved unchanged, it is restored{only}:"]
+    if settings.fence is not FenceMode.OFF:
+        steps.append("keep others out (maintenance mode, other processes to 0, other sessions ended)")
+    if settings.salvage is Switch.ON:
+        steps.append("back up the failed state first, so that what others wrote is not lost")
+    return [*steps, "restore this release's own backup, and prove that the database is as it was"]

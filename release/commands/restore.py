@@ -1,0 +1,314 @@
+"""Restore by hand: the same fence, salvage, restore and proof as after a failed release, for any backup.
+
+In the journal it is a run like others: its backup is the salvage, and what it does to the database is the restore. So
+when it is cut off, the next run knows what to do, and its salvage can be restored and proved like any backup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from msgspec import structs
+
+from release.clock import Deadline, Interrupted
+from release.commands import backups
+from release.commands.backups import Shelf, pick
+from release.database import evidence, repair
+from release.database.comparison import Change, structural
+from release.database.evidence import Evidence
+from release.database.fingerprint import Fingerprint
+from release.database.journal import Entry, State
+from release.database.outset import Outset
+from release.database.session import Identity, translated
+from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
+from release.heroku.http import HerokuError
+from release.heroku.transfers import Transfer, moment
+from release.log.events import Event
+from release.output.words import seconds, size
+from release.run import Ending, Run, ended
+from release.settings.model import FenceMode, Switch
+from release.steps import prepare, restore
+from release.steps.backup import record
+from release.steps.handover import restore_under_way
+from release.steps.recover import half_restored
+from release.target import fence
+from release.target.before import BackedUp, take_fingerprint
+from release.target.locate import find_target
+from release.target.lock import reconnect
+from release.target.proof import prove as prove_structure
+from release.target.target import Target
+from release.target.transfers import capture
+
+LIMIT = 12 * 3600.0
+"""Seconds. Nobody ends a process on somebody's own machine after an hour."""
+
+LOCK_WAIT = 1.0
+"""Seconds: while a release runs, a restore by hand does not queue up behind it."""
+
+Confirm = Callable[[str], None]
+"""Is given the app's name; raises Refused unless somebody means it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be restored over what. `earlier`: a run that was cut off; `half`: the last restore did not succeed."""
+
+    target: Target
+    identity: Identity
+    source: Transfer
+    earlier: Entry | None
+    half: bool
+    why_no_salvage: str
+
+    @property
+    def stood(self) -> Target:
+        """The target with formation and maintenance mode as they stood before anybody raised a fence."""
+        if self.earlier is None or self.earlier.formation is None:
+            return self.target
+        maintenance = self.target.app.maintenance if self.earlier.maintenance is None else self.earlier.maintenance
+        app = structs.replace(self.target.app, maintenance=maintenance)
+        return replace(self.target, app=app, formation={**self.target.formation, **self.earlier.formation})
+
+
+def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
+    """Shows what will be lost, asks, and restores the backup of that name. What it raises was raised before that."""
+    mode = FenceMode.OFF if run.settings.fence is FenceMode.OFF else FenceMode.RELEASE
+    settings = structs.replace(run.settings, lock_wait=LOCK_WAIT, fence=mode)
+    run = replace(run, settings=settings, deadline=Deadline(run.clock, LIMIT))
+    with run.step("prepare") as now:
+        plan = look(now, name)
+    confirm(plan.target.app.name)
+    with run.step("restore") as now:
+        return carry_out(now, plan)
+
+
+def look(run: Run, name: str) -> Plan:
+    """Everything that can be known before anything changes, said in `restore_planned`."""
+    identity = prepare.connect(run)
+    target = find_target(run)
+    shelf = Shelf(attached=target, source=target.source, transfers=target.transfers)
+    source = pick(shelf, name)
+    plan = Plan(
+        target=target,
+        identity=identity,
+        source=source,
+        earlier=run.journal.unfinished(target.app.id, target.addon.id, app=target.app.name),
+        half=half_restored(run, target) is not None,
+        why_no_salvage=_why_no_salvage(run, shelf, source),
+    )
+    _say(run, plan)
+    return plan
+
+
+def _why_no_salvage(run: Run, shelf: Shelf, source: Transfer) -> str:
+    if run.settings.salvage is Switch.OFF:
+        return "RELEASE_SALVAGE=off"
+    if source.uuid in shelf.next_out:
+        return f"Heroku keeps {source.num_keep} backups; another one would rotate out {source.name}"
+    return ""
+
+
+def _say(run: Run, plan: Plan) -> None:
+    source = plan.source
+    taken = moment(source.started_at or source.created_at)
+    age = f"taken {seconds((run.clock.now() - taken).total_seconds())} ago, " if taken else ""
+    runs = run.journal.history(1000)
+    written, notes = _loss(run, plan)
+    since = [
+        each.release or each.run_id
+        for each, _ in runs
+        if each.outcome == "released"
+        and each.belongs(plan.target.app.id, plan.target.addon.id)
+        and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
+    ]
+    if since:
+        notes.append(
+            f"released since then: {', '.join(since)}; their migrations go, their code stays (`heroku rollback`)"
+        )
+    if plan.why_no_salvage:
+        notes.append(f"the present state will not be kept: {plan.why_no_salvage}")
+    run.log.info(
+        Event.RESTORE_PLANNED,
+        backup=source.name,
+        detail=f"{age}{size(source.size)}, made by {backups.made_by(source, backups.makers(runs))}",
+        taken_at=taken.isoformat().replace("+00:00", "Z") if taken else None,
+        bytes=source.size,
+        written=written,
+        notes=notes,
+    )
+
+
+def _loss(run: Run, plan: Plan) -> tuple[dict[str, str], list[str]]:
+    """Tables with rows written since the backup, where its counters are known; else a note that says why not."""
+    document = run.journal.evidence(plan.source.uuid)
+    if document is None:
+        return {}, [f"what was written since {plan.source.name} is not known: no run of this tool made it"]
+    with translated():
+        traces = evidence.compare(Evidence.from_json(document), evidence.take(run.database.connection))
+    notes = [f"what was written since is not known for certain: {traces.unproved}"] if traces.unproved else []
+    written = {table: str(rows) for table, rows in traces.written.items() if str(rows)}
+    if not written and not notes:
+        notes = ["no table was written since"]
+    return written, notes
+
+
+def carry_out(run: Run, plan: Plan) -> Ending:
+    """Fence, salvage, restore, proof. A failure before the restore was asked for leaves all as it was."""
+    present = take_fingerprint(run)
+    backup = BackedUp(
+        uuid=plan.source.uuid,
+        name=plan.source.name,
+        seconds=plan.source.seconds or 0.0,
+        before=present,
+        outset=Outset(evidence=present.evidence),
+        identity=plan.identity,
+        sealed=False,
+        target=plan.target,
+    )
+    kept = None
+    try:
+        kept = secure(run, plan)
+        transfer, problem = restore.load_and_prove(
+            run, backup, lambda log_read: prove(run, plan, backup, log_read=log_read)
+        )
+    except (ReleaseError, Interrupted) as failure:
+        return _broken_off(run, plan, backup, kept, failure)
+    if problem is not None or transfer is None:
+        problem = problem or StepFailed(Reason.RESTORE_FAILED)
+        return restore.not_restored(run, backup, problem, problem, kept, transfer)
+    ending = replace(
+        ended(
+            Outcome.RESTORED,
+            backup=backup.name,
+            salvage=kept.name if kept else None,
+            restore=transfer.name,
+        ),
+        exit_code=0,
+    )
+    with run.signals.shield():
+        return settle(run, plan, ending, transfer, kept)
+
+
+def secure(run: Run, plan: Plan) -> Transfer | None:
+    """Raises the fence and keeps the present state. Raises ReleaseError when the fence cannot be raised."""
+    if plan.earlier is None:
+        record(run, plan.stood)
+    elif run.settings.fence is not FenceMode.OFF:
+        fence.up(run, plan.target, FenceMode.RESTORE)
+    if plan.why_no_salvage:
+        run.warn("not_salvaged", plan.why_no_salvage)
+        return None
+
+    def begun(started: Transfer) -> None:
+        if plan.earlier is None:
+            run.journal.announce(run.id, State.BACKING_UP, salvage=started.uuid)
+
+    try:
+        taken = capture(run, plan.target, kind="salvage", deadline=run.deadline, begun=begun)
+    except (HerokuError, StepFailed) as error:
+        run.warn("not_salvaged", f"{error}; the present state will be lost, as it was confirmed")
+        return None
+    if plan.earlier is None:
+        run.journal.announce(run.id, State.MIGRATING, backup=taken.uuid, salvage=taken.uuid)
+    return taken
+
+
+def prove(run: Run, plan: Plan, backup: BackedUp, *, log_read: bool) -> None:
+    """Proves the database against the fingerprint that the dump itself carries; says so where it carries none."""
+    reconnect(run)
+    if _still_there(run, plan):
+        raise StepFailed(Reason.RESTORE_UNPROVED, "the journal still knows this run: the restore did not reset")
+    made = run.journal.in_the_dump()
+    document = run.journal.fingerprint(made.run_id) if made else None
+    if made is None or document is None:
+        run.warn(
+            "structure_unproved",
+            f"{backup.name} carries no fingerprint of this tool; "
+            + ("its log names no table that was not loaded" if log_read else "its log could not be read either"),
+        )
+        with translated():
+            repair.analyze(run.database.connection)
+        return
+    dump = Fingerprint.from_json(document)
+    dumped = replace(backup, before=dump, outset=Outset(), sealed=made.fence == FenceMode.RELEASE)
+    # What there was beyond the dump was to be overwritten: whoever chose the dump has chosen that.
+    beyond = [each for each in structural(dump.structure, backup.before.structure) if each.change is Change.ADDED]
+    prove_structure(replace(run, id=made.run_id), dumped, beyond, log_read=log_read)
+
+
+def _still_there(run: Run, plan: Plan) -> bool:
+    """Whether the journal is still that of the database which was to be overwritten."""
+    if plan.earlier is None:
+        return run.journal.entry(run.id) is not None
+    now = run.journal.entry(plan.earlier.run_id)
+    return now is not None and now.state is plan.earlier.state is not State.BACKING_UP
+
+
+def settle(run: Run, plan: Plan, ending: Ending, transfer: Transfer, kept: Transfer | None) -> Ending:
+    """Closes the journal as the restore brought it back, writes this run into it, and lowers the fence."""
+    made = run.journal.in_the_dump()
+    stood = plan.stood
+    if made:
+        run.journal.announce(made.run_id, State.RESTORING, backup=plan.source.uuid)
+    while left := run.journal.unfinished(stood.app.id, stood.addon.id, app=stood.app.name):
+        _close_what_came_back(run, left, transfer, known=made)
+    formation = made.formation if made and plan.half and plan.earlier is None else stood.formation
+    maintenance = made.maintenance if made and plan.half and plan.earlier is None else stood.app.maintenance
+    run.journal.open(
+        run_id=run.id,
+        app=stood.app.name,
+        release=run.settings.heroku_release_version,
+        commit=run.settings.heroku_slug_commit,
+        maintenance=maintenance,
+        formation=formation,
+        baseline=transfer.number,
+        app_id=stood.app.id,
+        addon_id=stood.addon.id,
+    )
+    salvage = kept.uuid if kept else None
+    run.journal.announce(run.id, State.RESTORING, backup=plan.source.uuid, salvage=salvage)
+    restore.close(run, plan.target, ending)
+    return replace(ending, facts={"proof": "fingerprint" if made else "none"})
+
+
+def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: Entry | None) -> None:
+    """A run that was under way when the dump was made: whoever chose the dump has chosen the state it was in.
+
+    Left open, the next release would ask what to do about it, or undo what was just restored.
+    """
+    if left.state is not State.FINISHED:
+        outcome = Outcome.RESTORED if known and known.run_id == left.run_id else Outcome.KEPT
+        run.journal.close(left.run_id, outcome=outcome, reason=None, restore=transfer.name)
+    run.journal.fenced(left.run_id, None)
+
+
+def _broken_off(
+    run: Run, plan: Plan, backup: BackedUp, kept: Transfer | None, failure: ReleaseError | Interrupted
+) -> Ending:
+    """It ended early: with a restore under way at Heroku, or with nothing done but a fence, which is lowered."""
+    run.signals.acknowledge()
+    names = {"backup": backup.name, "salvage": kept.name if kept else None}
+    try:
+        running = restore_under_way(run, backup)
+    except ReleaseError as error:
+        return restore.not_restored(run, backup, error, failure, kept)
+    if running is not None:
+        return ended(
+            Outcome.HANDED_OVER,
+            failure,
+            restore=running.name,
+            hint=f"{running.name} goes on at Heroku; `bin/release recover`, or the next release, proves it.",
+            **names,
+        )
+    ending = ended(Outcome.UNTOUCHED, failure, **names)
+    restore.close(run, plan.target, ending)
+    if plan.earlier is not None and plan.earlier.fence is None:
+        fence.down(run, plan.target.site, plan.earlier)
+    return ending
+
+
+def confirmed(app: str, typed: str) -> None:
+    """Raises Refused unless the app's name was typed."""
+    if typed.strip() != app:
+        raise Refused(Reason.NOT_CONFIRMED, f"{app} was not typed; nothing was changed")

@@ -1,0 +1,117 @@
+"""Starting a transfer exactly once, though the answer to the request may be lost.
+
+Heroku has no idempotency key: repeating a POST makes a second transfer. A request has three results. Done: the answer
+names the transfer. Surely not done: no connection, or an error that says so. Unknown: anything else; then the list of
+transfers is read until the request can no longer take effect, and only a list that shows no new transfer allows another
+request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from release.clock import Clock, Deadline
+from release.errors import Reason, StepFailed
+from release.heroku.http import ROUTER_TIMEOUT, Effect, HerokuError
+from release.heroku.transfers import Transfer
+from release.log.events import Event
+from release.log.logger import Log
+from release.retry import Patience, backoff
+
+ATTEMPTS = 4
+SETTLE = ROUTER_TIMEOUT + 5.0
+"""Seconds after which a request whose answer was lost cannot take effect any more."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A transfer to be started.
+
+    `post` makes the request, `listed` reads the list, `known` are the uuids listed before, `ours` tells from a listed
+    transfer whether this request has made it, None where what is listed does not tell: such a one is never adopted,
+    since it may be of another database, and nothing is asked for again beside it, since it may be ours.
+    """
+
+    name: str
+    post: Callable[[], Transfer]
+    listed: Callable[[], tuple[Transfer, ...]]
+    known: frozenset[str]
+    ours: Callable[[Transfer], bool | None]
+
+
+def start_once(request: Request, *, clock: Clock, log: Log, deadline: Deadline) -> Transfer:
+    """Starts the transfer and returns it, adopting one whose answer was lost.
+
+    Raises HerokuError when it was surely not started and cannot be, StepFailed (outcome_unknown, heroku_shape_unknown)
+    when the list could not be read to the end, or does not tell.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        sent = clock.monotonic()
+        try:
+            transfer = request.post()
+        except HerokuError as error:
+            failure = error
+        else:
+            if transfer.uuid not in request.known:
+                return transfer
+            failure = HerokuError(f"{request.name}: the answer names a transfer that was there before", status=200)
+        if failure.effect is Effect.UNKNOWN:
+            adopted = _settle(request, failure, sent=sent, clock=clock, log=log, deadline=deadline)
+            if adopted:
+                return adopted
+        if not failure.passing or attempt == ATTEMPTS or deadline.expired:
+            raise failure
+        pause = deadline.clamp(backoff(attempt, failure.retry_after, 0.5))
+        log.warning(
+            Event.RETRY_SCHEDULED, call=request.name, attempt=attempt, wait=round(pause, 3), caused_by=str(failure)
+        )
+        clock.sleep(pause)
+        if deadline.expired:  # a transfer that nobody has time to wait for must not begin
+            raise failure
+    raise AssertionError  # pragma: no cover -- the loop returns or raises
+
+
+def _settle(
+    request: Request,
+    failure: HerokuError,
+    *,
+    sent: float,
+    clock: Clock,
+    log: Log,
+    deadline: Deadline,
+) -> Transfer | None:
+    """What became of a request whose answer was lost: the transfer it made, or None when there surely is none."""
+    log.warning(
+        Event.WARNING_RAISED,
+        warning="answer_lost",
+        detail=f"{failure}; looking for the transfer in the list before anything is sent again",
+    )
+    pause, patience = 0.5, Patience(clock)
+    while True:
+        looked = clock.monotonic()
+        try:
+            new = [each for each in request.listed() if each.uuid not in request.known]
+            patience.renewed()
+        except HerokuError as error:
+            new, looked, failure = [], sent, error
+            if patience.lost(error):
+                raise StepFailed(error.reason, f"{request.name}, whose answer was lost: {error.detail}") from error
+        if ours := [each for each in new if request.ours(each)]:
+            return min(ours, key=lambda each: each.number)
+        if looked - sent >= SETTLE:
+            _refuse_unclear(request, new)
+            return None
+        if deadline.expired or clock.monotonic() - sent > 4 * SETTLE:
+            raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {failure}")
+        clock.sleep(min(pause, 5.0))
+        pause *= 1.5
+
+
+def _refuse_unclear(request: Request, new: list[Transfer]) -> None:
+    """Raises StepFailed (outcome_unknown) unless it is sure that none of the new transfers is this request's."""
+    if unclear := [each.name for each in new if request.ours(each) is None]:
+        raise StepFailed(
+            Reason.OUTCOME_UNKNOWN,
+            f"{request.name}: {', '.join(unclear)} may be it; Heroku does not say of which database (from_url, to_url)",
+        )

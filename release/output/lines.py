@@ -1,0 +1,49 @@
+"""Reading a log again: JSON lines among whatever else a terminal, `heroku logs` or a drain has put around them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from release.log.events import Event
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def parse(line: str) -> Mapping[str, Any] | None:
+    """The event in a line, whatever stands before it; None for a line that holds none.
+
+    A child's output cannot pass for an event: it stands inside one, as the text of a `command_output`.
+    """
+    at = line.find('{"timestamp"')
+    at = line.find("{") if at < 0 else at
+    if at < 0:
+        return None
+    try:
+        event = msgspec.json.decode(line[at:].strip())
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+    if not isinstance(event, dict) or not all(isinstance(event.get(each), str) for each in ("timestamp", "event")):
+        return None
+    return event if event["event"] in EVENTS or "run_id" in event else None
+
+
+EVENTS = frozenset(str(each) for each in Event)
+
+
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """The lines of a stream that comes in pieces, each once it is whole."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line.decode(errors="replace") for line in whole)
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def printable(text: str) -> str:
+    """Text without terminal escapes and control characters: what a child prints must not draw over what is ours."""
+    return _ESCAPES.sub("", text.expandtabs(4))

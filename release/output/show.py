@@ -1,0 +1,192 @@
+"""What people read of each event: lines with an indent, a glyph and a style. No terminal is known here.
+
+Step headings stand at the edge, what happens within a step two columns in, what the app's own commands print four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from release.output.words import seconds, sentence, size, title, what_happened, what_the_database_is
+
+Fields = Mapping[str, Any]
+
+MOST = 20
+"""So many differences are shown; the log has them all."""
+
+
+class Line(NamedTuple):
+    """A line of text. `style` is one of rich's; it colours the glyph where there is one, else the text."""
+
+    text: str
+    style: str = ""
+    glyph: str = ""
+    indent: int = 0
+
+
+def lines(event: Fields) -> Iterator[Line]:
+    """The lines for an event; none for one that says nothing to people, or that is newer than this program."""
+    show = _SHOWN.get(str(event.get("event")))
+    return show(event) if show else iter(())
+
+
+def good(text: str) -> Line:
+    """It went well."""
+    return Line(text, "green", "✓", 2)
+
+
+def bad(text: str) -> Line:
+    """It failed."""
+    return Line(text, "bold red", "✗", 2)
+
+
+def warn(text: str, indent: int = 2) -> Line:
+    """Somebody should look at it."""
+    return Line(text, "yellow", "!", indent)
+
+
+def note(text: str, indent: int = 2) -> Line:
+    """It is so."""
+    return Line(text, "dim", "·", indent)
+
+
+def _started(event: Fields) -> Iterator[Line]:
+    facts = [str(event[each])[:12] for each in ("commit",) if event.get(each)]
+    facts += [str(event[each]) for each in ("description", "trigger") if event.get(each)]
+    yield Line(title(event), "bold")
+    yield Line(" · ".join([*facts, f"run {event.get('run_id')}"]), "dim")
+
+
+def _step_started(event: Fields) -> Iterator[Line]:
+    yield Line("")
+    yield Line(str(event.get("step")), "bold")
+
+
+def _step_finished(event: Fields) -> Iterator[Line]:
+    yield good(f"{event.get('step')} took {seconds(event.get('duration'))}")
+
+
+def _step_failed(event: Fields) -> Iterator[Line]:
+    took = f" ({seconds(event['duration'])})" if event.get("duration") is not None else ""
+    yield bad(f"{event.get('error')}{took}")
+
+
+def _transfer_started(event: Fields) -> Iterator[Line]:
+    source = f" of {event['source']}" if event.get("source") else ""
+    earlier = f"; the last one took {seconds(event['expected'])}" if event.get("expected") else ""
+    yield note(f"{event.get('kind')}{source} is {event.get('transfer')}{earlier}")
+
+
+def _transfer_progressed(event: Fields) -> Iterator[Line]:
+    yield note(f"{size(event.get('bytes'))} after {seconds(event.get('duration'))}", 4)
+
+
+def _transfer_finished(event: Fields) -> Iterator[Line]:
+    succeeded = event.get("succeeded") is True
+    warnings = f", {event['warnings']} warnings" if event.get("warnings") else ""
+    what = f"{event.get('transfer')}{'' if succeeded else ' did not succeed'}"
+    text = f"{what}: {size(event.get('bytes'))} in {seconds(event.get('duration'))}{warnings}"
+    yield good(text) if succeeded else bad(text)
+
+
+def _command_started(event: Fields) -> Iterator[Line]:
+    yield Line(f"$ {event.get('command')}", "dim", indent=2)
+
+
+def _command_output(event: Fields) -> Iterator[Line]:
+    yield Line(str(event.get("line", "")), "red" if event.get("stream") == "stderr" else "", indent=4)
+
+
+def _command_finished(event: Fields) -> Iterator[Line]:
+    """A good end needs no line; nor does exit code 1 while preparing: that is how "migrations are pending" is said."""
+    usual = {0, 1, None} if event.get("step") in {"prepare", "plan"} else {0, None}
+    if event.get("signal") or event.get("exit_code") not in usual:
+        how = event.get("signal") or f"exit code {event.get('exit_code')}"
+        yield note(f"it ended with {how} after {seconds(event.get('duration'))}")
+
+
+def _retry(event: Fields) -> Iterator[Line]:
+    caused_by = sentence(str(event.get("caused_by")))
+    yield warn(f"{event.get('call')}: {caused_by} Again in {seconds(event.get('wait'))}.")
+
+
+def _waited(event: Fields) -> Iterator[Line]:
+    whom = event.get("holder") or ", ".join(event.get("transfers") or ()) or "another run"
+    yield warn(f"waiting for {whom}, {seconds(event.get('limit'))} at most")
+
+
+def _probe_passed(event: Fields) -> Iterator[Line]:
+    yield good(f"probe {event.get('probe')} passed")
+
+
+def _probe_failed(event: Fields) -> Iterator[Line]:
+    yield bad(f"probe {event.get('probe')}: {event.get('detail')}")
+
+
+def _compared(event: Fields) -> Iterator[Line]:
+    yield note(f"the database against its fingerprint: {event.get('verdict')}")
+    written = (f"{table}: {rows}" for table, rows in (event.get("written") or {}).items())
+    for text in [*(str(each) for each in event.get("differences") or ()), *written][:MOST]:
+        yield note(text, 4)
+
+
+def _planned(event: Fields) -> Iterator[Line]:
+    yield note(f"{event.get('backup')}: {event.get('detail')}")
+    for table, rows in list((event.get("written") or {}).items())[:MOST]:
+        yield warn(f"will be lost in {table}: {rows}", 4)
+    for text in event.get("notes") or ():
+        yield warn(str(text), 4)
+
+
+def _warned(event: Fields) -> Iterator[Line]:
+    yield warn(str(event.get("detail")))
+    written = event.get("written")
+    for table, rows in list(written.items() if isinstance(written, Mapping) else ())[:MOST]:
+        yield warn(f"{table}: {rows}", 4)
+
+
+def _noted(text: Callable[[Fields], str]) -> Callable[[Fields], Iterator[Line]]:
+    return lambda event: iter([note(text(event))])
+
+
+def _finished(event: Fields) -> Iterator[Line]:
+    well = event.get("exit_code") == 0
+    outcome = str(event.get("outcome") or ("done" if well else "not started")).replace("_", " ")
+    yield Line("")
+    yield Line(f"{outcome} after {seconds(event.get('duration'))}", "bold green" if well else "bold red")
+    yield Line(f"{what_happened(event)} {what_the_database_is(event)}")
+    if event.get("hint"):
+        yield Line(f"What to do: {sentence(str(event['hint']))}")
+
+
+_SHOWN: dict[str, Callable[[Fields], Iterator[Line]]] = {
+    "release_started": _started,
+    "step_started": _step_started,
+    "step_finished": _step_finished,
+    "step_failed": _step_failed,
+    "retry_scheduled": _retry,
+    "lock_waited": _waited,
+    "transfer_awaited": _waited,
+    "transfer_started": _transfer_started,
+    "transfer_progressed": _transfer_progressed,
+    "transfer_finished": _transfer_finished,
+    "command_started": _command_started,
+    "command_output": _command_output,
+    "command_finished": _command_finished,
+    "probe_passed": _probe_passed,
+    "probe_failed": _probe_failed,
+    "database_compared": _compared,
+    "restore_planned": _planned,
+    "warning_raised": _warned,
+    "framework_detected": _noted(lambda event: f"{event.get('framework')} was found: {event.get('migrate')}"),
+    "fence_raised": _noted(
+        lambda event: "maintenance mode is on; stopped: " + (", ".join(event.get("scaled") or ()) or "nothing")
+    ),
+    "fence_lowered": _noted(lambda _: "the fence is down: dynos and maintenance mode are as before"),
+    "restore_skipped": _noted(lambda event: f"no restore: {event.get('why')}"),
+    "handover_started": _noted(lambda event: f"{event.get('dyno')} takes over"),
+    "signal_received": _noted(lambda event: f"{event.get('signal')} was received"),
+    "guard_overridden": _noted(lambda event: f"RELEASE_ALLOW={event.get('guard')}: {event.get('detail')}"),
+    "release_finished": _finished,
+}

@@ -1,0 +1,115 @@
+"""The boot probe: the new code's web process, started in the release dyno against the migrated database, has to answer.
+
+The Procfile's line is run as Heroku runs it, with `sh -c` (that is what fills in `$PORT`), on a free port. A request
+looks like one that came through Heroku's router, so that neither a check of the host's name nor a redirect to https
+gets in the way.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from threading import Thread
+from urllib.parse import urlsplit
+
+from release.app import procfile
+from release.app.command import start_app
+from release.child.process import Ended, Running
+from release.clock import Deadline
+from release.errors import ProbeFailed, Reason
+from release.probes.http import Answer, Problem, get
+from release.run import Run
+
+GET_WITHIN = 10.0
+"""Seconds for one request; one that takes longer is given up and made again."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two requests."""
+
+LOOK = 0.02
+"""Seconds between two looks at a request under way; meanwhile the process's output is passed on."""
+
+NOT_STARTED = frozenset({126, 127})
+"""What a shell exits with when it finds no such command, or one that cannot be executed (POSIX, 2.8.2)."""
+
+
+def boot(run: Run, path: str, deadline: Deadline, environ: Mapping[str, str]) -> dict[str, object]:
+    """Boots the web process until `path` answers 2xx, then ends it and all it started. Raises ProbeFailed."""
+    line = procfile.command(run.folder, "web")
+    if line is None:
+        raise ProbeFailed(Reason.WEB_NOT_FOUND, "the Procfile has no web process")
+    port = free_port()
+    began = run.clock.monotonic()
+    with start_app(run, ("sh", "-c", line), env={**environ, "PORT": str(port)}) as web:
+        answer = _until_ok(run, web, f"http://127.0.0.1:{port}{path}", deadline)
+        took = run.clock.monotonic() - began
+        by_itself = not web.alive
+        ended = web.stop()
+    run.signals.check()
+    if answer.ok:
+        return {"path": path, "status": answer.status, "booted_in": round(took, 3)}
+    raise _failure(answer, ended, took, by_itself=by_itself)
+
+
+def free_port() -> int:
+    """A port that nobody uses at this moment: the system's choice."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _until_ok(run: Run, web: Running, url: str, deadline: Deadline) -> Answer:
+    """Asks until the answer is 2xx, the process has ended, a signal came or time is up; the last answer."""
+    headers = router_headers(run)
+    answer = Answer(problem=Problem.REFUSED)
+    pause = FIRST_PAUSE
+    while web.alive and not deadline.expired and not run.signals.pending:
+        answer = _ask(run, web, url, headers, deadline)
+        if answer.ok:
+            break
+        web.pump(deadline.clamp(pause))
+        pause = min(LONGEST_PAUSE, pause * 1.5)
+    return answer
+
+
+def _ask(run: Run, web: Running, url: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+    """One request, in a thread: a process whose output nobody reads would stand still, and never answer."""
+    answers: list[Answer] = []
+    timeout = max(LOOK, run.clock.real(deadline.clamp(GET_WITHIN)))
+    asking = Thread(target=lambda: answers.append(get(url, timeout=timeout, headers=headers)), daemon=True)
+    asking.start()
+    while asking.is_alive() and not run.signals.pending:
+        if web.alive:
+            web.pump(LOOK)
+        else:
+            asking.join(LOOK)
+    return answers[0] if answers else Answer(problem=Problem.SILENT)
+
+
+def router_headers(run: Run) -> dict[str, str]:
+    """What Heroku's router adds to a request (devcenter.heroku.com/articles/http-routing), and the app's own host."""
+    environ, settings = run.environ, run.settings
+    host = urlsplit(settings.probe_url or "").hostname or environ.get("HEROKU_APP_DEFAULT_DOMAIN_NAME")
+    if not host:
+        host = f"{settings.heroku_app_name}.herokuapp.com" if settings.heroku_app_name else "localhost"
+    return {
+        "Host": host,
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Port": "443",
+        "X-Request-Id": f"release-{run.id}",
+        "Via": "1.1 release-phase",
+    }
+
+
+def _failure(answer: Answer, ended: Ended, took: float, *, by_itself: bool) -> ProbeFailed:
+    if by_itself:
+        last = f": {ended.tail[-1]}" if ended.tail else ""
+        reason = Reason.WEB_NOT_FOUND if ended.exit_code in NOT_STARTED else Reason.WEB_CRASHED
+        return ProbeFailed(reason, f"it ended with {ended.how} after {took:.1f} s{last}", exit_code=ended.exit_code)
+    if answer.status is not None:
+        return ProbeFailed(Reason.WEB_UNHEALTHY, f"{answer} after {took:.1f} s", status=answer.status, body=answer.body)
+    if answer.problem is Problem.REFUSED:
+        return ProbeFailed(Reason.WEB_NOT_LISTENING, f"nothing listened on $PORT within {took:.1f} s")
+    return ProbeFailed(Reason.WEB_SILENT, f"{answer}, for {took:.1f} s")

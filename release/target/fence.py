@@ -1,0 +1,126 @@
+"""The fence keeps other writers out: maintenance mode on, workers to 0, other sessions ended; and its way back.
+
+Both ways are idempotent, and the state before is in the journal and so in the dump: whoever comes later can lower it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from release.database.journal import Entry
+from release.database.session import Failed
+from release.database.transfer_sessions import HEROKU
+from release.errors import StepFailed
+from release.heroku.http import HerokuError
+from release.log.events import Event
+from release.run import HOOKS, Run
+from release.settings.model import FenceMode
+from release.target.site import Site
+from release.target.target import Target
+
+KEPT_RUNNING = frozenset({"web", "release"})
+"""Process types that are not scaled: web answers with the maintenance page, release is this very process."""
+
+NEVER_ENDED = (HOOKS, HEROKU)
+"""How the names of sessions begin that the fence leaves alone: the hook's, and those of Heroku's transfers."""
+
+GONE_WITHIN = 10.0
+"""Seconds that other sessions get to end."""
+
+
+SAID_WITHIN = 60.0
+"""Seconds in which the journal has to say that the fence is down."""
+
+
+def up(run: Run, target: Target, mode: FenceMode) -> None:
+    """Raises the fence, announced in the journal first. Raises HerokuError, Failed or Lost."""
+    run.journal.fenced(run.id, mode)
+    target.site.maintain(run, on=True)
+    stopped = {kind: 0 for kind, quantity in target.formation.items() if quantity and kind not in KEPT_RUNNING}
+    target.site.scale(run, stopped)
+    ended = end_sessions(run)
+    run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
+
+
+def end_sessions(run: Run) -> list[str]:
+    """Ends all other sessions; one that keeps coming back is only reported, since not every client can be kept away.
+
+    Heroku's own stay: a backup that a schedule has begun is waited for, never killed.
+    """
+    try:
+        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=NEVER_ENDED)
+    except Failed as error:
+        run.warn("sessions_left", str(error))
+        return []
+
+
+def is_up(target: Target, entry: Entry) -> bool:
+    """Whether the fence that a row tells of is up, by what Heroku says now: somebody may have lifted it since."""
+    stopped = (kind for kind, quantity in (entry.formation or {}).items() if quantity and kind not in KEPT_RUNNING)
+    return target.app.maintenance and all(not target.formation.get(kind) for kind in stopped)
+
+
+def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
+    """Lowers the fence if one may be up; whether it is down. A failure is a warning, and the next run tries again.
+
+    `raised`: it is known to be up, though the journal cannot be read or could not be written. Only called over a
+    database that is proved old, or new, or as somebody decided.
+    """
+    if target is None:
+        return True
+    try:
+        entry = run.journal.entry(run.id)
+    except StepFailed as error:
+        return not raised or _lower_blindly(run, target, error)
+    if entry is None or (entry.fence is None and not raised):
+        return True
+    formation, maintenance = entry.formation or {}, entry.maintenance
+    if not _tried(run, lambda: _put_back(run, target.site, formation, maintenance=maintenance)):
+        return False
+    try:
+        down_again = run.deadline.within(SAID_WITHIN)
+        run.retried("fence lowered", lambda: run.journal.fenced(run.id, None), deadline=down_again)
+    except StepFailed as error:
+        run.warn("journal_not_closed", f"{error}; the fence is down, which the journal does not say")
+    return True
+
+
+def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:
+    """Lowers it to how it stood when this run began; where it was up by then, only the journal knows how it stood."""
+    if target.app.maintenance:
+        run.warn("fence_not_lowered", f"{why}; `bin/release recover` or the next release lowers it")
+        return False
+    run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
+    return _tried(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
+
+
+def _tried(run: Run, lowering: Callable[[], None]) -> bool:
+    try:
+        lowering()
+    except (HerokuError, StepFailed) as error:
+        run.warn("fence_not_lowered", f"{error}; `bin/release recover` or the next release lowers it")
+        return False
+    return True
+
+
+def down(run: Run, site: Site, entry: Entry) -> None:
+    """Puts back what the journal says was there before, and nothing else: an operator's own maintenance mode stays on.
+
+    Raises HerokuError.
+    """
+    _put_back(run, site, entry.formation or {}, maintenance=entry.maintenance)
+    run.journal.fenced(entry.run_id, None)
+
+
+def _put_back(run: Run, site: Site, formation: Mapping[str, int], *, maintenance: bool | None) -> None:
+    """Only process types that stand at 0 now are scaled; another figure is somebody's newer wish."""
+    stopped = {kind for kind, quantity in site.formation(run).items() if quantity == 0}
+    back = {
+        kind: quantity
+        for kind, quantity in formation.items()
+        if quantity and kind in stopped and kind not in KEPT_RUNNING
+    }
+    site.scale(run, back)
+    if maintenance is False:
+        site.maintain(run, on=False)
+    run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=maintenance)

@@ -1,0 +1,157 @@
+"""Turns: one run at a time on a database, whatever the app. Who waits is told who is at work, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from release.clock import Deadline
+from release.database.journal import Entry, State
+from release.database.session import Failed, Identity, Lost
+from release.errors import Reason, Refused, StepFailed
+from release.heroku.http import HerokuError
+from release.log.events import Event
+from release.retry import LONGEST_WAIT
+from release.run import HOOKS, Run
+from release.settings.model import Backup
+from release.target.locate import find_addon, source_of
+from release.target.target import Attached
+from release.target.transfers import restoring
+
+BACK_WITHIN = 30.0
+"""Seconds in which a database that has cut this run off has to answer again."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds between two tries to take the lock."""
+
+NOTICED_WITHIN = LONGEST_WAIT + 5.0
+"""Seconds in which a run that restores notices that its restore has ended, and takes the lock again."""
+
+
+def take_turn(run: Run) -> None:
+    """Waits for the lock, and for a restore that somebody has under way.
+
+    Raises Refused (locked, foreign_transfer), and RestoreUnderWay when a signal comes while a restore goes on.
+    """
+    deadline = run.deadline.within(run.settings.lock_wait)
+    back_by = run.deadline.within(BACK_WITHIN)
+    while True:
+        try:
+            if not run.database.holds_lock() and not run.database.try_lock():
+                _wait(run, deadline)
+            if not run.database.being_restored():
+                return
+        except Lost:  # a restore that begins at this moment ends this session, too
+            if back_by.expired:
+                raise
+        if deadline.expired:
+            raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
+        with restoring("a dump is being loaded into the database"):
+            run.clock.sleep(deadline.clamp(0.5))
+
+
+def _wait(run: Run, deadline: Deadline) -> None:
+    """Waits for the run that holds the lock; also while that run restores, which ends its session and this one."""
+    holder = run.database.lock_holder()
+    name = holder.application_name if holder else ""
+    run.log.info(Event.LOCK_WAITED, holder=name or None, limit=run.settings.lock_wait)
+    pause, longest = 0.1, LONGEST_PAUSE
+    find = cache(lambda: find_addon(run))
+    cut_off, back_by = False, Deadline(run.clock, 0.0)
+    while True:
+        try:
+            # Without its session the other run has lost the lock, but not its turn: it goes on after its restore.
+            its_turn = cut_off and not _settled(run, name)
+            if its_turn and _restoring(run, find):
+                back_by = Deadline(run.clock, NOTICED_WITHIN)
+            elif (back_by.expired or not its_turn) and run.database.try_lock():
+                return
+        except (Lost, Failed):
+            cut_off, back_by, longest = True, Deadline(run.clock, NOTICED_WITHIN), LONGEST_WAIT
+        if deadline.expired:
+            raise _refusal(run, name)
+        if cut_off:
+            run.database.close()  # a session would be in the restore's way
+        with restoring("the run that is waited for may be restoring the database" if cut_off else None):
+            run.clock.sleep(deadline.clamp(pause))
+        pause = min(longest, pause * 1.5)
+
+
+def _settled(run: Run, name: str) -> bool:
+    """Whether the run with that session is over. While a restore has the journal away, it is not."""
+    if not name.startswith(HOOKS):
+        return True
+    entry = run.journal.entry(name.removeprefix(HOOKS))
+    return entry is not None and entry.state is State.FINISHED and entry.fence is None
+
+
+def _restoring(run: Run, find: Callable[[], Attached]) -> bool:
+    """Whether Heroku says that a restore of the database is under way, or does not say."""
+    if run.settings.backup is Backup.OFF:
+        return False
+    try:
+        found = find()
+        source = source_of(run, found.addon)
+        return any(not each.finished and each.writes(source) is not False for each in found.store.listed())
+    except (HerokuError, Refused):
+        return True
+
+
+def _refusal(run: Run, name: str) -> Refused:
+    try:
+        holder = run.database.lock_holder()
+    except (Lost, Failed) as error:
+        return Refused(Reason.LOCKED, f"{name or 'a session without a name'}; now the database answers: {error}")
+    if holder is None:
+        return Refused(Reason.LOCKED, "nobody holds it at this moment, but a run was at work until now; release again")
+    return Refused(
+        Reason.LOCKED,
+        f"{holder.application_name or 'a session without a name'} (pid {holder.pid}, connected since {holder.since});"
+        f" to end it: SELECT pg_terminate_backend({holder.pid})",
+        holder=holder.application_name,
+        holder_pid=holder.pid,
+    )
+
+
+RECONNECT_WITHIN = 60.0
+"""Seconds in which a database that refuses connections may come back."""
+
+
+def unsettled(run: Run) -> Entry | None:
+    """The run's row in the journal, if there is one, read while the lock is held.
+
+    A restore ends the session that holds the lock, and another run may have finished this one before the lock was taken
+    again: then nothing more may happen. Raises StepFailed (lock_lost).
+    """
+    entry = run.journal.entry(run.id)
+    if entry is not None and entry.state is State.FINISHED:
+        raise StepFailed(Reason.LOCK_LOST, f"another run has settled this one in the meantime: {entry.outcome}")
+    return entry
+
+
+def reconnect(run: Run) -> None:
+    """Makes sure of a session that holds the lock. Raises Lost, or StepFailed (lock_lost)."""
+    deadline = run.deadline.within(RECONNECT_WITHIN)
+    while True:
+        try:
+            if run.database.holds_lock() or run.database.try_lock():
+                return
+            problem: StepFailed = StepFailed(Reason.LOCK_LOST, str(run.database.lock_holder()))
+        except Lost as error:
+            problem = error
+        if deadline.expired:
+            raise problem
+        run.clock.sleep(deadline.clamp(0.5))
+
+
+def still_ours(run: Run, identity: Identity) -> None:
+    """Makes sure of the lock and of the database once more before something happens to it.
+
+    A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now.
+    Raises StepFailed.
+    """
+    if not run.database.holds_lock() and not run.database.try_lock():
+        raise StepFailed(Reason.LOCK_LOST, str(run.database.lock_holder()))
+    now = run.database.identity()
+    if (now.system, now.database) != (identity.system, identity.database):
+        raise StepFailed(Reason.DATABASE_MISMATCH, f"{now.database} is not the database that the run began with")

@@ -1,0 +1,176 @@
+"""Prove: a restored database, against the fingerprint of what it was when the backup was taken.
+
+Nothing is believed because Heroku says so. The structure has to be equal, every table made anew by the restore; every
+table that held rows has to hold rows, and no sequence may stand behind where it stood. What a proof cannot read because
+of a lock or a lost session is read again; only a real difference is a reason to restore once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from release.database import repair, rows
+from release.database.comparison import Change, Comparison, Difference, same_structure
+from release.database.evidence import Evidence
+from release.database.fingerprint import Fingerprint
+from release.database.journal import State
+from release.database.put_back import put_back
+from release.database.session import Failed, Lost, translated
+from release.errors import Reason, StepFailed
+from release.log.events import Event
+from release.run import Run
+from release.settings.model import FenceMode, Guard
+from release.target import fence
+from release.target.before import BackedUp, take_fingerprint
+from release.target.changes import say_left_out
+from release.target.lock import reconnect, unsettled
+
+PROOF_WITHIN = 120.0
+"""Seconds in which a proof that is disturbed is tried again."""
+
+AGAIN_AFTER = 0.5
+"""Seconds between two tries."""
+
+SHOWN = 20
+"""Differences that an error names."""
+
+MOST_NOTES = 200
+"""Differences that a warning lists."""
+
+Added = Sequence[Difference] | None
+"""What the failed migration has added, by the comparison before the restore; None where that is not known."""
+
+
+class Undecided(StepFailed):
+    """A proof that could not be made: nothing is known to be wrong, so that another restore would mend nothing."""
+
+
+def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
+    """Proves that the database is what it was when the backup was taken; tidies up on the way.
+
+    `log_read`: whether the restore's own log was read and complained of no lost rows. Raises StepFailed
+    (restore_unproved), and Undecided where the database could not be read in time.
+    """
+    deadline = run.deadline.within(PROOF_WITHIN)
+    partial = False
+    while True:
+        try:
+            reconnect(run)
+            _check_reset(run)
+            return _prove_once(run, backup, added, log_read=log_read, partial=partial)
+        except (Failed, Lost) as error:
+            if deadline.expired:
+                raise Undecided(Reason.RESTORE_UNPROVED, f"it could not be read: {error}") from error
+            run.warn("proof_disturbed", f"{error}; the proof is made again")
+        partial = True
+        run.clock.sleep(deadline.clamp(AGAIN_AFTER))
+        if run.settings.fence is not FenceMode.OFF:
+            fence.end_sessions(run)
+
+
+def _check_reset(run: Run) -> None:
+    entry = unsettled(run)
+    if entry is None or entry.state is not State.BACKING_UP:
+        state = entry.state if entry else "missing"
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's ({state}): it did not reset")
+
+
+def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: bool, partial: bool) -> None:
+    with translated():
+        old = rows.not_made_anew(run.database.connection)
+    if old:
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"not made anew by the restore: {', '.join(old[:SHOWN])}")
+    now = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed, partial=partial)
+    check_rows(run, backup, now, log_read=log_read)
+    _check_sequences(backup, now.evidence)
+    _analyze(run)
+
+
+def tidy_and_compare(
+    run: Run, before: Fingerprint, added: Added, *, rows_must_match: bool, partial: bool
+) -> Fingerprint:
+    """Compares, tidying up first where something differs; what the database is now. Raises StepFailed or Lost."""
+    now = take_fingerprint(run, partial=partial)
+    comparison = _compared(run, before, now, rows_must_match=rows_must_match)
+    if comparison.differences or comparison.notes:
+        _tidy(run, before, added)
+        now = take_fingerprint(run, partial=partial)
+        comparison = _compared(run, before, now, rows_must_match=rows_must_match)
+    wrong, strange = _sorted_out(comparison, added)
+    say_left_out(run, comparison)
+    if now.unread:
+        run.warn("relation_unknown", f"locked by somebody, and so not compared: {', '.join(now.unread[:SHOWN])}")
+    if strange:
+        run.warn("object_not_known", f"neither the backup's nor the migration's, left as it is: {', '.join(strange)}")
+    if notes := [str(each) for each in comparison.notes]:
+        named = notes[:MOST_NOTES]
+        run.warn("not_as_before", f"what no backup carries differs: {', '.join(notes[:SHOWN])}", differences=named)
+    run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not wrong else "changed", differences=wrong)
+    if wrong:
+        raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(wrong[:SHOWN]), differences=len(wrong))
+    return now
+
+
+def _compared(run: Run, before: Fingerprint, now: Fingerprint, *, rows_must_match: bool) -> Comparison:
+    foreign = Guard.OTHER_CREDENTIALS in run.settings.allow
+    return same_structure(before, now, rows_must_match=rows_must_match, owners_may_differ=foreign)
+
+
+def _sorted_out(comparison: Comparison, added: Added) -> tuple[list[str], list[str]]:
+    """Differences that are wrong, and what somebody else has made since, which nobody has lost anything by."""
+    if added is None:
+        return [str(each) for each in comparison.differences], []
+    ours = {(each.kind, each.name) for each in added}
+    strange = [
+        str(each)
+        for each in comparison.differences
+        if each.change is Change.ADDED and each.kind in repair.WHOLE and (each.kind, each.name) not in ours
+    ]
+    return [str(each) for each in comparison.differences if str(each) not in strange], strange
+
+
+def _tidy(run: Run, before: Fingerprint, added: Added) -> None:
+    """Removes what the failed migration left behind, and puts back what a backup cannot carry."""
+    with translated():
+        for removed in repair.remove_added(run.database.connection, before, added or ()):
+            run.warn("unknown_object_removed", removed)
+        for problem in put_back(run.database.connection, before):
+            run.warn("not_put_back", problem)
+
+
+def check_rows(run: Run, backup: BackedUp, now: Fingerprint, *, log_read: bool) -> None:
+    """Every table that surely held rows when the backup was taken holds rows. Raises StepFailed."""
+    held, holding = set(backup.before.holding.held), now.holding
+    empty = sorted((held & now.evidence.writes.keys()) - set(holding.held) - set(holding.unknown))
+    # A table may have been emptied between fingerprint and dump. It was not where a row is older than both; elsewhere
+    # the log is believed, in which a table that could not be loaded is named. Without both, the worst is assumed.
+    told = log_read or backup.outset.known
+    lost = [name for name in empty if not told or name in backup.outset.steady]
+    if lost:
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"hold no rows any more: {', '.join(lost[:SHOWN])}", tables=lost)
+    if empty:
+        run.warn("rows_unknown", f"empty now, and perhaps when the backup was taken: {', '.join(empty[:SHOWN])}")
+    if unknown := sorted(held & set(holding.unknown)):
+        run.warn("rows_unknown", f"could not be looked into for rows: {', '.join(unknown[:SHOWN])}")
+
+
+def _check_sequences(backup: BackedUp, now: Evidence) -> None:
+    """No sequence stands behind where it stood both before and after the dump was made. Raises StepFailed."""
+    before, after = backup.before.evidence.positions, backup.outset.evidence.positions
+    behind = [
+        name
+        for name in sorted(before.keys() & now.positions.keys())
+        if all(then[name].is_ahead_of(now.positions[name]) for then in (before, after) if name in then)
+    ]
+    if behind:
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"sequences stand behind: {', '.join(behind[:SHOWN])}")
+
+
+def _analyze(run: Run) -> None:
+    """Renews the planner's statistics, which a restored database has none of; a failure is a warning."""
+    try:
+        with translated():
+            repair.analyze(run.database.connection)
+    except (Failed, Lost) as error:
+        run.warn("analyze_failed", f"{error}; run ANALYZE by hand, since a restored database has no statistics")
+        reconnect(run)

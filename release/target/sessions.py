@@ -1,0 +1,129 @@
+"""Sessions on the database around a migration: ours, with the lock, and the migration's, of which none may live on.
+
+The migration's sessions are known by their name (PGAPPNAME), or by the port of a process that it started; those that
+were seen are in the journal, so that a later run knows them, too. Drivers that read no PGAPPNAME and die before anybody
+looked leave sessions that look like the app's own. So nothing is called proved until every transaction of the app's
+role that began during the migration has ended, whoever's it is.
+"""
+
+from __future__ import annotations
+
+from release.clock import Deadline
+from release.database.evidence import Evidence
+from release.database.journal import Migration
+from release.database.others import Other, moment, wait_until_gone
+from release.database.session import Failed
+from release.errors import Reason
+from release.run import HOOKS, Run, migration_name
+from release.target.lock import reconnect
+
+GHOSTS_GONE_WITHIN = 30.0
+"""Seconds that sessions of the migration get to end; their statements are cancelled first."""
+
+TRANSACTIONS_END_WITHIN = 5.0
+"""Seconds that other transactions which began during the migration get to end by themselves."""
+
+
+def no_ghosts(run: Run, run_id: str) -> str | None:
+    """Ends what is left of a migration: a killed client's statement goes on in the server and could still commit.
+
+    Returns why it is not sure that nothing of it goes on, if so. Raises Failed (sessions_left) or Lost.
+    """
+    reconnect(run)
+    migration = run.journal.migration(run_id)
+    end_migration(run, run_id, migration)
+    return None if migration.since is None else _await_transactions(run, migration)
+
+
+def end_migration(run: Run, run_id: str, migration: Migration | None = None) -> None:
+    """Ends the sessions that are surely the migration's, and waits. Raises Failed (sessions_left) or Lost."""
+    migration = migration or run.journal.migration(run_id)
+    name = migration_name(run_id)
+    gone, left = wait_until_gone(
+        run.database,
+        lambda each: is_migration(each, name, migration),
+        clock=run.clock,
+        deadline=run.deadline.within(GHOSTS_GONE_WITHIN),
+        ending=True,
+    )
+    if left:
+        raise Failed(Reason.SESSIONS_LEFT, f"still there: {', '.join(map(str, left))}")
+    if gone:
+        run.warn("sessions_ended", f"sessions of the migration ({name}) were ended: {', '.join(map(str, gone))}")
+
+
+def is_migration(session: Other, name: str, migration: Migration) -> bool:
+    """Whether a session is surely the migration's."""
+    return session.name == name or session.key in migration.sessions
+
+
+def in_between(session: Other, migration: Migration, until: int) -> bool:
+    """Whether a session is in a transaction that may be the migration's: of its role, and begun while it ran."""
+    return (
+        session.ours
+        and session.transaction is not None
+        and (migration.since or 0) <= session.transaction <= until
+        and not session.heroku
+        and not session.name.startswith(HOOKS)
+    )
+
+
+def _await_transactions(run: Run, migration: Migration) -> str | None:
+    """Waits for transactions that began during the migration, and ends those in sessions that did so as well.
+
+    One in an older session (a pooler's) is not ended: it is somebody else's more likely than not. Then nothing is
+    proved, and that is returned in words.
+    """
+    until = moment(run.database)
+
+    def began_meanwhile(session: Other) -> bool:
+        return in_between(session, migration, until)
+
+    def new(session: Other) -> bool:
+        return began_meanwhile(session) and session.since >= (migration.since or 0)
+
+    patience = run.deadline.within(TRANSACTIONS_END_WITHIN)
+    _, left = wait_until_gone(run.database, began_meanwhile, clock=run.clock, deadline=patience)
+    if any(map(new, left)):
+        ended, _ = wait_until_gone(
+            run.database, new, clock=run.clock, deadline=run.deadline.within(TRANSACTIONS_END_WITHIN), ending=True
+        )
+        run.warn(
+            "sessions_ended",
+            "sessions that began during the migration and were still in a transaction were ended, since they may be"
+            f" its own: {', '.join(map(str, ended))}",
+        )
+        _, left = wait_until_gone(run.database, began_meanwhile, clock=run.clock, deadline=run.deadline.within(0))
+    if not left:
+        return None
+    return f"a transaction that began during the migration has not ended: {', '.join(map(str, left))}"
+
+
+def end_prepared(run: Run, before: Evidence) -> None:
+    """Rolls back what was prepared since: it holds locks against salvage and restore, and could still be committed.
+
+    Only once a restore is decided, which would undo it anyway: it may be another writer's.
+    """
+    for gid in sorted(set(run.database.prepared_transactions()) - set(before.prepared)):
+        try:
+            run.database.roll_back_prepared(gid)
+        except Failed as error:
+            run.warn("transaction_left", f"the prepared transaction {gid}: {error}")
+        else:
+            run.warn("transaction_rolled_back", f"the prepared transaction {gid} was left behind")
+
+
+SESSIONS_END_WITHIN = 5.0
+"""Seconds after the command's end within which the server has to have noticed that its sessions are gone."""
+
+
+def sessions_left(run: Run, within: float = SESSIONS_END_WITHIN) -> list[Other]:
+    """Waits until no session of the app's commands is left; those that are there all the same. Raises Lost, Failed."""
+    migration = run.journal.migration(run.id)
+    _, left = wait_until_gone(
+        run.database,
+        lambda each: is_migration(each, run.migration_name, migration),
+        clock=run.clock,
+        deadline=Deadline(run.clock, within),
+    )
+    return left

@@ -1,0 +1,224 @@
+"""Transfers of the target: asked of Heroku exactly once, waited for, and foreign ones let pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from release.clock import Deadline, Interrupted
+from release.database.others import others
+from release.errors import Reason, Refused, RestoreUnderWay, StepFailed
+from release.heroku.http import HerokuError
+from release.heroku.transfers import Source, Transfer
+from release.log.events import Event
+from release.retry import LONGEST_WAIT, TimedOut, polling
+from release.run import Run
+from release.target.blockers import Blockers
+from release.target.judgement import check_usable, judge
+from release.target.store import Store, uuids
+from release.target.target import Target, restores
+
+PROGRESS_EVERY = 5.0
+"""Seconds between two progress events; Heroku refreshes the figure about as often."""
+
+
+def capture(
+    run: Run, target: Target, *, kind: str, deadline: Deadline, begun: Callable[[Transfer], None] = lambda _: None
+) -> Transfer:
+    """Captures a backup and waits for it; `begun` is told of it before the wait.
+
+    Raises StepFailed (backup_failed, backup_unusable) or HerokuError.
+    """
+    known = uuids(target.store.transfers(run, deadline=deadline))
+    started = target.store.capture(run, target.source, kind=kind, known=known, deadline=deadline)
+    run.log.info(
+        Event.TRANSFER_STARTED,
+        kind=kind,
+        transfer=started.name,
+        expected=target.expected(restores=False),
+        expected_bytes=next((each.size for each in target.own_backups()), None),
+    )
+    begun(started)
+    try:
+        finished = follow(run, target, started, kind=kind, deadline=deadline, watch=DumpWatch(run).running)
+    except TimedOut as error:
+        raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
+    check_usable(target, finished, known)
+    return finished
+
+
+def follow(
+    run: Run,
+    target: Target,
+    transfer: Transfer,
+    *,
+    kind: str,
+    deadline: Deadline,
+    watch: Callable[[], bool] | None = None,
+) -> Transfer:
+    """Waits until a transfer has finished, however it did. Raises TimedOut or HerokuError.
+
+    With `watch` (does the database see the dump?) the API is asked rarely, and at once when the dump's session is gone:
+    a half-hour capture then costs a tenth of the requests, and its end is noticed sooner.
+    """
+    began = run.clock.monotonic()
+    shown = [began]
+
+    def done(now: Transfer) -> bool:
+        if not now.finished and run.clock.monotonic() - shown[0] >= PROGRESS_EVERY:
+            shown[0] = run.clock.monotonic()
+            run.log.info(
+                Event.TRANSFER_PROGRESSED,
+                kind=kind,
+                transfer=now.name,
+                bytes=now.size,
+                duration=round(run.clock.monotonic() - began, 3),
+            )
+        return now.finished
+
+    finished = polling(
+        lambda: target.store.read(transfer.uuid),
+        until=done,
+        name=f"GET transfer {transfer.name}",
+        clock=run.clock,
+        log=run.log,
+        deadline=deadline,
+        sleep=Watcher(run, watch).sleep if watch else None,
+    )
+    run.log.info(
+        Event.TRANSFER_FINISHED,
+        kind=kind,
+        transfer=finished.name,
+        succeeded=finished.succeeded,
+        warnings=finished.warnings,
+        bytes=finished.size,
+        duration=round(run.clock.monotonic() - began, 3),
+    )
+    return finished
+
+
+class Watcher:
+    """Sleeps between polls for as long as the database sees the dump, up to 15 s; short while it does not."""
+
+    def __init__(self, run: Run, running: Callable[[], bool]) -> None:
+        self._run = run
+        self._running = running
+
+    def sleep(self, seconds: float) -> None:
+        """Sleeps `seconds`, or up to 15 s while the dump's session can be seen, and wakes when it is gone."""
+        clock = self._run.clock
+        look = min(seconds, 0.5)
+        clock.sleep(look)
+        longest = Deadline(clock, LONGEST_WAIT)
+        try:
+            while self._running() and not longest.expired:
+                clock.sleep(look)
+        except StepFailed:
+            clock.sleep(seconds - look)
+
+
+def find_backup(target: Target, uuid: str) -> Transfer:
+    """The backup of that uuid, read again just before it is used. Raises StepFailed (backup_gone), HerokuError."""
+    try:
+        backup = target.store.read(uuid)
+    except HerokuError as error:
+        if error.status in {404, 410}:
+            raise StepFailed(Reason.BACKUP_GONE, str(error)) from error
+        raise
+    check_usable(target, backup, frozenset())
+    return backup
+
+
+def quiet_transfers(run: Run, store: Store, source: Source, *, ours: str | None = None) -> tuple[Transfer, ...]:
+    """The list of transfers, once none that touches this database is under way.
+
+    A foreign one is waited for as long as for the lock, and never cancelled; the one whose uuid is `ours` does not
+    matter. Raises Refused (foreign_transfer).
+    """
+    transfers = store.transfers(run)
+    running = _touching(transfers, source, ours)
+    if not running:
+        return transfers
+    names = [each.name for each in running]
+    run.log.info(Event.TRANSFER_AWAITED, transfers=names, limit=run.settings.lock_wait)
+    loading = [each.name for each in running if each.is_restore]
+    try:
+        with restoring(f"{', '.join(loading)} goes on at Heroku" if loading else None):
+            return polling(
+                store.listed,
+                until=lambda listed: not _touching(listed, source, ours),
+                name="GET transfers",
+                clock=run.clock,
+                log=run.log,
+                deadline=run.deadline.within(run.settings.lock_wait),
+            )
+    except TimedOut as error:
+        raise Refused(Reason.FOREIGN_TRANSFER, f"{', '.join(names)} is running") from error
+
+
+@contextmanager
+def restoring(what: str | None) -> Iterator[None]:
+    """A wait for a restore (None: for something else): a signal that ends it leaves the restore under way."""
+    try:
+        yield
+    except Interrupted as stop:
+        if what is None:
+            raise
+        raise RestoreUnderWay(Reason.INTERRUPTED, f"{stop}; {what}") from stop
+
+
+def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None) -> list[Transfer]:
+    """Transfers under way that read or write this database, or of which Heroku does not tell whether they do."""
+    return [
+        each
+        for each in transfers
+        if not each.finished
+        and each.uuid != ours
+        and (each.reads(source) is not False or each.writes(source) is not False)
+    ]
+
+
+def asked_for(target: Target) -> list[Transfer]:
+    """Restores onto the database that were asked for since the run began, the newest last."""
+    return restores(target.store.listed(), target.source, after=target.baseline)
+
+
+def start_restore(run: Run, target: Target, backup: Transfer, first: Callable[[], None] = lambda: None) -> Transfer:
+    """Asks Heroku to restore a backup onto the add-on, exactly once. Raises StepFailed or HerokuError.
+
+    `first` is done right before each request.
+    """
+    started = target.store.restore(run, target.source, backup, first=first)
+    run.log.info(
+        Event.TRANSFER_STARTED,
+        kind="restore",
+        transfer=started.name,
+        source=backup.name,
+        expected=target.expected(restores=True),
+        expected_bytes=backup.size,
+    )
+    return started
+
+
+def await_restore(run: Run, target: Target, started: Transfer) -> tuple[Transfer, bool]:
+    """Waits for a restore and judges it: the transfer, and whether its log was read. Raises StepFailed, HerokuError."""
+    try:
+        finished = follow(run, target, started, kind="restore", deadline=run.deadline)
+    except TimedOut as error:
+        raise StepFailed(Reason.RESTORE_UNFINISHED, f"{started.name}: {error}") from error
+    return finished, judge(run, target, finished)
+
+
+class DumpWatch:
+    """Looks at Heroku's dump while it runs, and says who blocks it: it waits for each table's lock for ever."""
+
+    def __init__(self, run: Run) -> None:
+        self._database = run.database
+        self._blockers = Blockers(Event.BACKUP_BLOCKED, run)
+
+    def running(self) -> bool:
+        """Whether the database sees a dump. Raises Lost or Failed."""
+        if self._database.connected:
+            with suppress(StepFailed):
+                self._blockers.name([each.pid for each in others(self._database) if each.heroku])
+        return self._database.dump_running()

@@ -1,0 +1,105 @@
+"""The watch over a migration while it runs: its sessions, who blocks them, and which timeout does not reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, LiteralString
+
+from release.child.process import Running
+from release.database.others import Other, others
+from release.errors import StepFailed
+from release.log.events import Event
+from release.run import Run
+from release.target.blockers import Blockers, says_lock_timeout
+
+FIRST, EVERY, EVERY_WITH_TIMEOUT = 0.1, 1.0, 0.5
+"""Seconds to the first look, and between two later on; a wait that a lock timeout ends may be short."""
+
+BEYOND = 1.0
+"""Seconds beyond a timeout after which a session does not obey it."""
+
+AT_WORK: Final[LiteralString] = """
+SELECT m.pid, m.application_name,
+       (SELECT max(extract(epoch FROM clock_timestamp() - l.waitstart)) FROM pg_catalog.pg_locks l
+         WHERE l.pid = m.pid AND NOT l.granted)::float8,
+       extract(epoch FROM clock_timestamp() - m.query_start)::float8
+  FROM pg_catalog.pg_stat_activity m WHERE m.pid = ANY (%s) AND m.state = 'active'
+"""
+"""(pid, name, seconds waited for a lock, seconds that the statement has taken)."""
+
+UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Watch:
+    """Looks at the migration while it runs.
+
+    It notes in the journal which sessions are the migration's, says who blocks it and which timeout does not reach it,
+    and remembers whether it gave up for a lock.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.lock_timeout = False
+        self.pause = FIRST
+        self._every = EVERY_WITH_TIMEOUT if run.settings.lock_timeout else EVERY
+        self._run = run
+        self._blockers = Blockers(Event.MIGRATION_BLOCKED, run)
+        self._seen: set[tuple[int, int]] = set()
+        self._disobedient: set[str] = set()
+
+    def hear(self, _stream: str, lines: Sequence[str]) -> None:
+        """Lines of the migration's output."""
+        self.lock_timeout = self.lock_timeout or says_lock_timeout(lines)
+
+    def look(self, running: Running) -> None:
+        """Looks once. Never raises: a look must not end a migration."""
+        run = self._run
+        self.pause = min(self.pause * 2, self._every)
+        if not run.database.connected:  # a new session would not hold the lock; that is found out elsewhere
+            return
+        with suppress(StepFailed):
+            mine = self._mine(running)
+            if new := {each.key for each in mine} - self._seen:
+                run.journal.saw(run.id, new)
+                self._seen |= new
+            if mine:
+                self._blockers.name([each.pid for each in mine])
+                self._check_timeouts([each.pid for each in mine])
+
+    def _mine(self, running: Running) -> list[Other]:
+        """The migration's sessions: by name, by the port of one of its processes, or seen to be so before."""
+        ports = running.ports()
+        return [
+            each
+            for each in others(self._run.database)
+            if each.name == self._run.migration_name or each.key in self._seen or (each.here and each.port in ports)
+        ]
+
+    def _check_timeouts(self, pids: list[int]) -> None:
+        """Says which timeout has not reached a session: some drivers read no PGOPTIONS, and an app may set its own."""
+        settings = self._run.settings
+        lock, statement = in_seconds(settings.lock_timeout), in_seconds(settings.statement_timeout)
+        if lock is None and statement is None:
+            return
+        for pid, name, waited, taken in self._run.database.rows(AT_WORK, [pids]):
+            if lock is not None and (waited or 0) > lock + BEYOND:
+                self._say_disobeyed("lock_timeout", f"pid {pid} ({name}) has waited {waited:.1f} s for a lock")
+            if statement is not None and (taken or 0) > statement + BEYOND:
+                self._say_disobeyed("statement_timeout", f"a statement of pid {pid} ({name}) takes {taken:.1f} s")
+
+    def _say_disobeyed(self, timeout: str, what: str) -> None:
+        if timeout not in self._disobedient:
+            self._disobedient.add(timeout)
+            self._run.warn(
+                "timeout_ignored",
+                f"RELEASE_{timeout.upper()} has not reached the migration: {what}. Its driver reads no PGOPTIONS, or"
+                f" the app sets options of its own; set {timeout} in the migration itself",
+            )
+
+
+def in_seconds(duration: str | None) -> float | None:
+    """A duration as Postgres writes it, milliseconds without a unit (guc_tables.c, GUC_UNIT_MS); None for 0, off."""
+    if duration is None:
+        return None
+    number, unit = duration.rstrip("usminhd ") or "0", duration.lstrip("0123456789 ") or "ms"
+    return float(number) * UNITS[unit] or None
