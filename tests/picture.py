@@ -94,7 +94,8 @@ def _prepare(place: Path, environ: Mapping[str, str]) -> None:
     exports = shlex.split(_sandbox(environ, "env", APP))
     url = next(word for word in exports if word.startswith("DATABASE_URL="))
     seed = [sys.executable, "manage.py", "seed"]
-    subprocess.run(seed, cwd=base, env={**environ, "DATABASE_URL": url.partition("=")[2]}, check=True)
+    database = {"DATABASE_URL": url.partition("=")[2]}
+    subprocess.run(seed, cwd=base, env={**environ, **database}, check=True, stdout=subprocess.DEVNULL)
     _sandbox(environ, "release", APP, _ship("good", place))
 
 
