@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ MARGIN = 0.02
 GOES_ON = "The restore goes on at Heroku; `bin/release recover`, or the next release, waits for it and proves it."
 
 Work = Callable[[Run], Ending]
+Record = Callable[[Ending], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,62 +57,125 @@ class Edge:
 
     def __call__(self, work: Work) -> int:
         """Does what has a log and an outcome; returns the exit code."""
-        return execute(work, self.environ, self.signals, self.clock)
+        return execute(self, work)
 
     def look(self, work: Callable[[Run], int]) -> int:
         """Does what only looks and prints; says on stderr what is in the way, and returns the exit code."""
-        return look(work, self.environ, self.signals, self.clock)
+        return look(self, work)
 
 
-def execute(work: Work, environ: Mapping[str, str], signals: Signals, clock: Clock) -> int:
+def execute(edge: Edge, work: Work) -> int:
     """Runs `work` between `release_started` and `release_finished`, which is the last line whatever happens."""
     run_id = os.urandom(6).hex()
-    began = clock.monotonic()
-    tally = Tally(clock)
+    began = edge.clock.monotonic()
+    tally = Tally(edge.clock)
     observers = [tally.observe]
+    about: dict[str, Any] = {
+        "run_id": run_id,
+        "app": edge.environ.get("HEROKU_APP_NAME") or edge.environ.get("HEROKU_APP_ID"),
+        "release": edge.environ.get("HEROKU_RELEASE_VERSION"),
+    }
 
     def observe(event: Mapping[str, Any]) -> None:
         for each in observers:
             each(event)
 
-    about: dict[str, Any] = {
-        "run_id": run_id,
-        "app": environ.get("HEROKU_APP_NAME") or environ.get("HEROKU_APP_ID"),
-        "release": environ.get("HEROKU_RELEASE_VERSION"),
-    }
     log = open_log(
-        secrets=secrets_in(environ),
-        clock=clock,
-        render=renderer(environ),
-        observe=observe,
-        **about,
+        secrets=secrets_in(edge.environ), clock=edge.clock, render=renderer(edge.environ), observe=observe, **about
     )
-    webhook = messenger(environ, log, about)
+    webhook = messenger(edge.environ, log, about)
     if webhook:
         observers.append(webhook.observe)
     durations: dict[str, float] = {}
 
     def record(ending: Ending) -> dict[str, Any]:
-        return final_record(ending, tally, duration=clock.monotonic() - began, steps=durations)
+        return final_record(ending, tally, duration=edge.clock.monotonic() - began, steps=durations)
 
+    ending = _guarded(lambda: _worked(edge, work, log, run_id, durations, record), log)
+    edge.signals.acknowledge()
+    if webhook:
+        received = edge.signals.received
+        webhook.finish(record(ending), since_signal=edge.clock.monotonic() - received.at if received else None)
+    write = log.info if ending.exit_code == 0 else log.error
+    write(Event.RELEASE_FINISHED, **record(ending), dropped_lines=log.dropped)
+    return ending.exit_code
+
+
+def _guarded(work: Callable[[], Ending], log: Log) -> Ending:
+    """The ending of whatever `work` does: of an error that nobody expected, too."""
     try:
-        ending = _guarded(work, environ, signals, clock, log, run_id, durations, record)
+        return work()
+    except (ReleaseError, Interrupted) as error:
+        return stopped(error)
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # SystemExit: a library's exit code 0 is no success
         log.error(Event.STEP_FAILED, reason=Reason.UNEXPECTED_ERROR.slug, error=repr(error), exc_info=error)
-        ending = Ending(
+        return Ending(
             outcome=Outcome.CRASHED,
             exit_code=Outcome.CRASHED.exit_code,
             reason=Reason.UNEXPECTED_ERROR,
             detail=repr(error),
         )
-    signals.acknowledge()
-    if webhook:
-        webhook.finish(
-            record(ending), since_signal=clock.monotonic() - signals.received.at if signals.received else None
+
+
+def stopped(error: ReleaseError | Interrupted) -> Ending:
+    """How a run ends by an error that reaches the edge: it was raised before anything was changed."""
+    match error:
+        case Misconfigured():
+            return replace(ended(Outcome.REFUSED, error), outcome=None, exit_code=MISCONFIGURED_EXIT_CODE)
+        case Refused():
+            return ended(Outcome.REFUSED, error)
+        case RestoreUnderWay():
+            return ended(Outcome.HANDED_OVER, error, hint=GOES_ON)
+        case _:
+            return ended(Outcome.UNTOUCHED, error)
+
+
+def _worked(edge: Edge, work: Work, log: Log, run_id: str, durations: dict[str, float], record: Record) -> Ending:
+    settings = read(edge.environ)
+    log.info(Event.RELEASE_STARTED, **started(settings, edge.environ))
+    with opened(edge, settings, log, run_id, durations) as run:
+        ending = work(run)
+        keep(run, record(ending))
+    return ending
+
+
+@contextmanager
+def opened(
+    edge: Edge, settings: Settings, log: Log, run_id: str, durations: dict[str, float] | None = None
+) -> Iterator[Run]:
+    """A run on the database that the settings name; its time begins now. Raises Refused (no_database)."""
+    if settings.database_url is None:
+        raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
+    limit = settings.time_limit
+    url = settings.database_url.reveal()
+    database = Database(url, application_name=hook_name(run_id), signals=edge.signals)
+    try:
+        yield Run(
+            id=run_id,
+            settings=settings,
+            environ=edge.environ,
+            folder=Path.cwd(),
+            clock=edge.clock,
+            signals=edge.signals,
+            log=log,
+            deadline=Deadline(edge.clock, limit - min(30.0, limit * MARGIN)),
+            database=database,
+            durations={} if durations is None else durations,
         )
-    write = log.info if ending.exit_code == 0 else log.error
-    write(Event.RELEASE_FINISHED, **record(ending), dropped_lines=log.dropped)
-    return ending.exit_code
+    finally:
+        database.close()
+
+
+def look(edge: Edge, work: Callable[[Run], int]) -> int:
+    """Runs `work`, which prints what it finds. Nothing is logged but retries, on stderr; errors end up there, too."""
+    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=_aside)
+    try:
+        with opened(edge, read(edge.environ), log, os.urandom(6).hex()) as run:
+            return work(run)
+    except (ReleaseError, Interrupted) as error:
+        reason, detail = explain(error)
+        log.last_words(f"Error: {detail}\n{reason.hint}")
+        return stopped(error).exit_code
 
 
 def renderer(environ: Mapping[str, str]) -> Render | None:
@@ -134,41 +199,6 @@ def messenger(environ: Mapping[str, str], log: Log, about: Mapping[str, Any]) ->
     return Webhook(url, log, about)
 
 
-def _guarded(
-    work: Work,
-    environ: Mapping[str, str],
-    signals: Signals,
-    clock: Clock,
-    log: Log,
-    run_id: str,
-    durations: dict[str, float],
-    record: Callable[[Ending], dict[str, Any]],
-) -> Ending:
-    """The work, with every expected error as an ending: what reaches here was raised before anything was changed."""
-    database = None
-    try:
-        settings = read(environ)
-        log.info(Event.RELEASE_STARTED, **started(settings, environ))
-        if settings.database_url is None:
-            raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
-        database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=signals)
-        run = new_run(run_id, settings, environ, signals, clock, log, database, durations)
-        ending = work(run)
-        keep(run, record(ending))
-    except Misconfigured as error:
-        ending = replace(ended(Outcome.REFUSED, error), outcome=None, exit_code=MISCONFIGURED_EXIT_CODE)
-    except Refused as error:
-        ending = ended(Outcome.REFUSED, error)
-    except RestoreUnderWay as error:
-        ending = ended(Outcome.HANDED_OVER, error, hint=GOES_ON)
-    except (ReleaseError, Interrupted) as error:
-        ending = ended(Outcome.UNTOUCHED, error)
-    finally:
-        if database is not None:
-            database.close()
-    return ending
-
-
 def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     """What `release_started` says: what made the release, and the settings that are not the defaults."""
     return {
@@ -181,64 +211,8 @@ def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def look(work: Callable[[Run], int], environ: Mapping[str, str], signals: Signals, clock: Clock) -> int:
-    """Runs `work`, which prints what it finds. Nothing is logged but retries, on stderr; errors end up there, too."""
-    log = open_log(fd=2, secrets=secrets_in(environ), clock=clock, render=_aside)
-    run_id = os.urandom(6).hex()
-    database = None
-    try:
-        settings = read(environ)
-        if settings.database_url is None:
-            raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
-        database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=signals)
-        return work(new_run(run_id, settings, environ, signals, clock, log, database, {}))
-    except (ReleaseError, Interrupted) as error:
-        reason, detail = explain(error)
-        log.last_words(f"Error: {detail}\n{reason.hint}")
-        return _exit_code(error)
-    finally:
-        if database is not None:
-            database.close()
-
-
-def _exit_code(error: ReleaseError | Interrupted) -> int:
-    match error:
-        case Misconfigured():
-            return MISCONFIGURED_EXIT_CODE
-        case Refused():
-            return Outcome.REFUSED.exit_code
-        case _:
-            return Outcome.UNTOUCHED.exit_code
-
-
 def _aside(event: Mapping[str, Any]) -> str:
     """What a command that only looks has to say of its requests: that one failed and is made again."""
     if event["event"] != Event.RETRY_SCHEDULED:
         return ""
     return "".join(f"{line.glyph} {line.text}\n" for line in show.lines(event))
-
-
-def new_run(
-    run_id: str,
-    settings: Settings,
-    environ: Mapping[str, str],
-    signals: Signals,
-    clock: Clock,
-    log: Log,
-    database: Database,
-    durations: dict[str, float],
-) -> Run:
-    """A run, whose time begins now."""
-    limit = settings.time_limit
-    return Run(
-        id=run_id,
-        settings=settings,
-        environ=environ,
-        folder=Path.cwd(),
-        clock=clock,
-        signals=signals,
-        log=log,
-        deadline=Deadline(clock, limit - min(30.0, limit * MARGIN)),
-        database=database,
-        durations=durations,
-    )

@@ -7,52 +7,41 @@ What a failure means for the database depends on where it happened, and here is 
 
 from __future__ import annotations
 
-from release.app.command import find_commands
 from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
 from release.run import Ending, Run, ended
-from release.steps import handover, prepare, recover, restore
+from release.steps import handover, restore
 from release.steps.backup import back_up
 from release.steps.migrate import migrate
+from release.steps.prepare import prepare
 from release.steps.probe import probe
-from release.steps.rehearse import find_stage, rehearse
-from release.target import fence
+from release.steps.rehearse import rehearse
+from release.target import fence, lock
 from release.target.before import Before
-from release.target.lock import still_ours
 from release.target.target import Target
-
-UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
-"""Endings of an earlier run over which nothing new may begin."""
 
 
 def release_phase(run: Run) -> Ending:
     """Runs the release phase. What it raises was raised while preparing: nothing was changed."""
     with run.step("prepare") as now:
-        commands = find_commands(now)
-        identity = prepare.connect(now)
-        earlier = recover.finish_earlier(now)
-        if earlier and earlier.outcome in UNFINISHED:
-            return earlier
-        pending = prepare.pending(now, commands)
-        target = prepare.target(now) if pending else None
-        reappeared = target is not None and recover.reappeared(now, target)
-        stage = find_stage(now, target, identity)
+        prepared = prepare(now)
+        if isinstance(prepared, Ending):
+            return prepared
 
-    if reappeared:
-        return release_phase(run)
-    if not pending:
+    commands, target = prepared.commands, prepared.target
+    if not prepared.pending:
         with run.step("probe") as now:
             probe(now, commands, None)
-            prepare.still_there(now)
+            lock.still_there(now)
         return ended(Outcome.RELEASED)
 
     backup = None
     try:
         with run.step("backup") as now:
-            backup = back_up(now, target, identity)
-        if stage:
+            backup = back_up(now, target, prepared.identity)
+        if prepared.stage:
             with run.step("rehearse") as now:
-                backup = rehearse(now, commands, backup, stage)
+                backup = rehearse(now, commands, backup, prepared.stage)
         with run.step("migrate") as now:
             migrate(now, commands, backup)
         with run.step("probe") as now:
@@ -79,7 +68,7 @@ def finish(run: Run, target: Target | None, backup: Before) -> Ending:
 
 def commit(run: Run, backup: Before) -> None:
     """Writes `released` into the journal, if lock, database and journal are still this run's."""
-    still_ours(run, backup.identity)
+    lock.still_ours(run, backup.identity)
     run.journal.commit(run.id)
 
 

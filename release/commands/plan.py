@@ -20,14 +20,13 @@ from release.app.command import Commands, find_commands
 from release.clock import Interrupted
 from release.database.journal import Entry, State
 from release.database.outset import Outset
-from release.database.session import Database
-from release.edge import Edge, new_run
-from release.errors import MISCONFIGURED_EXIT_CODE, Misconfigured, Outcome, Reason, Refused, ReleaseError
+from release.edge import Edge, opened, stopped
+from release.errors import Outcome, Reason, Refused, ReleaseError
 from release.log.events import Event
 from release.log.logger import Log, open_log
 from release.log.redact import secrets_in
 from release.log.shorten import plain
-from release.run import Run, hook_name
+from release.run import Run
 from release.settings.model import (
     VARIABLES,
     Backup,
@@ -43,6 +42,7 @@ from release.settings.model import (
 from release.settings.reading import read
 from release.steps import prepare, recover
 from release.steps.rehearse import find_stage
+from release.target import lock
 from release.target.changes import proved_untouched
 from release.target.target import Target
 
@@ -89,13 +89,7 @@ class Plan:
         if isinstance(error, Interrupted):
             error = Refused(Reason.INTERRUPTED, str(error))
         self.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
-        match error:
-            case Misconfigured():
-                self.exit_code = MISCONFIGURED_EXIT_CODE
-            case Refused():
-                self.exit_code = Outcome.REFUSED.exit_code
-            case _:
-                self.exit_code = Outcome.UNTOUCHED.exit_code
+        self.exit_code = stopped(error).exit_code
 
     @property
     def refusing(self) -> list[dict[str, Any]]:
@@ -130,19 +124,14 @@ def _make(found: Plan, edge: Edge, log: Log) -> None:
     settings = read(edge.environ)
     found.settings = sources(settings, edge.environ)
     found.on_failure = on_failure(settings)
-    if settings.database_url is None:
-        raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
     # Every guard is let pass and noted, and nothing is waited for.
     open_to_all = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
-    run_id = os.urandom(6).hex()
-    database = Database(settings.database_url.reveal(), application_name=hook_name(run_id), signals=edge.signals)
     try:
-        run = new_run(run_id, open_to_all, edge.environ, edge.signals, edge.clock, log, database, {})
-        _look(found, run)
+        with opened(edge, open_to_all, log, os.urandom(6).hex()) as run:
+            _look(found, run)
     finally:
         for guard in found.guards:
             guard["overridden"] = guard["guard"] in settings.allow
-        database.close()
 
 
 def _look(found: Plan, run: Run) -> None:
@@ -153,7 +142,7 @@ def _look(found: Plan, run: Run) -> None:
         "pending": " ".join(commands.pending or ()) or None,
     }
     found.probes = probes(run.settings)
-    identity = prepare.examine(run)
+    identity = lock.examine(run)
     (size, version), name = run.database.one(SIZE), run.settings.database
     found.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
     _look_for_others(run)
@@ -162,7 +151,7 @@ def _look(found: Plan, run: Run) -> None:
         found.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(found)]
         return
     found.pending_words = in_its_own_words(run, commands)
-    target = prepare.target(run)
+    target = prepare.restorable_target(run)
     if target:
         _describe(found, run, target)
         if half := recover.half_restored(run, target):

@@ -28,11 +28,11 @@ from release.log.events import Event
 from release.output.words import seconds, size
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Switch
-from release.steps import prepare, restore
+from release.steps import restore
 from release.steps.backup import record
 from release.steps.handover import restore_under_way
 from release.steps.recover import half_restored
-from release.target import fence
+from release.target import fence, lock
 from release.target.before import BackedUp, take_fingerprint
 from release.target.locate import find_target
 from release.target.lock import reconnect
@@ -85,7 +85,7 @@ def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
 
 def look(run: Run, name: str) -> Plan:
     """Everything that can be known before anything changes, said in `restore_planned`."""
-    identity = prepare.connect(run)
+    identity = lock.connect(run)
     target = find_target(run)
     shelf = Shelf(attached=target, source=target.source, transfers=target.transfers)
     source = pick(shelf, name)

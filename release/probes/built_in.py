@@ -11,7 +11,7 @@ from release.errors import ProbeFailed, Reason
 from release.probes.check import Facts, checked, failed
 from release.run import Run
 from release.settings.model import Guard, OnMissing
-from release.target.before import BackedUp, Unprotected
+from release.target.before import Before
 
 MOST_TABLES = 20
 """Tables that a failure names."""
@@ -20,7 +20,7 @@ MOST_TABLES = 20
 # Built in.
 
 
-def check_built_in(run: Run, commands: Commands, backup: BackedUp | Unprotected) -> None:
+def check_built_in(run: Run, commands: Commands, backup: Before) -> None:
     """Runs all of them, after a migration. Raises ProbeFailed."""
     checked(run, "nothing_pending", lambda: _nothing_pending(run, commands))
     if run.settings.on_missing_migrations is not OnMissing.OFF:
@@ -51,7 +51,7 @@ def _nothing_missing(run: Run, commands: Commands) -> Facts | None:
     return None
 
 
-def _valid_indexes(run: Run, backup: BackedUp | Unprotected) -> Facts:
+def _valid_indexes(run: Run, backup: Before) -> Facts:
     """A concurrent index build that failed leaves an index that costs and serves nobody."""
     now = checks.invalid_indexes(run.database.connection)
     if invalid := sorted(set(now) - set(backup.before.invalid_indexes)):
@@ -71,13 +71,13 @@ def _warn_of_invalid_indexes(run: Run) -> None:
         )
 
 
-def _valid_constraints(run: Run, backup: BackedUp | Unprotected) -> Facts:
+def _valid_constraints(run: Run, backup: Before) -> Facts:
     if constraints := checks.unvalidated(run.database.connection, backup.before):
         raise failed(f"valid before, not valid now: {', '.join(constraints)}", constraints=constraints)
     return {}
 
 
-def _emptied_tables(run: Run, backup: BackedUp | Unprotected) -> Facts:
+def _emptied_tables(run: Run, backup: Before) -> Facts:
     """A migration that empties tables may end well, and all is gone: flush, schema:load, a careless DELETE."""
     with translated():
         emptied, usual, unknown = emptied_tables(run.database.connection, backup.before, backup.outset)
@@ -92,7 +92,7 @@ def _emptied_tables(run: Run, backup: BackedUp | Unprotected) -> Facts:
     return {"tables": emptied}
 
 
-def _sequences(run: Run, backup: BackedUp | Unprotected) -> Facts:
+def _sequences(run: Run, backup: Before) -> Facts:
     """Only of tables that were written since: what was behind before is not this release's doing."""
     with translated():
         now = evidence.take(run.database.connection)

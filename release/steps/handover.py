@@ -27,7 +27,7 @@ from release.settings.model import FenceMode
 from release.steps import restore
 from release.steps.restore import announce
 from release.target import fence
-from release.target.before import BackedUp, Before, Unprotected
+from release.target.before import BackedUp, Before
 from release.target.transfers import asked_for, find_backup, start_restore
 
 EXIT_WITHIN = 20.0
@@ -50,7 +50,7 @@ def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
     run = replace(run, deadline=Deadline(run.clock, _left(run)))
     run.database.deadline = run.deadline
     try:
-        if isinstance(backup, Unprotected):
+        if backup.target is None:
             return restore.undo(run, backup, interruption)
         backup.target.session.deadline = run.deadline
         return _recover_elsewhere(run, backup, interruption)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from release.app import drift
-from release.app.command import Commands
+from release.app.command import Commands, find_commands
 from release.database import grants
 from release.database.session import Identity, translated
-from release.errors import Reason, Refused, StepFailed
+from release.errors import Outcome, Reason, Refused
 from release.heroku import platform
-from release.run import Run
+from release.run import Ending, Run
 from release.settings.model import Backup, Guard
+from release.steps import recover
+from release.steps.rehearse import Stage, find_stage
+from release.target import lock
 from release.target.locate import find_target
-from release.target.lock import take_turn
 from release.target.target import Target
+
+UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
+"""Endings of an earlier run over which nothing new may begin."""
 
 TRIED_WITHIN = 5.0
 """Seconds for trying what only shows on a row whether it could be restored."""
@@ -20,27 +27,37 @@ TRIED_WITHIN = 5.0
 NAMED = 20
 """Things that an error names one by one."""
 
-POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a release works with. Without anything pending there is no target, nor a stage to rehearse on."""
+
+    commands: Commands
+    identity: Identity
+    pending: bool = False
+    target: Target | None = None
+    stage: Stage | None = None
 
 
-def connect(run: Run) -> Identity:
-    """Opens the session on the database and takes the lock. Raises Refused."""
-    identity = examine(run)
-    take_turn(run)
-    return identity
+def prepare(run: Run) -> Prepared | Ending:
+    """Takes the lock and looks at everything. An earlier run that was cut off is finished first.
 
-
-def examine(run: Run) -> Identity:
-    """Opens the session on the database; it has to be direct and writable. Raises Refused."""
-    if run.settings.database.endswith(POOLED):
-        raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
-    identity = run.retried("connect", run.database.identity)
-    if not identity.direct:
-        raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
-    # A migration that failed may have set it; then it is undone first, by whoever finishes that run.
-    if identity.follows or (identity.read_only and run.journal.unfinished(run.settings.heroku_app_id) is None):
-        raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
-    return identity
+    An ending is that run's, where nothing new may begin over it. What it raises was raised before anything was changed.
+    """
+    commands = find_commands(run)
+    while True:
+        identity = lock.connect(run)
+        earlier = recover.finish_earlier(run)
+        if earlier is None or earlier.outcome not in UNFINISHED:
+            if not pending(run, commands):
+                return Prepared(commands=commands, identity=identity)
+            target = restorable_target(run)
+            earlier = recover.reappeared(run, target) if target else None
+            if earlier is None:
+                stage = find_stage(run, target, identity)
+                return Prepared(commands=commands, identity=identity, pending=True, target=target, stage=stage)
+        if earlier.outcome in UNFINISHED:
+            return earlier
 
 
 def pending(run: Run, commands: Commands) -> bool:
@@ -48,17 +65,6 @@ def pending(run: Run, commands: Commands) -> bool:
     if run.settings.backup is Backup.CAPTURE:
         platform.preload()
     return drift.pending(run, commands)
-
-
-def still_there(run: Run) -> None:
-    """Makes sure that nobody has begun to replace the database since the lock was taken. Raises StepFailed, Refused.
-
-    A restore ends every session first, this run's too, and then loads.
-    """
-    if not run.database.holds_lock():
-        raise StepFailed(Reason.LOCK_LOST, "its session was ended; somebody may be restoring the database")
-    if run.database.being_restored():
-        raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
 
 
 def _refuse_without_create(run: Run) -> None:
@@ -73,7 +79,7 @@ def _refuse_without_create(run: Run) -> None:
         raise Refused(Reason.NO_CREATE_PRIVILEGE, f"GRANT CREATE ON DATABASE {database} TO {role}")
 
 
-def target(run: Run) -> Target | None:
+def restorable_target(run: Run) -> Target | None:
     """Finds the add-on behind the database through Heroku's APIs and refuses what could not be undone.
 
     None with RELEASE_BACKUP=off, which is said every time.

@@ -12,10 +12,10 @@ from release.probes.built_in import check_built_in
 from release.probes.check import checked
 from release.probes.configured import check_boot, check_command, check_live, check_sql
 from release.run import Run
-from release.target.before import BackedUp, Unprotected
+from release.target.before import Before
 
 
-def probe(run: Run, commands: Commands, backup: BackedUp | Unprotected | None) -> None:
+def probe(run: Run, commands: Commands, backup: Before | None) -> None:
     """Runs the built-in probes (with `backup`: after a migration), then the configured ones. Raises StepFailed."""
     settings = run.settings
     if backup is not None:

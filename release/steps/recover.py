@@ -23,9 +23,9 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.run import Ending, Run, ended
 from release.settings.model import Backup, FenceMode, Guard
-from release.steps import prepare, restore
+from release.steps import restore
 from release.steps.keep import keep
-from release.target import fence
+from release.target import fence, lock
 from release.target.before import BackedUp
 from release.target.changes import changed_since, figures
 from release.target.judgement import judge
@@ -57,7 +57,7 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
     with run.step("prepare") as within:
         if run_id:
             _sign_of_life(within, run_id)
-        prepare.connect(within)
+        lock.connect(within)
     ending = finish_earlier(run, choice, decided=run_id) or _finish_restore(run, choice, run_id)
     if ending is None:
         return Ending(outcome=None, exit_code=0, reason=Reason.NOTHING_TO_RECOVER)
@@ -323,16 +323,16 @@ def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: st
     )
 
 
-def reappeared(run: Run, target: Target) -> bool:
-    """Whether an earlier run came back into the journal with a restore that was waited for; it is finished then.
+def reappeared(run: Run, target: Target) -> Ending | None:
+    """How an earlier run ended that came back into the journal with a restore that was waited for, if one did.
 
     Raises Refused (unfinished_restore) when the newest restore did not succeed and no run has accepted that since.
     """
-    if finish_earlier(run):
-        return True
+    if ending := finish_earlier(run):
+        return ending
     if half := half_restored(run, target):
         run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
-    return False
+    return None
 
 
 def half_restored(run: Run, target: Target) -> Transfer | None:

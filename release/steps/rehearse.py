@@ -25,10 +25,9 @@ from release.errors import Misconfigured, Reason, Refused, ReleaseError, StepFai
 from release.log.events import Event
 from release.run import Run, hook_name
 from release.settings.model import Guard, Secret
-from release.steps import prepare
 from release.steps.migrate import migrate
 from release.steps.probe import probe
-from release.target import fence
+from release.target import fence, lock
 from release.target.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
 from release.target.locate import find_target
 from release.target.lock import take_turn
@@ -83,7 +82,7 @@ def find_stage(run: Run, target: Target | None, identity: Identity) -> Stage | N
         other = there.database.identity()  # before the lock: of the protected one, this run holds it already
         if (other.system, other.database) == (identity.system, identity.database):
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} leads to the protected database itself")
-        prepare.connect(there)
+        lock.connect(there)
         found = find_target(there)
         if found.addon.id == target.addon.id:
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} is set by {found.addon.name}, which is protected")

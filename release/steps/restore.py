@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from release.clock import Deadline, Interrupted
 from release.database.comparison import Comparison, Verdict
-from release.database.journal import State
+from release.database.journal import Entry, State
 from release.database.put_back import put_back, put_back_settings
 from release.database.session import translated
 from release.errors import Outcome, Reason, ReleaseError, StepFailed
@@ -18,7 +18,7 @@ from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Restore
 from release.steps.backup import record_again
 from release.target import fence
-from release.target.before import BackedUp, Before, Unprotected
+from release.target.before import BackedUp, Before
 from release.target.changes import changed_since
 from release.target.lock import reconnect, still_ours, unsettled
 from release.target.proof import Undecided, prove
@@ -63,24 +63,21 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
 def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
     """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
     unsettled = no_ghosts(run, run.id)
-    if ending := settled(run, backup, failure):
-        return ending
     entry = run.journal.entry(run.id)
+    if entry is not None and entry.state is State.FINISHED:
+        return end_settled(run, backup, entry, failure)
     if entry is not None and entry.state is State.BACKING_UP:
         return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
-    if entry is None and isinstance(backup, BackedUp) and not asked_for(backup.target):
+    if entry is None and backup.target and not asked_for(backup.target):
         run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
         record_again(run, backup)
     comparison = changed_since(run, backup, unsettled=unsettled)
     if comparison.traces is not None and comparison.traces.only_around:
         comparison = _set_back(run, backup)
     skipped = decide(run, backup, comparison, failure)
-    if skipped is not None:
-        return skipped
-    if isinstance(backup, Unprotected):
-        return _skip(run, backup, Outcome.KEPT, Reason.NO_BACKUP.text, failure)
-    run.journal.announce(run.id, State.RESTORING)
-    return comparison
+    if skipped is None:
+        run.journal.announce(run.id, State.RESTORING)
+    return skipped or comparison
 
 
 def _set_back(run: Run, backup: Before) -> Comparison:
@@ -91,18 +88,10 @@ def _set_back(run: Run, backup: Before) -> Comparison:
     return changed_since(run, backup)
 
 
-def settled(run: Run, backup: Before, failure: ReleaseError | Interrupted, *, raised: bool = False) -> Ending | None:
-    """How the run has ended, where the journal says so: by itself, stopped before the fence was down; or by another.
-
-    `raised`: this run may have raised its fence after the other one had lowered it; it goes down again.
-    """
-    entry = run.journal.entry(run.id)
-    if entry is None or entry.state is not State.FINISHED:
-        return None
-    if raised:
-        run.journal.fenced(run.id, FenceMode.RESTORE)
+def end_settled(run: Run, backup: Before, entry: Entry, failure: ReleaseError | Interrupted) -> Ending:
+    """Ends a run that its row says is finished: by itself, stopped before the fence was down; or by another."""
     run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
-    fence.lower(run, backup.target if isinstance(backup, BackedUp) else None)
+    fence.lower(run, backup.target)
     return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
 
 
@@ -117,7 +106,7 @@ def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseErr
         return _skip(
             run, backup, Outcome.KEPT, "schema and history are unchanged, as RELEASE_RESTORE=if-changed asks", failure
         )
-    return None
+    return None if backup.target else _skip(run, backup, Outcome.KEPT, Reason.NO_BACKUP.text, failure)
 
 
 def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: ReleaseError | Interrupted) -> Ending:
@@ -126,7 +115,7 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
     if outcome is Outcome.KEPT:
         hint = Reason.RESTORE_OFF.hint.replace("BACKUP", backup.name) if backup.name else Reason.NO_BACKUP.hint
     ending = ended(outcome, failure, backup=backup.name, hint=hint)
-    return close(run, backup.target if isinstance(backup, BackedUp) else None, ending)
+    return close(run, backup.target, ending)
 
 
 def close(run: Run, target: Target | None, ending: Ending) -> Ending:
@@ -218,7 +207,7 @@ def not_restored(
     }
     if problem.reason is Reason.LOCK_LOST:
         return taken_over(run, backup, failure) or ended(Outcome.HANDED_OVER, problem, **names)
-    by_hand = commands_by_hand(backup.target, backup.name) if isinstance(backup, BackedUp) else []
+    by_hand = commands_by_hand(backup.target, backup.name) if backup.target else []
     return ended(
         Outcome.RESTORE_FAILED,
         problem,
@@ -230,7 +219,12 @@ def not_restored(
 def taken_over(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | None:
     """How another run has ended this one, if it has by now and the journal can be read."""
     try:
-        return settled(run, backup, failure, raised=run.settings.fence is not FenceMode.OFF)
+        entry = run.journal.entry(run.id)
+        if entry is None or entry.state is not State.FINISHED:
+            return None
+        if run.settings.fence is not FenceMode.OFF:  # this run may have raised it after the other had lowered it
+            run.journal.fenced(run.id, FenceMode.RESTORE)
+        return end_settled(run, backup, entry, failure)
     except StepFailed as error:
         run.warn("journal_unreadable", str(error))
         return None

@@ -40,8 +40,10 @@ class Unprotected:
     outset: Outset
     identity: Identity
     behind: frozenset[str] = frozenset()
+    target: None = None
     uuid: None = None
     name: None = None
+    sealed: bool = False
     reserve: float = 0.0
 
 

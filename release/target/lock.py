@@ -155,3 +155,37 @@ def still_ours(run: Run, identity: Identity) -> None:
     now = run.database.identity()
     if (now.system, now.database) != (identity.system, identity.database):
         raise StepFailed(Reason.DATABASE_MISMATCH, f"{now.database} is not the database that the run began with")
+
+
+POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
+
+
+def connect(run: Run) -> Identity:
+    """Opens the session on the database and takes the lock. Raises Refused."""
+    identity = examine(run)
+    take_turn(run)
+    return identity
+
+
+def examine(run: Run) -> Identity:
+    """Opens the session on the database; it has to be direct and writable. Raises Refused."""
+    if run.settings.database.endswith(POOLED):
+        raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
+    identity = run.retried("connect", run.database.identity)
+    if not identity.direct:
+        raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
+    # A migration that failed may have set it; then it is undone first, by whoever finishes that run.
+    if identity.follows or (identity.read_only and run.journal.unfinished(run.settings.heroku_app_id) is None):
+        raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
+    return identity
+
+
+def still_there(run: Run) -> None:
+    """Makes sure that nobody has begun to replace the database since the lock was taken. Raises StepFailed, Refused.
+
+    A restore ends every session first, this run's too, and then loads.
+    """
+    if not run.database.holds_lock():
+        raise StepFailed(Reason.LOCK_LOST, "its session was ended; somebody may be restoring the database")
+    if run.database.being_restored():
+        raise Refused(Reason.FOREIGN_TRANSFER, "a dump is being loaded into the database")
