@@ -17,7 +17,18 @@ if not __package__:
 
 gc.set_threshold(100_000)  # the imports' objects stay; looking for garbage among them takes a tenth of the start-up
 
-from release.cli import main  # noqa: E402 -- after what would slow it down
+try:
+    if sys.version_info < (3, 11):  # noqa: UP036 -- bin/release takes whatever python3 there is
+        raise ModuleNotFoundError("Python 3.11 or newer is needed", name="python")
+    from release.cli import main
+except ModuleNotFoundError as error:
+    if str(error.name).partition(".")[0] == "release":
+        raise
+    # There is no log yet, and nothing to write one with.
+    why, python = str(error), "Python " + sys.version.split()[0] + " at " + sys.executable
+    advice = "On your own machine run bin/setup once; on a dyno, add this tool's requirements.txt to the app's."
+    sys.stderr.write("bin/release cannot start: " + why + " (" + python + "). " + advice + "\n")
+    sys.exit(2)
 
 if __name__ == "__main__":
     # Nothing on stderr about objects that a signal has left half made, however late they go; what goes wrong otherwise

@@ -57,14 +57,21 @@ class Reason(Enum):
     )
     COMMAND_NOT_FOUND = (
         "command_not_found",
-        "A configured command cannot be started",
-        "Check the command's spelling and that it is part of the slug; a shell is only used when you ask for one "
-        "(`sh -c '…'`).",
+        "A command cannot be started",
+        "Check its spelling and that it is part of the slug, or name another one in the variable; a shell is only used "
+        "when you ask for one (`sh -c '…'`). RELEASE_MIGRATE_COMMAND is for an app that migrates with something else.",
     )
     NO_FRAMEWORK = (
         "no_framework",
         "No migration command is set and no known framework was found",
         "Set RELEASE_MIGRATE_COMMAND, for example RELEASE_MIGRATE_COMMAND='python manage.py migrate --noinput'.",
+    )
+    SEVERAL_FRAMEWORKS = (
+        "several_frameworks",
+        "Several migration frameworks were found, and the app may mean any of them",
+        "Set RELEASE_MIGRATE_COMMAND with one of the commands above. An app that migrates with more than one of them "
+        "sets it to `sh -c 'FIRST && SECOND'`, and RELEASE_PENDING_COMMAND to a command that exits with 1 while either "
+        "of them has something pending, and with 0 otherwise.",
     )
 
     # A guard said no.

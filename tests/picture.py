@@ -1,7 +1,7 @@
 """The README's picture: `python -m tests.picture` records a failing release and draws it into docs/release.svg.
 
 Nothing in it is staged. The sandbox runs the release phase of the sample app on a terminal of 100 columns; what stands
-on it at the end is drawn. Only a traceback's frames are folded, and the picture says how many lines they were.
+on it at the end is drawn.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import fcntl
 import io
 import os
 import pty
-import re
 import shlex
 import struct
 import subprocess
@@ -39,9 +38,6 @@ CLEAR = "\r\x1b[2K"
 
 Line = tuple[float, str]
 """Seconds from the beginning to the end of the line, and the line with its colours."""
-
-FRAMES = ("    Traceback (most recent call last):", "    The above exception was the direct cause")
-ERROR = re.compile(r" {4}[\w.]+(Error|Violation|Exception): ")
 
 FORMAT = """<svg class="{unique_id}" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -137,17 +133,6 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def folded(lines: Sequence[Line]) -> list[Line]:
-    """The lines with one in place of a traceback's frames: the error that it ends with stays."""
-    plain = [Text.from_ansi(line).plain for _, line in lines]
-    first = next((number for number, line in enumerate(plain) if line.startswith(FRAMES)), None)
-    if first is None:
-        return list(lines)
-    last = max(number for number, line in enumerate(plain) if ERROR.match(line))
-    said = f"    \x1b[2m… {last - first} lines of a traceback, which the log has\x1b[0m"
-    return [*lines[:first], (lines[first][0], said), *lines[last:]]
-
-
 def drawn(lines: Sequence[Line]) -> str:
     """The lines as SVG. Where the reader's system moves pictures, each appears when it did in reality, within 5 s."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
@@ -170,4 +155,4 @@ def _motion(times: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(drawn(folded(record())))
+    PICTURE.write_text(drawn(record()))

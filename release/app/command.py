@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from release.app import frameworks, procfile
+from release.app.answers import Answer, exit_code
 from release.app.frameworks import Framework
 from release.child.process import CommandNotStarted, Ended, Lines, Running, start_command
 from release.clock import Deadline
@@ -65,8 +67,8 @@ PENDING_LIMIT = 300.0
 class Commands:
     """What will be run: the migration, and the question whether one is pending (None: it cannot be asked).
 
-    `framework` tells what the pending command's exit codes mean, None for a configured one; `asked` is the framework,
-    detected or recognised, that can be asked about its migrations.
+    `framework` reads the pending command's answer, None for a configured one; `asked` is the framework, detected or
+    recognised, that can be asked about its migrations.
     """
 
     migrate: tuple[str, ...]
@@ -74,30 +76,20 @@ class Commands:
     framework: Framework | None
     asked: Framework | None
 
-    def is_pending(self, exit_code: int) -> bool | None:
-        """What the pending command's exit code means; None: it does not tell."""
-        if self.framework is None:
-            return {0: False, 1: True}.get(exit_code)
-        if exit_code == self.framework.nothing_pending:
-            return False
-        return True if exit_code in self.framework.something_pending else None
+    def is_pending(self, answer: Answer) -> bool | None:
+        """What the pending command's answer means; None: it does not tell."""
+        question = self.framework.pending if self.framework else None
+        return question.read(answer) if question else CONFIGURED(answer)
+
+
+CONFIGURED = exit_code(1)
+"""Reads the answer of a configured pending command."""
 
 
 def find_commands(run: Run) -> Commands:
     """The commands to run, configured or detected. Raises Misconfigured."""
     settings = run.settings
-    framework = None
-    if settings.migrate_command is None:
-        framework = frameworks.detect(run.folder, run.environ.get("PATH", ""))
-        if framework is None:
-            markers = ", ".join(each.marker for each in frameworks.FRAMEWORKS)
-            raise Misconfigured(Reason.NO_FRAMEWORK, f"looked for {markers}")
-        run.log.info(
-            Event.FRAMEWORK_DETECTED,
-            framework=framework.name,
-            migrate=" ".join(framework.migrate_command),
-            pending=" ".join(framework.pending_command or ()) or None,
-        )
+    framework = _detect(run) if settings.migrate_command is None else frameworks.chosen(settings.migrate_command)
     found = Commands(
         migrate=settings.migrate_command or (framework.migrate_command if framework else ()),
         pending=settings.pending_command or (framework.pending_command if framework else None),
@@ -108,6 +100,52 @@ def find_commands(run: Run) -> Commands:
     return found
 
 
+def _detect(run: Run) -> Framework:
+    """The one framework of the app whose tool can be started, said in the log. Raises Misconfigured."""
+    marked = frameworks.marked(run.folder)
+    if not marked:
+        markers = ", ".join(each.marker for each in frameworks.FRAMEWORKS)
+        raise Misconfigured(Reason.NO_FRAMEWORK, f"looked for {markers}")
+    usable = [each for each in marked if _runnable(run, each.migrate_command)]
+    absent = [_not_usable(each) for each in marked if each not in usable]
+    if not usable:
+        raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(absent), errors=absent)
+    if len(usable) > 1:
+        raise _several(run, usable)
+    (framework,) = usable
+    if absent:
+        run.warn("framework_passed_over", f"{'; '.join(absent)}; so {framework.name} it is")
+    run.log.info(
+        Event.FRAMEWORK_DETECTED,
+        framework=framework.name,
+        migrate=" ".join(framework.migrate_command),
+        pending=" ".join(framework.pending_command or ()) or None,
+    )
+    return framework
+
+
+def _not_usable(framework: Framework) -> str:
+    tool = framework.tool[0]
+    return f"{framework.marker} is there, but {framework.name}'s command {tool!r} cannot be started here"
+
+
+def _several(run: Run, found: Sequence[Framework]) -> Misconfigured:
+    """The choice, as commands to paste. One of them, word for word, is that framework again, with all that it tells."""
+    names = ", ".join(f"{each.name} ({each.marker})" for each in found)
+    app = run.settings.heroku_app_name or run.settings.heroku_app_id
+    to_app = f" --app {app}" if app else ""
+    choices = [
+        f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(each.migrate_command))}{to_app}"
+        for each in found
+    ]
+    detail = f"{names}. Choose one of them: {'; '.join(choices)}"
+    return Misconfigured(Reason.SEVERAL_FRAMEWORKS, detail, choices=choices)
+
+
+def _runnable(run: Run, argv: Sequence[str]) -> bool:
+    return frameworks.runnable(argv, folder=run.folder, environ=run.environ)
+
+
 def _check_runnable(run: Run, found: Commands) -> None:
     missing = [
         f"{name}: {argv[0]!r} is not a command that can be started here"
@@ -116,7 +154,7 @@ def _check_runnable(run: Run, found: Commands) -> None:
             ("RELEASE_PENDING_COMMAND", found.pending),
             ("RELEASE_PROBE_COMMAND", run.settings.probe_command),
         )
-        if argv and not frameworks.runnable(argv, folder=run.folder, environ=run.environ)
+        if argv and not _runnable(run, argv)
     ]
     if run.settings.probe_path and procfile.command(run.folder, "web") is None:
         missing.append("RELEASE_PROBE_PATH: the Procfile has no web process that could be booted")
@@ -128,13 +166,17 @@ def ask_pending(run: Run, found: Commands) -> bool | None:
     """Runs the pending command. Raises StepFailed when a configured one answers with neither 0 nor 1."""
     if found.pending is None:
         return None
+    said = Answer()
     try:
-        ended = run_app(run, found.pending, run.deadline.within(PENDING_LIMIT))
+        ended = run_app(
+            run, found.pending, run.deadline.within(PENDING_LIMIT), on_lines=said.hear if found.framework else None
+        )
     except CommandNotStarted as error:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, str(error)) from error
     if ended.timed_out:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{found.pending[0]} took over {PENDING_LIMIT:g} s")
-    answer = None if ended.exit_code is None else found.is_pending(ended.exit_code)
+    said.exit_code = ended.exit_code
+    answer = found.is_pending(said)
     if answer is None and found.framework is None:
         raise StepFailed(
             Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"

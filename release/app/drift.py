@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from release.app.answers import Answer, Entry, Question
 from release.app.command import PENDING_LIMIT, Commands, ask_pending, run_app, start_app
-from release.app.frameworks import Framework, listed_migrations, says_missing, says_unknown
+from release.app.frameworks import Framework
 from release.child.process import CommandNotStarted
 from release.database import history
 from release.errors import Reason, Refused
@@ -24,18 +24,6 @@ SHOWN = 10
 
 DEPTH = 3
 """Folders below the app's own in which a file of migrations is looked for by name."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Answer:
-    """A framework's answer to one question: its exit code (None: there was none to get), and all lines."""
-
-    exit_code: int | None = None
-    lines: list[str] = field(default_factory=list)
-
-    def hear(self, _stream: str, lines: Sequence[str]) -> None:
-        """Takes lines as they come."""
-        self.lines += lines
 
 
 def pending(run: Run, commands: Commands) -> bool:
@@ -63,61 +51,68 @@ def _is_pending(run: Run, commands: Commands) -> bool:
 def ahead(run: Run, commands: Commands, *, pending: bool) -> list[str]:
     """The migrations that the database knows and this code does not; none where the framework cannot tell."""
     framework = commands.asked
-    if framework is None or framework.known is None or framework.history is None:
+    if framework is None or not framework.histories:
         return []
-    applied = history.applied(run.database.connection, framework.history)
-    if not applied:
-        return []
-    if framework.keeps_heads:
-        return _unknown_revisions(run, framework, applied) if pending else []
-    if run.settings.on_database_ahead is OnAhead.WARN and _has_file(run.folder, *applied[-1]):
-        return []  # the newest migration of all is in this code, so it need not be asked
-    answer = ask(run, framework.tool + framework.known)
-    return newer_than_known(applied, listed_migrations(answer.lines))
+    if framework.unknown is not None:
+        found = _denied(run, framework, framework.unknown) if pending else []
+    elif framework.known is not None:
+        found = _not_listed(run, framework, framework.known)
+    else:
+        found = []
+    return [".".join(entry) for entry in found]
 
 
-def newer_than_known(applied: Sequence[tuple[str, ...]], known: set[tuple[str, str]]) -> list[str]:
-    """Entries that the code does not list and that came after all that it does list: of the same app, where it has it.
-
-    Older ones are what squashed migrations and removed apps leave behind. `applied`: (app, name), oldest first.
-    """
-    if not known:
-        return []
-    newest: dict[str, int] = {}
-    for place, (app, name) in enumerate(applied):
-        if (app, name) in known:
-            newest[app] = newest[""] = place
-    apps = {app for app, _ in known}
+def _denied(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
+    """The newest revisions, less those that the code has: each is asked for."""
     return [
-        f"{app}.{name}"
-        for place, (app, name) in enumerate(applied)
-        if (app, name) not in known and place > newest.get(app if app in apps else "", len(applied))
+        entry
+        for entry in history.applied(run.database.connection, framework.histories[0])
+        if entry in question.read(ask(run, framework.asking(question, entry)))
     ]
 
 
-def _has_file(folder: Path, app: str, name: str) -> bool:
-    return any(
-        next(folder.glob(f"{'*/' * depth}{app}/migrations/{name}.py"), None) is not None for depth in range(DEPTH)
-    )
+def _not_listed(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
+    applied = history.applied(run.database.connection, framework.histories[0])
+    if not applied:
+        return []
+    if run.settings.on_database_ahead is OnAhead.WARN and _has_file(run.folder, framework, applied[-1]):
+        return []  # the newest migration of all is in this code, so it need not be asked
+    return newer_than_known(applied, question.read(ask(run, framework.asking(question))))
 
 
-def _unknown_revisions(run: Run, framework: Framework, applied: Sequence[tuple[str, ...]]) -> list[str]:
-    """Alembic keeps the newest revisions only, and shows any that it has a file of."""
-    found = []
-    for (revision,) in applied:
-        words = tuple(revision if word == "{}" else word for word in framework.known or ())
-        answer = ask(run, framework.tool + words)
-        if answer.exit_code != 0 and says_unknown(revision, answer.lines):
-            found.append(revision)
-    return found
+def newer_than_known(applied: Sequence[Entry], known: set[Entry]) -> list[Entry]:
+    """Entries that the code does not list and that came after all that it does list: of the same app, where it has it.
+
+    Older ones are what squashed migrations and removed apps leave behind. `applied`: oldest first; all but the last
+    part of an entry is its app.
+    """
+    if not known:
+        return []
+    newest: dict[Entry, int] = {}
+    for place, entry in enumerate(applied):
+        if entry in known:
+            newest[entry[:-1]] = newest[()] = place
+    apps = {entry[:-1] for entry in known}
+    return [
+        entry
+        for place, entry in enumerate(applied)
+        if entry not in known and place > newest.get(entry[:-1] if entry[:-1] in apps else (), len(applied))
+    ]
+
+
+def _has_file(folder: Path, framework: Framework, entry: Entry) -> bool:
+    if framework.file is None:
+        return False
+    end = framework.file.format(*entry)
+    return any(next(folder.glob(f"{'*/' * depth}{end}"), None) is not None for depth in range(DEPTH))
 
 
 def _go_on_ahead(run: Run, commands: Commands, names: list[str], *, pending: bool) -> bool:
     """What a database that is ahead means: refused, or left as it is with a warning; never migrated unasked."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     detail = f"not in this code: {', '.join(names[:SHOWN])}{more}"
-    # Alembic cannot say what is pending over a revision that it does not know; for Django, it is this code's own.
-    diverged = pending and not (commands.asked and commands.asked.keeps_heads)
+    # Who knows heads only cannot say what is pending over one that the code does not have; for others, it is its own.
+    diverged = pending and not (commands.asked and commands.asked.unknown)
     if diverged:
         detail += "; and this code has pending migrations of its own"
     if diverged or run.settings.on_database_ahead is OnAhead.REFUSE:
@@ -141,7 +136,7 @@ def _asked_meanwhile(run: Run, commands: Commands) -> Iterator[Answer]:
         running = None
         with suppress(CommandNotStarted):
             running = stack.enter_context(
-                start_app(run, framework.tool + framework.missing, on_lines=answer.hear, quiet=True)
+                start_app(run, framework.asking(framework.missing), on_lines=answer.hear, quiet=True)
             )
         yield answer
         if running is not None:
@@ -154,9 +149,9 @@ def _judge_missing(run: Run, commands: Commands, answer: Answer, *, pending: boo
     framework = commands.asked
     if framework is None or (framework.missing_at_head and pending):
         return  # asked again after the migration
-    changes = missing(framework, answer)
+    changes = framework.missing.read(answer) if framework.missing else None
     if changes:
-        detail = "; ".join(changes)
+        detail = "; ".join(changes[:SHOWN])
         if run.settings.on_missing_migrations is OnMissing.REFUSE:
             raise Refused(Reason.MISSING_MIGRATIONS, detail)
         run.warn("missing_migrations", f"models were changed without a migration: {detail}")
@@ -164,20 +159,12 @@ def _judge_missing(run: Run, commands: Commands, answer: Answer, *, pending: boo
         run.warn("missing_unknown", f"{framework.name} could not say whether migrations are missing")
 
 
-def missing(framework: Framework, answer: Answer) -> list[str] | None:
-    """What the framework says is missing, some lines of it; None where it does not tell."""
-    if answer.exit_code == 0:
-        return []
-    changes = says_missing(framework, answer.lines) if answer.exit_code in framework.something_missing else None
-    return None if changes is None else changes[:SHOWN]
-
-
 def missing_after(run: Run, commands: Commands) -> list[str]:
-    """As `missing`, of a framework that can tell only once nothing is pending."""
+    """What a framework says is missing, some lines of it, that can tell only once nothing is pending."""
     framework = commands.asked
     if framework is None or framework.missing is None or not framework.missing_at_head:
         return []
-    return missing(framework, ask(run, framework.tool + framework.missing)) or []
+    return (framework.missing.read(ask(run, framework.asking(framework.missing))) or [])[:SHOWN]
 
 
 # Asking.

@@ -1,44 +1,47 @@
-"""What is known of migration frameworks: one table, stated in the log when it is used.
+"""What is known of migration frameworks: one table, in which all that differs between them is a column.
 
 A framework is recognised by the names of its files, or by the words of a configured command; the hook reads none of its
-files. What text a framework prints is interpreted at the end of this module, and nowhere else.
+files. A new one is a row here, and a test of that row.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-import msgspec
+from release.app.answers import Entry, Question, changes, denied, exit_code, listed, operations
+from release.database.history import HistoryTable
+
+T = TypeVar("T")
 
 
-class Framework(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. Commands are what follows `tool`; None when the framework has no such command.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """One row. All words follow `tool`; a question is None where the framework has no such command.
 
-    pending: its exit codes `nothing_pending` and `something_pending` answer; any other is an error of the framework,
-    and it is assumed that something is pending. shown: prints what is pending, for people. missing: exits with one of
-    `something_missing` when models were changed without a migration; `missing_at_head`: it can tell only when nothing
-    is pending. known: prints all migrations of the code, or, with `{}` for one, exits 0 when the code has that one.
-    history: the table of what has been migrated.
+    marker: the file by which it is recognised. pending: whether something is to be migrated; its answer is None where
+    it does not tell. shown: prints what is pending, for people. missing: which models were changed without a migration;
+    `missing_at_head`: it can tell only when nothing is pending. known: all migrations that the code has. unknown, in
+    its place where the history is the newest revisions only: asked of each of them (`{}`), those that the code does not
+    have. file: the end of a migration's path, by which one is seen without asking. histories: the tables of what has
+    been migrated; `known` and `unknown` are about the first. sources: where all of this is documented.
     """
 
     name: str
     marker: str
-    needs: str | None = None
     tool: tuple[str, ...]
     migrate: tuple[str, ...]
-    pending: tuple[str, ...] | None = None
-    pending_shell: str | None = None
-    nothing_pending: int = 0
-    something_pending: frozenset[int] = frozenset({1})
+    pending: Question[bool | None] | None = None
     shown: tuple[str, ...] | None = None
-    missing: tuple[str, ...] | None = None
-    something_missing: frozenset[int] = frozenset()
+    missing: Question[list[str] | None] | None = None
     missing_at_head: bool = False
-    known: tuple[str, ...] | None = None
-    history: str | None = None
+    known: Question[set[Entry]] | None = None
+    unknown: Question[set[Entry]] | None = None
+    file: str | None = None
+    histories: tuple[HistoryTable, ...] = ()
     sources: tuple[str, ...]
 
     @property
@@ -48,16 +51,18 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pending_command(self) -> tuple[str, ...] | None:
-        """The question whether a migration is pending."""
-        if self.pending_shell:
-            return ("sh", "-c", self.pending_shell)
-        return self.tool + self.pending if self.pending else None
+        """The command that asks whether a migration is pending; None: it cannot be asked."""
+        return self.asking(self.pending) if self.pending else None
 
-    @property
-    def keeps_heads(self) -> bool:
-        """Whether its history is the newest revisions only, each of which can be asked for."""
-        return "{}" in (self.known or ())
+    def asking(self, question: Question[T], entry: Entry = ()) -> tuple[str, ...]:
+        """The command that asks a question, in which an entry of the history takes the place of `{}`."""
+        words = tuple(word.format(*entry) for word in question.words) if entry else question.words
+        return words if question.whole else self.tool + words
 
+
+_ALEMBIC_HISTORY = HistoryTable(table="alembic_version", columns=("version_num",))
+_ALEMBIC_MISSING = "New upgrade operations detected"
+_ALEMBIC_UNKNOWN = r"Can't locate revision identified by '([^']+)'"
 
 FRAMEWORKS = (
     Framework(
@@ -65,13 +70,17 @@ FRAMEWORKS = (
         marker="manage.py",
         tool=("python", "manage.py"),
         migrate=("migrate", "--noinput"),
-        pending=("migrate", "--check"),
+        pending=Question(("migrate", "--check"), exit_code(1)),
         shown=("migrate", "--plan"),
-        # Without --noinput it would ask; then 3 is its answer for a column that needs a default (questioner.py).
-        missing=("makemigrations", "--check", "--dry-run", "--noinput"),
-        something_missing=frozenset({1, 3}),
-        known=("showmigrations", "--plan"),
-        history="django_migrations",
+        # Without --noinput it would ask; then 3 is its answer for a column that needs a default (questioner.py). It
+        # exits with 1 when one is missing and when it crashes.
+        missing=Question(
+            ("makemigrations", "--check", "--dry-run", "--noinput"),
+            changes(1, 3, says=r"^Migrations for '|impossible to (add|change)"),
+        ),
+        known=Question(("showmigrations", "--plan"), listed(r"\[[ X]\]\s+(\w+)\.(\w+)")),
+        file="{}/migrations/{}.py",
+        histories=(HistoryTable(table="django_migrations", columns=("app", "name"), order="id"),),
         sources=(
             "https://docs.djangoproject.com/en/5.2/ref/django-admin/#cmdoption-migrate-check",
             "https://docs.djangoproject.com/en/5.2/ref/django-admin/#cmdoption-makemigrations-check",
@@ -83,14 +92,13 @@ FRAMEWORKS = (
         marker="alembic.ini",
         tool=("alembic",),
         migrate=("upgrade", "head"),
-        pending=("current", "--check-heads"),  # since Alembic 1.17.1; an older one exits with 2: not known
-        something_pending=frozenset({1, 255}),
+        # Since Alembic 1.17.1; an older one exits with 2: not known.
+        pending=Question(("current", "--check-heads"), exit_code(1, 255)),
         shown=("history", "-r", "current:heads"),
-        missing=("check",),
-        something_missing=frozenset({255}),
+        missing=Question(("check",), changes(255, says=_ALEMBIC_MISSING, read=operations)),  # 255 is all its errors'
         missing_at_head=True,
-        known=("show", "{}"),
-        history="alembic_version",
+        unknown=Question(("show", "{}"), denied(_ALEMBIC_UNKNOWN)),
+        histories=(_ALEMBIC_HISTORY,),
         sources=(
             "https://alembic.sqlalchemy.org/en/latest/api/commands.html#alembic.command.current",
             "https://alembic.sqlalchemy.org/en/latest/api/commands.html#alembic.command.check",
@@ -99,18 +107,19 @@ FRAMEWORKS = (
     Framework(
         name="Flask-Migrate",
         marker="migrations/alembic.ini",
-        needs="flask",
         tool=("flask",),
         migrate=("db", "upgrade"),
         # It has no --check-heads (4.1). Anything but two equal answers, an error as well, means pending.
-        pending_shell='heads=$(flask db heads) && current=$(flask db current) && [ "$heads" = "$current" ]',
-        something_pending=frozenset({1, 2, 255}),
+        pending=Question(
+            ("sh", "-c", 'heads=$(flask db heads) && current=$(flask db current) && [ "$heads" = "$current" ]'),
+            exit_code(1, 2, 255),
+            whole=True,
+        ),
         shown=("db", "history", "-r", "current:heads"),
-        missing=("db", "check"),
-        something_missing=frozenset({1, 255}),
+        missing=Question(("db", "check"), changes(1, 255, says=_ALEMBIC_MISSING, read=operations)),
         missing_at_head=True,
-        known=("db", "show", "{}"),
-        history="alembic_version",
+        unknown=Question(("db", "show", "{}"), denied(_ALEMBIC_UNKNOWN)),
+        histories=(_ALEMBIC_HISTORY,),
         sources=("https://flask-migrate.readthedocs.io/en/latest/#command-reference",),
     ),
     Framework(
@@ -118,8 +127,12 @@ FRAMEWORKS = (
         marker="bin/rails",
         tool=("bin/rails",),
         migrate=("db:migrate",),
-        pending=("db:abort_if_pending_migrations",),
+        pending=Question(("db:abort_if_pending_migrations",), exit_code(1)),
         shown=("db:migrate:status",),
+        histories=(
+            HistoryTable(table="schema_migrations", columns=("version",)),
+            HistoryTable(table="ar_internal_metadata", columns=("key", "value"), entry="key || ' ' || value"),
+        ),
         sources=("https://guides.rubyonrails.org/active_record_migrations.html#running-migrations",),
     ),
     Framework(
@@ -127,19 +140,47 @@ FRAMEWORKS = (
         marker="prisma/schema.prisma",
         tool=("npx", "prisma"),
         migrate=("migrate", "deploy"),
-        pending=("migrate", "status"),
+        pending=Question(("migrate", "status"), exit_code(1)),
         shown=("migrate", "status"),
+        histories=(
+            HistoryTable(
+                table="_prisma_migrations",
+                columns=("migration_name",),
+                order="started_at",
+                entry="concat(migration_name, ' ', checksum, CASE WHEN finished_at IS NOT NULL THEN ' finished' END,"
+                " CASE WHEN rolled_back_at IS NOT NULL THEN ' rolled back' END)",
+                more=frozenset({"checksum", "finished_at", "rolled_back_at"}),
+            ),
+        ),
         sources=("https://www.prisma.io/docs/orm/reference/prisma-cli-reference#migrate-status",),
     ),
 )
 
+OTHER_HISTORIES = (
+    HistoryTable(  # golang-migrate's
+        table="schema_migrations",
+        columns=("version",),
+        entry="concat(version, CASE WHEN dirty THEN ' dirty' END)",
+        more=frozenset({"dirty"}),
+    ),
+)
+"""The histories of tools that leave no file by which they could be recognised, and are set as commands."""
 
-def detect(folder: Path, path: str) -> Framework | None:
-    """The framework of the app in `folder`, or None. `path`: the PATH on which a needed command is looked for."""
-    for framework in FRAMEWORKS:
-        if (folder / framework.marker).is_file() and (not framework.needs or shutil.which(framework.needs, path=path)):
-            return framework
-    return None
+
+def histories() -> tuple[HistoryTable, ...]:
+    """Every table that holds a migration history, whichever framework the app has: it may have had another one."""
+    known = (each for framework in FRAMEWORKS for each in framework.histories)
+    return tuple(dict.fromkeys([*known, *OTHER_HISTORIES]))
+
+
+def marked(folder: Path) -> list[Framework]:
+    """The frameworks whose file is in the app's folder."""
+    return [each for each in FRAMEWORKS if (folder / each.marker).is_file()]
+
+
+def chosen(migrate: Sequence[str]) -> Framework | None:
+    """The framework whose own migration command was configured, word for word: that is how one of several is chosen."""
+    return next((each for each in FRAMEWORKS if each.migrate_command == tuple(migrate)), None)
 
 
 def recognise(migrate: Sequence[str]) -> Framework | None:
@@ -149,97 +190,17 @@ def recognise(migrate: Sequence[str]) -> Framework | None:
     of its migrations, but not whether one is pending: the command may be meant for a part of them only.
     """
     for framework in FRAMEWORKS:
-        if framework.known is None or not framework.migrate:
-            continue
         program, verb = Path(framework.tool[-1]).name, framework.migrate[0]
         for place, word in enumerate(migrate[:-1]):
             if Path(word).name == program and verb in migrate[place + 1 :]:
                 end = migrate.index(verb, place + 1)
-                return msgspec.structs.replace(framework, tool=tuple(migrate[:end]))
+                return replace(framework, tool=tuple(migrate[:end]))
     return None
 
 
-def runnable(argv: tuple[str, ...], *, folder: Path, environ: Mapping[str, str]) -> bool:
+def runnable(argv: Sequence[str], *, folder: Path, environ: Mapping[str, str]) -> bool:
     """Whether the command's first word can be started in `folder`: a path, or a name on the environment's PATH."""
     word = argv[0]
     if "/" in word:
         return shutil.which(str(folder / word)) is not None
     return shutil.which(word, path=environ.get("PATH", "")) is not None
-
-
-# What frameworks print. Exit codes alone do not tell an answer from a crash.
-
-_DJANGO_MIGRATION = re.compile(r"^\[[ X]\]\s+(\w+)\.(\w+)")
-_MISSING = {
-    "Django": re.compile(r"^Migrations for '|impossible to (add|change)"),
-    "Alembic": re.compile(r"New upgrade operations detected"),
-    "Flask-Migrate": re.compile(r"New upgrade operations detected"),
-}
-
-
-def listed_migrations(lines: Sequence[str]) -> set[tuple[str, str]]:
-    """(app, name) of what Django's `showmigrations --plan` lists, a line each: `[X]  learning.0001_initial`."""
-    return {(found[1], found[2]) for line in lines if (found := _DJANGO_MIGRATION.match(line))}
-
-
-def says_missing(framework: Framework, lines: Sequence[str]) -> list[str] | None:
-    """What the output says of missing migrations, a change or a line each; None when it says nothing of the kind.
-
-    Django's check exits with 1 when one is missing and when it crashes, Alembic's with 255 for everything. Alembic
-    with `include_schemas` sees the hook's own journal, which is no change of the app's: it is left out.
-    """
-    pattern = _MISSING.get(framework.name)
-    if not pattern or not any(pattern.search(line) for line in lines):
-        return None
-    operations = _operations(lines) if framework.name != "Django" else None
-    if operations is None:
-        return [line.strip() for line in lines if line.strip()]
-    return [_short(each) for each in operations if not _OWN_SCHEMA.search(each)]
-
-
-_OPERATIONS = "New upgrade operations detected: "
-_OWN_SCHEMA = re.compile(
-    r"^\('remove_table', .*, schema='release_phase'\)\)$|^\[?\('\w+', 'release_phase', ", re.DOTALL
-)
-"""Alembic's words for a table of the journal, and for a part of one."""
-_TOKEN = re.compile(
-    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<comma>,)""", re.DOTALL
-)
-SHOWN_OPERATION = 300
-"""Characters of an operation that are shown."""
-
-
-def _operations(lines: Sequence[str]) -> list[str] | None:
-    """The operations in the list that Alembic prints, as text; None when no list can be read to its end.
-
-    It prints the list as Python shows it, twice (as an error, and in the log), in one line that may come in pieces.
-    """
-    for place, line in enumerate(lines):
-        _, found, rest = line.partition(_OPERATIONS)
-        if found and (operations := _items("".join([rest, *lines[place + 1 :]]))) is not None:
-            return operations
-    return None
-
-
-def _items(text: str) -> list[str] | None:
-    """The items of the list with which a text begins, as Python shows a list."""
-    if not text.startswith("["):
-        return None
-    depth, start, items = 0, 1, []
-    for token in _TOKEN.finditer(text):
-        depth += (token.lastgroup == "open") - (token.lastgroup == "close")
-        if depth == 0 or (depth == 1 and token.lastgroup == "comma"):
-            items.append(text[start : token.start()].strip())
-            start = token.end()
-        if depth == 0:
-            return [item for item in items if item]
-    return None
-
-
-def _short(operation: str) -> str:
-    return operation if len(operation) <= SHOWN_OPERATION else f"{operation[:SHOWN_OPERATION]}…"
-
-
-def says_unknown(revision: str, lines: Sequence[str]) -> bool:
-    """Whether Alembic says that it has no such revision: `Can't locate revision identified by '0005'`."""
-    return any("Can't locate revision" in line and revision in line for line in lines)

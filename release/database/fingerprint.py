@@ -17,6 +17,7 @@ from psycopg import Connection, errors, sql
 from release.database import catalog, evidence, rows
 from release.database.definitions import Definitions, parse_block, read
 from release.database.evidence import Evidence
+from release.database.history import HistoryTable, recorded, revision
 from release.database.kinds import FIRST, HISTORY, KINDS
 from release.database.rows import Holding
 
@@ -130,8 +131,10 @@ def _known(fields: dict[str, Any], lost: set[str]) -> dict[str, int]:
     return kinds
 
 
-def take(connection: Connection[Any], *, partial: bool = False) -> Fingerprint:
+def take(connection: Connection[Any], histories: Sequence[HistoryTable] = (), *, partial: bool = False) -> Fingerprint:
     """The fingerprint of the database behind a connection in autocommit mode, outside any transaction.
+
+    `histories`: the tables in which frameworks keep what they have migrated, where it is known which those are.
 
     The queries are prepared: planning is most of their cost, and a session takes a second one after the migration.
 
@@ -146,7 +149,7 @@ def take(connection: Connection[Any], *, partial: bool = False) -> Fingerprint:
         if partial:
             ((_, unread),) = connection.execute(catalog.BUSY).fetchall()
         schema = read_schema(connection)
-        history = read_history(connection)
+        history = recorded(connection, histories)
         row_counts = _row_counts(connection)
     return Fingerprint(
         server_version=connection.info.server_version,
@@ -156,6 +159,7 @@ def take(connection: Connection[Any], *, partial: bool = False) -> Fingerprint:
         holding=rows.look(connection),
         evidence=seen,
         unread=unread,
+        kinds={**KINDS, HISTORY: KINDS[HISTORY] + revision(histories)},
     )
 
 
@@ -163,20 +167,6 @@ def read_schema(connection: Connection[Any]) -> Definitions:
     """The structure alone. Inside a transaction, whose search path and limits it sets. Raises psycopg.Error."""
     connection.execute(catalog.LIMITS)
     return read(connection, (*catalog.STRUCTURE, *catalog.RARER, *catalog.GRANTS))
-
-
-def read_history(connection: Connection[Any]) -> History:
-    """What the frameworks say was migrated. Inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
-    known = [table for table, _, _ in catalog.HISTORY]
-    history: History = {}
-    for name, table, columns in connection.execute(catalog.HISTORIES, [known], prepare=True).fetchall():
-        for expected, needed, entry in catalog.HISTORY:
-            if table == expected and needed <= set(columns):
-                query = sql.SQL('SELECT entry FROM (SELECT {} FROM {}) AS t (entry) ORDER BY entry COLLATE "C"')
-                entries = connection.execute(query.format(sql.SQL(entry), sql.SQL(name)))
-                history[name] = [entry or "" for (entry,) in entries]
-                break
-    return history
 
 
 def _row_counts(connection: Connection[Any]) -> dict[str, int]:

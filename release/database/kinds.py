@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 HISTORY: Final = "migrations"
-"""The migration histories, which are kept apart from definitions."""
+"""The migration histories, which are kept apart from definitions. Their revision follows from the tables that are known
+(history.py): nobody has to raise it for a new framework."""
 
 FIRST: Final[Mapping[str, int]] = dict.fromkeys(
     (

@@ -10,18 +10,20 @@ waits for the terminal, and it is silent for a moment around every event, whose 
 from __future__ import annotations
 
 import os
+import re
 import select
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Event as Flag
 from threading import Lock, Thread
 from typing import Any
 
+from rich.cells import cell_len, chop_cells
 from rich.console import Console as Rich
 from rich.text import Text
 
 from release.output.lines import parse, printable
-from release.output.show import Line, lines
+from release.output.show import Line, Telling
 from release.output.words import seconds, size
 
 EVERY = 0.125
@@ -33,18 +35,21 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 NARROW = 24
 WIDE = 100
 """Columns: nothing is drawn wider, so that lines stay readable and a drawing stays below 256 bytes or so."""
+HANG = 2
+"""Columns by which the rest of a line stands further in than its beginning."""
 
 Fields = Mapping[str, Any]
 
 
-def open_console(fd: int, environ: Mapping[str, str]) -> Console:
-    """A console for a file descriptor, live where that is a terminal that can be drawn on."""
+def open_console(fd: int, environ: Mapping[str, str], *, folds: bool = False) -> Console:
+    """A console for a file descriptor, live where that is a terminal that can be drawn on. `folds` as in show.py."""
     terminal = os.isatty(fd)
     console = Console(
         width=lambda: _columns(fd, environ),
         environ=environ,
         colours=terminal,
         live=terminal and environ.get("TERM", "") not in {"", "dumb"},
+        folds=folds,
     )
     if console.live:
         Thread(target=_draw, args=(console, fd), daemon=True).start()
@@ -53,15 +58,18 @@ def open_console(fd: int, environ: Mapping[str, str]) -> Console:
 
 def follow(log: Iterable[str], fd: int, environ: Mapping[str, str]) -> None:
     """Shows a stream of JSON lines on a file descriptor as it comes; lines that are no events are passed on."""
-    console = open_console(fd, environ)
+    console = open_console(fd, environ, folds=True)
     for line in log:
         event = parse(line)
-        text = console(event) if event is not None else console.foreign(line)
-        with memoryview(text.encode("utf-8", "replace")) as view:
-            written = 0
-            while written < len(view):
-                written += os.write(fd, view[written:])
-    console.closed.set()
+        _write(fd, console(event) if event is not None else console.foreign(line))
+    _write(fd, console.end())
+
+
+def _write(fd: int, text: str) -> None:
+    with memoryview(text.encode("utf-8", "replace")) as view:
+        written = 0
+        while written < len(view):
+            written += os.write(fd, view[written:])
 
 
 def _columns(fd: int, environ: Mapping[str, str]) -> int:
@@ -97,6 +105,7 @@ class Console:
         environ: Mapping[str, str],
         colours: bool,
         live: bool,
+        folds: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.live = live
@@ -114,7 +123,7 @@ class Console:
             legacy_windows=False,
             _environ=dict(environ),
         )
-        self._began = self._now()
+        self._lines = Telling(folds=folds)
         self._quiet_until = 0.0
         self._ticks = 0
         self._step: str | None = None
@@ -128,7 +137,7 @@ class Console:
             with self._rich.capture() as captured:
                 self._note(event)
                 if not self.live or event.get("event") != "transfer_progressed":
-                    for line in lines(event):
+                    for line in self._lines(event):
                         self._put(line)
             self._quiet_until = self._now() + QUIET
             return self._with_live_line(captured.get())
@@ -138,6 +147,13 @@ class Console:
         with self.lock:
             self._quiet_until = self._now() + QUIET
             return self._with_live_line(printable(line.rstrip("\r\n")) + "\n")
+
+    def end(self) -> str:
+        """The text for a stream that has ended, wherever in a run that was: the live line goes."""
+        with self.lock:
+            self.closed.set()
+            self._step = None
+            return CLEAR if self.live else ""
 
     def drawing(self) -> str:
         """The live line anew, or nothing while events are being written."""
@@ -203,11 +219,50 @@ class Console:
         """A line, wrapped behind its indent, which shrinks in a narrow window."""
         indent = " " * min(line.indent, self._rich.width // 10)
         glyph = f"{line.glyph} " if line.glyph else ""
-        text = Text(printable(line.text), style="" if line.glyph else line.style)
-        for number, piece in enumerate(text.wrap(self._rich, self._rich.width - len(indent + glyph)) or [text]):
-            piece.rstrip()
+        text = printable(line.text).rstrip()
+        own = len(text) - len(text.lstrip(" "))
+        hang = 0 if glyph else min(own, self._rich.width // 4) + HANG
+        for number, piece in enumerate(wrapped(text, self._rich.width - len(indent + glyph), hang) or [""]):
             start = Text.assemble(indent, (glyph if not number else " " * len(glyph), line.style))
-            self._rich.print(start + piece if glyph or indent else piece)
+            whole = start + Text(piece, style="" if glyph else line.style)
+            self._rich.print(whole if piece else "", no_wrap=True, overflow="ignore")
+
+
+_WORDS = re.compile(r"\s*\S+")
+_PARTS = re.compile(r".*[/\\.,:;=&?@_-]")
+"""Where a word that is longer than a line is broken: behind a sign between the parts of a path or a name."""
+
+
+def wrapped(text: str, width: int, hang: int) -> list[str]:
+    """The text in lines of at most `width` columns, all but the first `hang` columns in.
+
+    It is broken between words, or within one that would not fit on a line of its own, if it can be between its parts.
+    """
+    return list(_wrapped(text, width, hang))
+
+
+def _wrapped(text: str, width: int, hang: int) -> Iterator[str]:
+    line, empty = "", True
+    for each in _WORDS.findall(text):
+        word = each
+        while cell_len(line + word) > width:
+            if cell_len(word.strip()) > width - hang:
+                piece = _head(word, width - cell_len(line), whole=empty)
+                line, word = line + piece, word[len(piece) :]
+            if line.strip():
+                yield line.rstrip()
+            line, word, empty = " " * hang, word.lstrip(), True
+        line, empty = line + word, False
+    if line.strip():
+        yield line
+
+
+def _head(word: str, room: int, *, whole: bool) -> str:
+    """As much of a word as fits; on a line that has other words already, only up to the end of a part."""
+    room = max(room, 2 if whole else 0)  # a sign may be two columns wide, and one has to go
+    fits = chop_cells(word[:room], room)[0] if room else ""
+    parts = _PARTS.match(fits)
+    return parts[0] if parts and parts[0].strip() else fits if whole else ""
 
 
 def _estimate(transfer: Fields, gone: float) -> tuple[float, float | None, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from release.output.lines import printable
 from release.output.show import bad, good, note, warn
 from release.output.timeline import Step, Story
+from release.output.tracebacks import Fold
 from release.output.words import count, seconds, sentence, title, what_happened, what_the_database_is
 
 BAR = 24
@@ -110,11 +111,12 @@ def _step(step: Step, whole: float, width: int) -> Iterator[str]:
 
 
 def _output(step: Step, width: int) -> Iterator[str]:
-    shown = step.output[-TAIL:] if step.error else []
+    streams = {stream: Fold() for stream, _ in step.output}
+    shown = [line for stream, line in step.output if streams[stream].shows(line)][-TAIL:] if step.error else []
     left = len(step.output) + step.dropped - len(shown)
     if left:
-        yield " " * 13 + f"({count(left, 'line')} of output{' before' if shown else ''})"
-    for _, line in shown:
+        yield " " * 13 + f"({count(left, 'line')} of output{' more in the log' if shown else ''})"
+    for line in shown:
         yield (" " * 13 + "│ " + line)[: max(width, LEAST)]
 
 

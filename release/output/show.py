@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from release.output.words import seconds, sentence, size, title, what_happened, what_the_database_is
+from release.output.tracebacks import Fold
+from release.output.words import count, seconds, sentence, size, title, what_happened, what_the_database_is
 
 Fields = Mapping[str, Any]
 
@@ -29,6 +30,38 @@ def lines(event: Fields) -> Iterator[Line]:
     """The lines for an event; none for one that says nothing to people, or that is newer than this program."""
     show = _SHOWN.get(str(event.get("event")))
     return show(event) if show else iter(())
+
+
+class Telling:
+    """What people read of a whole run, event by event: `lines`, less what they have just read.
+
+    `folds`: tracebacks that a command prints are folded. That is for readers of a log, which has every line; without
+    one they would be lost.
+    """
+
+    def __init__(self, *, folds: bool) -> None:
+        self._folds = folds
+        self._outputs: dict[str, Fold] = {}
+        self._error: str | None = None
+
+    def __call__(self, event: Fields) -> Iterator[Line]:
+        """The lines for the next event."""
+        if event.get("event") == "command_output":
+            output = self._outputs.setdefault(str(event.get("stream")), Fold())
+            if not self._folds or output.shows(str(event.get("line", ""))):
+                yield from lines(event)
+            return
+        if folded := sum(each.folded for each in self._outputs.values()):
+            yield note(f"{count(folded, 'line')} more in the log", 4)
+        self._outputs.clear()
+        yield from lines(self._unrepeated(event))
+
+    def _unrepeated(self, event: Fields) -> Fields:
+        """A step that fails within another fails both, with the same words."""
+        if event.get("event") != "step_failed":
+            return event
+        before, self._error = self._error, event.get("error")
+        return {**event, "error": f"{event.get('step')} failed for the same reason"} if before == self._error else event
 
 
 def good(text: str) -> Line:
@@ -73,9 +106,11 @@ def _step_failed(event: Fields) -> Iterator[Line]:
 
 
 def _transfer_started(event: Fields) -> Iterator[Line]:
+    """What a salvage is has to be said: the word is this tool's own."""
     source = f" of {event['source']}" if event.get("source") else ""
     earlier = f"; the last one took {seconds(event['expected'])}" if event.get("expected") else ""
-    yield note(f"{event.get('kind')}{source} is {event.get('transfer')}{earlier}")
+    what = ", a backup of what is about to be overwritten" if event.get("kind") == "salvage" else ""
+    yield note(f"{event.get('kind')} {event.get('transfer')}{source} began{what}{earlier}")
 
 
 def _transfer_progressed(event: Fields) -> Iterator[Line]:
@@ -84,8 +119,10 @@ def _transfer_progressed(event: Fields) -> Iterator[Line]:
 
 def _transfer_finished(event: Fields) -> Iterator[Line]:
     succeeded = event.get("succeeded") is True
-    warnings = f", {event['warnings']} warnings" if event.get("warnings") else ""
-    what = f"{event.get('transfer')}{'' if succeeded else ' did not succeed'}"
+    judged = ", which the proof judges" if event.get("kind") == "restore" and succeeded else ""
+    warnings = f", {count(event['warnings'], 'warning')}{judged}" if event.get("warnings") else ""
+    kind = f"{event['kind']} " if event.get("kind") else ""
+    what = f"{kind}{event.get('transfer')}{'' if succeeded else ' did not succeed'}"
     text = f"{what}: {size(event.get('bytes'))} in {seconds(event.get('duration'))}{warnings}"
     yield good(text) if succeeded else bad(text)
 
@@ -125,7 +162,9 @@ def _probe_failed(event: Fields) -> Iterator[Line]:
 
 
 def _compared(event: Fields) -> Iterator[Line]:
-    yield note(f"the database against its fingerprint: {event.get('verdict')}")
+    what = "the copy" if event.get("rehearsal") else "the database"
+    text = f"{what}, compared with how it was before: {str(event.get('verdict')).replace('_', ' ')}"
+    yield good(text) if event.get("verdict") == "equal" else note(text)
     written = (f"{table}: {rows}" for table, rows in (event.get("written") or {}).items())
     for text in [*(str(each) for each in event.get("differences") or ()), *written][:MOST]:
         yield note(text, 4)
@@ -155,7 +194,8 @@ def _finished(event: Fields) -> Iterator[Line]:
     outcome = str(event.get("outcome") or ("done" if well else "not started")).replace("_", " ")
     yield Line("")
     yield Line(f"{outcome} after {seconds(event.get('duration'))}", "bold green" if well else "bold red")
-    yield Line(f"{what_happened(event)} {what_the_database_is(event)}")
+    yield Line(what_happened(event))
+    yield Line(what_the_database_is(event))
     if event.get("hint"):
         yield Line(f"What to do: {sentence(str(event['hint']))}")
 
@@ -181,7 +221,9 @@ _SHOWN: dict[str, Callable[[Fields], Iterator[Line]]] = {
     "warning_raised": _warned,
     "framework_detected": _noted(lambda event: f"{event.get('framework')} was found: {event.get('migrate')}"),
     "fence_raised": _noted(
-        lambda event: "maintenance mode is on; stopped: " + (", ".join(event.get("scaled") or ()) or "nothing")
+        lambda event: (
+            f"the fence is up: maintenance mode is on, {', '.join(event.get('scaled') or ()) or 'no dyno'} stopped"
+        )
     ),
     "fence_lowered": _noted(lambda _: "the fence is down: dynos and maintenance mode are as before"),
     "restore_skipped": _noted(lambda event: f"no restore: {event.get('why')}"),

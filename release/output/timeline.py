@@ -187,13 +187,12 @@ class _Teller:
         if not shown:
             return
         duration = float(event.get("duration") or 0)
-        prefix = f"{event['kind']} " if event["event"] == "transfer_finished" and event.get("kind") else ""
         moment = Moment(
             began=max(0.0, at - duration),
             at=at + float(event.get("wait") or 0),
             event=event["event"],
             kind=_KINDS.get(shown[0].glyph, "note"),
-            texts=[prefix + shown[0].text, *(each.text for each in shown[1:])],
+            texts=[each.text for each in shown],
         )
         if event.get("step"):
             self._step(event, at).moments.append(moment)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, LiteralString, TypeVar
 
+from release.app import frameworks
 from release.database import fingerprint
 from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset, at_outset
@@ -88,7 +89,7 @@ def take_fingerprint(run: Run, *, partial: bool = False) -> Fingerprint:
 
     With `partial` what others keep locked is left out and named.
     """
-    return undisturbed(run, lambda: fingerprint.take(run.database.connection, partial=partial))
+    return undisturbed(run, lambda: fingerprint.take(run.database.connection, frameworks.histories(), partial=partial))
 
 
 def take_outset(run: Run, before: Fingerprint) -> Outset:

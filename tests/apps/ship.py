@@ -23,8 +23,8 @@ class Version:
 
 VERSIONS = {
     "learning_timeline": {
-        "base": Version("ten migrations, of every kind that hurts; lands"),
-        "good": Version("0011-0013: a rename, a type change, a concurrent index; lands", ("good",)),
+        "base": Version("ten migrations of every difficult kind; it is released"),
+        "good": Version("0011-0013: a rename, a type change, a concurrent index; it is released", ("good",)),
         "unchanged": Version("`good` once more: nothing is pending", ("good",)),
         "broken": Version(
             "0014 drops a column, rewrites data and is committed; 0015 fails on the data",
@@ -39,11 +39,11 @@ VERSIONS = {
             ("good", "broken_index"),
         ),
         "failing_probe": Version(
-            "lands; reading works, writing does not: only `manage.py probe` sees it",
+            "the migration ends well, and nothing can be written any more: only `manage.py probe` sees it",
             ("good", "failing_probe"),
         ),
         "failing_health": Version(
-            "lands; the code cannot read the new schema: `/healthz` and `manage.py probe` see it",
+            "the migration ends well, and the code cannot read the new schema: `/healthz` and `manage.py probe` see it",
             ("good", "failing_health"),
         ),
         "slow": Version(
@@ -56,8 +56,8 @@ VERSIONS = {
         ),
     },
     "course_catalog": {
-        "base": Version("three migrations on Alembic, which bring 200 rows; lands"),
-        "good": Version("0004: a rename and a type change; lands", ("good",)),
+        "base": Version("three migrations on Alembic, which bring 200 rows; it is released"),
+        "good": Version("0004: a rename and a type change; it is released", ("good",)),
         "unchanged": Version("`good` once more: nothing is pending", ("good",)),
         "broken": Version(
             "0005 drops a column, rewrites data and is committed; 0006 fails on the data",
@@ -84,9 +84,7 @@ def assemble(version: str, into: Path, *, app: str = "learning_timeline") -> Pat
 
 
 def _copy(source: Path, into: Path, *, leave_out: tuple[str, ...] = ()) -> None:
-    shutil.copytree(
-        source, into, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", *leave_out), dirs_exist_ok=True
-    )
+    shutil.copytree(source, into, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", *leave_out), dirs_exist_ok=True)
 
 
 def main(arguments: list[str]) -> int:

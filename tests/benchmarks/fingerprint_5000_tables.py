@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 
+from release.app.frameworks import histories
 from release.database import fingerprint
 from release.database.comparison import compare
 
@@ -67,7 +68,7 @@ def measure(url: str) -> None:
     with psycopg.connect(url, autocommit=True, prepare_threshold=10**9) as connection:
         idle = peak()
         start, cpu = time.perf_counter(), time.process_time()
-        found = fingerprint.take(connection)
+        found = fingerprint.take(connection, histories())
         taken, cpu = time.perf_counter() - start, time.process_time() - cpu
         most = peak()
     start = time.perf_counter()

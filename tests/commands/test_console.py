@@ -13,6 +13,7 @@ import sys
 import termios
 
 import pytest
+from rich.cells import cell_len
 
 from release.output.live import Console, follow
 from tests.hook import ROOT, Hook, small_app
@@ -151,6 +152,246 @@ def test_a_stream_of_lines_is_shown_with_what_is_foreign_in_it() -> None:
 
     with os.fdopen(ours) as reader:
         assert reader.read() == "\nbackup\n-----> Launching...\n"
+
+
+def shown(log: list[str], *, columns: int = 80) -> list[str]:
+    """What `follow` makes of a log, line by line."""
+    ours, theirs = os.pipe()
+    follow(log, theirs, {"COLUMNS": str(columns)})
+    os.close(theirs)
+    with os.fdopen(ours) as reader:
+        return reader.read().splitlines()
+
+
+def printed(text: str, *, stream: str = "stderr") -> list[str]:
+    """The log of a command that prints this."""
+    lines = [{"event": "command_output", "stream": stream, "line": line} for line in text.strip("\n").split("\n")]
+    return events(*lines, {"event": "command_finished", "step": "migrate", "exit_code": 1, "duration": 2})
+
+
+WORDS = (
+    "An earlier run was interrupted and left changes: public.learning_learner.city removed; migration"
+    " public.django_migrations: learning.0014_tidy_learners added; look at it, then `bin/release recover --restore`"
+)
+
+
+@pytest.mark.parametrize("columns", [24, 40, 80, 100, 120])
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "step_failed", "step": "recover", "error": WORDS},
+        {"event": "command_output", "line": "    " + WORDS},
+        {"event": "command_started", "command": WORDS},
+        {"event": "release_finished", "outcome": "untouched", "exit_code": 1, "error": WORDS, "hint": WORDS},
+    ],
+    ids=lambda event: event["event"],
+)
+def test_text_wraps_between_words_and_hangs_behind_its_beginning(event: dict[str, object], columns: int) -> None:
+    lines = shown(events(event), columns=columns)
+
+    assert max(map(len, lines)) <= min(columns, 100)
+    words = {word.rstrip(".") for line in lines for word in line.split()}
+    assert {word for word in WORDS.split() if len(word) < columns // 2} <= words
+    beginning = next(number for number, line in enumerate(lines) if "An earlier" in line)
+    assert indent(lines[beginning + 1]) >= indent(lines[beginning]) + 2
+
+
+def indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+@pytest.mark.parametrize("columns", [24, 30, 80])
+def test_a_word_longer_than_the_window_is_cut_between_its_parts(columns: int) -> None:
+    path = "/app/.heroku/python/lib/python3.13/site-packages/django/db/backends/postgresql/schema.py"
+    *lines, last = shown(printed(f"open {path}", stream="stdout")[:-1], columns=columns)
+
+    assert path in "".join(line.strip() for line in [*lines, last])
+    assert lines
+    assert all(line.endswith(("/", ".", "-")) for line in lines)
+    assert max(map(len, lines)) <= columns
+
+
+def test_signs_of_two_columns_count_as_two() -> None:
+    lines = shown(printed("移行が失敗しました。" * 20, stream="stdout"), columns=41)
+
+    assert max(map(cell_len, lines)) <= 41
+    assert "".join(line.strip() for line in lines[:-1]) == "移行が失敗しました。" * 20
+
+
+PYTHON = """
+Traceback (most recent call last):
+  File "/app/.venv/lib/python3.13/site-packages/django/db/backends/utils.py", line 103, in _execute
+    return self.cursor.execute(sql)
+           ~~~~~~~~~~~~~~~~~~~^^^^^
+psycopg.errors.UniqueViolation: could not create unique index "one_per_email"
+DETAIL:  Key (email)=(a@example.com) is duplicated.
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/app/manage.py", line 11, in <module>
+    execute_from_command_line(sys.argv)
+  File "/app/.venv/lib/python3.13/site-packages/django/db/utils.py", line 91, in __exit__
+    raise dj_exc_value.with_traceback(traceback) from exc_value
+
+django.db.utils.IntegrityError: could not create unique index "one_per_email"
+DETAIL:  Key (email)=(a@example.com) is duplicated.
+"""
+PYTHON_WITH_ANOTHER_CAUSE = """
+loading
+  Traceback (most recent call last):
+    File "/app/settings.py", line 3, in <module>
+  KeyError: 'SECRET'
+
+  During handling of the above exception, another exception occurred:
+
+  Traceback (most recent call last):
+    File "/app/manage.py", line 11, in <module>
+  RuntimeError: SECRET is not set
+giving up
+"""
+PYTHON_GROUP = """
+  + Exception Group Traceback (most recent call last):
+  |   File "/app/migrate.py", line 5, in <module>
+  |     raise ExceptionGroup("two failed", failures)
+  | ExceptionGroup: two failed (2 sub-exceptions)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "/app/migrate.py", line 2, in one
+    | ValueError: first
+    +---------------- 2 ----------------
+    | ValueError: second
+    +------------------------------------
+"""
+RUBY = """
+== 20260101000000 OnePerEmail: migrating ======================================
+rails aborted!
+StandardError: An error has occurred, this and all later migrations canceled:
+
+PG::UniqueViolation: ERROR:  could not create unique index "one_per_email"
+DETAIL:  Key (email)=(a@example.com) is duplicated.
+/app/vendor/bundle/ruby/3.3.0/gems/rack-3.0/lib/rack.rb:56:in `exec'
+/app/db/migrate/20260101000000_one_per_email.rb:3:in `change'
+bin/rails:4:in `<main>'
+
+Caused by:
+PG::UniqueViolation: ERROR:  could not create unique index "one_per_email"
+DETAIL:  Key (email)=(a@example.com) is duplicated.
+/app/vendor/bundle/ruby/3.3.0/gems/rack-3.0/lib/rack.rb:56:in 'PG::Connection#exec'
+<internal:kernel>:187:in 'loop'
+Tasks: TOP => db:migrate
+(See full trace by running task with --trace)
+"""
+RUBY_ALONE = """
+migrate.rb:1:in `change': no such column (RuntimeError)
+\tfrom migrate.rb:3:in `block in <main>'
+\tfrom migrate.rb:5:in `<main>'
+"""
+NODE = """
+/app/migrate.js:3
+    throw new Error("it failed", { cause });
+    ^
+
+Error: could not create unique index "one_per_email"
+    at Parser.parseErrorMessage (/app/node_modules/pg-protocol/dist/parser.js:285:98)
+    at async Promise.all (index 0)
+    at async /app/migrate.js:3:9
+    at process.processTicksAndRejections (node:internal/process/task_queues:105:5) {
+  [cause]: Error: the data are not unique
+      at Object.<anonymous> (/app/migrate.js:1:15)
+      ... 4 lines matching cause stack trace ...
+}
+
+Node.js v22.3.0
+"""
+JAVA = """
+org.flywaydb.core.FlywayException: Migration failed
+\tat org.flywaydb.core.Flyway.migrate(Flyway.java:190)
+\tat java.base/java.lang.Thread.run(Thread.java:840)
+Caused by: org.postgresql.util.PSQLException: ERROR: duplicate key
+\tat org.postgresql.Driver.connect(Driver.java:12)
+\t... 12 more
+"""
+PHP = """
+In Connection.php line 829:
+  SQLSTATE[23505]: Unique violation
+#0 /app/vendor/laravel/framework/Connection.php(783): runQueryCallback()
+#1 [internal function]: run()
+#2 {main}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "folded"),
+    [
+        (PYTHON, ["psycopg.errors.UniqueViolation: could not", "DETAIL:  Key (email)=(a@example.com)"], 15),
+        (PYTHON_WITH_ANOTHER_CAUSE, ["loading", "KeyError: 'SECRET'", "RuntimeError: SECRET", "giving up"], 7),
+        (PYTHON_GROUP, ["ExceptionGroup: two failed", "ValueError: first", "ValueError: second"], 8),
+        (
+            RUBY,
+            [
+                *("== 20260101000000 OnePerEmail", "rails aborted!", "StandardError: An error has", ""),
+                *("PG::UniqueViolation: ERROR:  could", "DETAIL:  Key", "Tasks: TOP", "(See full trace"),
+            ],
+            9,
+        ),
+        (RUBY_ALONE, ["no such column (RuntimeError)"], 2),
+        (NODE, ["/app/migrate.js:3", "throw new", "^", "", "Error: could", "[cause]: Error: the data", "}", "Node"], 7),
+        (JAVA, ["FlywayException: Migration failed", "PSQLException: ERROR: duplicate key"], 4),
+        (PHP, ["In Connection.php", "SQLSTATE[23505]"], 3),
+    ],
+    ids=["python", "python, two errors", "python group", "rails", "ruby", "node", "java", "php"],
+)
+def test_a_traceback_is_folded_to_what_the_error_says(text: str, kept: list[str], folded: int) -> None:
+    *lines, note, end = shown(printed(text), columns=100)
+
+    assert note == f"    · {folded} lines more in the log"
+    assert end == "  · it ended with exit code 1 after 2.0 s"
+    assert len(lines) == len(kept)
+    assert all(words in line for words, line in zip(kept, lines, strict=True)), lines
+    assert len(lines) + folded == len(text.strip("\n").split("\n"))
+
+
+def test_what_is_no_traceback_is_shown_to_the_last_line() -> None:
+    text = "at 10:30 it begins\n\n  indented\n#1 of 3\nfrom a to b\nCREATE INDEX at the end\n... 3 more to come"
+
+    *lines, end = shown(printed(text))
+
+    assert lines == [f"    {line}".rstrip() for line in text.split("\n")]
+    assert end == "  · it ended with exit code 1 after 2.0 s"
+
+
+def test_lines_of_the_other_stream_stand_within_a_traceback() -> None:
+    lines = PYTHON.strip().split("\n")
+    log = [*printed("\n".join(lines[:2]))[:-1], *printed("Applying 0015", stream="stdout")[:-1]]
+    log += printed("\n".join(lines[2:6]))
+
+    assert [line.strip() for line in shown(log, columns=100)[:3]] == ["Applying 0015", lines[4], lines[5]]
+
+
+def test_without_a_log_beside_it_a_traceback_is_shown_whole(hook: Hook) -> None:
+    (hook.folder / "migrate").write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{PYTHON.strip()}\nEND\nexit 1\n")
+
+    _, text = on_a_terminal(hook)
+
+    assert "execute_from_command_line(sys.argv)" in settled(text)
+    assert "more in the log" not in text
+
+
+def test_a_step_that_fails_with_the_one_within_it_does_not_say_it_again() -> None:
+    failures = [
+        {"event": "step_failed", "step": step, "error": WORDS, "duration": 1} for step in ("recover", "prepare")
+    ]
+
+    assert shown(events(*failures), columns=100)[-1] == "  ✗ prepare failed for the same reason (1.0 s)"
+
+
+def test_a_stream_that_ends_within_a_step_leaves_no_live_line() -> None:
+    console = Console(width=lambda: 80, environ={}, colours=False, live=True)
+
+    assert "backup" in console(json.loads(events({"event": "step_started", "step": "backup"})[0]))
+    assert console.end() == CLEAR
+    assert console.drawing() == ""
 
 
 def test_a_release_phase_with_nothing_pending_imports_no_command_line_no_rich_and_no_http_client(hook: Hook) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,43 @@ def test_a_temporary_sandbox_takes_its_server_along() -> None:
     assert not home.exists()
     assert not data.exists()
     assert data.parent == home or not data.parent.exists()
+
+
+SETUP = """#!/bin/sh
+# Stands for bin/setup, which takes minutes: what it leaves is a Python that says what it is asked to run.
+mkdir -p "$(dirname "$0")/../.venv/bin"
+printf '#!/bin/sh\\necho "$@"\\n' > "$(dirname "$0")/../.venv/bin/python"
+chmod +x "$(dirname "$0")/../.venv/bin/python"
+"""
+
+
+def test_a_fresh_clone_is_set_up_before_the_sandbox_starts(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    shutil.copy(PROGRAM, tmp_path / "bin")
+    (tmp_path / "bin" / "setup").write_text(SETUP)
+    (tmp_path / "bin" / "setup").chmod(0o755)
+
+    done = subprocess.run([tmp_path / "bin" / "sandbox", "up"], check=True, cwd="/", capture_output=True, text=True)
+
+    assert done.stdout.startswith("-I ")
+    assert done.stdout.endswith("__main__.py up\n")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["linked from another checkout", "up to date"])
+def test_an_environment_that_is_ready_or_shared_is_left_as_it_is(tmp_path: Path, *, shared: bool) -> None:
+    (tmp_path / "bin").mkdir()
+    shutil.copy(PROGRAM.parent / "setup", tmp_path / "bin")
+    (tmp_path / "requirements-dev.txt").write_text("nothing==1\n")
+    python = tmp_path / ("elsewhere" if shared else ".venv") / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/bin/true")
+    if shared:
+        (tmp_path / ".venv").symlink_to("elsewhere")
+    else:
+        (tmp_path / ".venv" / "installed").write_text("nothing==1\n")
+
+    done = subprocess.run([tmp_path / "bin" / "setup"], check=True, cwd="/", capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("", "")
+    assert python.resolve() == Path("/bin/true").resolve()

@@ -170,6 +170,35 @@ def test_nothing_that_a_library_raises_passes_for_a_success(folder: Path, statem
     assert result.ended == (70, "crashed", "unexpected_error")
 
 
+# Nothing installed yet.
+
+
+@pytest.mark.parametrize("command", ["plan", "--version"])
+def test_a_checkout_that_is_not_set_up_says_in_one_sentence_what_to_do(folder: Path, command: str) -> None:
+    checkout = folder / "checkout"
+    (checkout / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / "bin" / "release", checkout / "bin")
+    shutil.copytree(ROOT / "release", checkout / "release", ignore=shutil.ignore_patterns("__pycache__"))
+    venv.create(folder / "bare", symlinks=True)
+
+    result = _run(str(checkout / "bin" / "release"), command, folder=folder, PATH=f"{folder}/bare/bin:/usr/bin:/bin")
+
+    assert (result.exit_code, result.stdout) == (2, b"")
+    assert result.stderr.startswith(b"bin/release cannot start: No module named 'msgspec' (Python 3.")
+    assert result.stderr.endswith(b"run bin/setup once; on a dyno, add this tool's requirements.txt to the app's.\n")
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_a_module_of_ours_that_is_missing_is_a_traceback_and_no_advice(folder: Path) -> None:
+    hook = _broken(folder, "")
+    (folder / "hook" / "release" / "cli.py").unlink()
+
+    result = _run(*hook, folder=folder, **READY)
+
+    assert b"No module named 'release.cli'" in result.stderr
+    assert b"bin/setup" not in result.stderr
+
+
 # An app with modules of any name.
 
 

@@ -18,7 +18,6 @@ from xml.etree import ElementTree as ET
 import click
 import jsonschema
 import pytest
-from rich.text import Text
 
 import release
 from heroku_sandbox.cli import main as sandbox
@@ -27,7 +26,7 @@ from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
 from release.log.events import Event
 from release.settings.model import VARIABLES, Guard, description
 from tests.docs import FACTS, PAGES, README, documented, tables, written
-from tests.picture import PICTURE, drawn, folded
+from tests.picture import PICTURE, drawn
 
 ROOT = Path(__file__).parents[2]
 SETTABLE = sorted(set(VARIABLES) - FACTS)
@@ -211,24 +210,10 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
 def test_the_picture_is_a_restored_release_that_loads_nothing_and_names_no_folder() -> None:
     svg = PICTURE.read_text()
     words = " ".join(text.replace("\N{NO-BREAK SPACE}", " ") for text in ET.fromstring(svg).itertext())
-    for expected in ("The migration failed", "restore of b003", "its fingerprint: equal", "restored after"):
+    for expected in ("The migration failed", "restore r005 of b003", "how it was before: equal", "restored after"):
         assert expected in words
     assert re.findall(r"https?://\S+", svg.replace('xmlns="http://www.w3.org/2000/svg"', "")) == []
     assert re.findall(r"/(?:work|tmp|home|root|usr)/\S*", svg) == []
-
-
-def test_a_traceback_is_folded_to_its_error_with_the_number_of_lines() -> None:
-    said = [
-        "  $ migrate",
-        "    Traceback (most recent call last):",
-        "      File …",
-        "    builtins.ValueError: no",
-        "  end",
-    ]
-    lines = [(float(number), f"\x1b[31m{line}\x1b[0m") for number, line in enumerate(said)]
-    shown = [Text.from_ansi(line).plain for _, line in folded(lines)]
-    assert shown == [said[0], "    … 2 lines of a traceback, which the log has", *said[3:]]
-    assert folded(lines[:1]) == lines[:1]
 
 
 def test_each_line_of_the_picture_appears_when_it_did_but_within_five_seconds() -> None:

@@ -22,7 +22,6 @@ from release.database.catalog.grants import (
     OBJECTS_WITH_OWNERS,
     USUAL_GRANTS,
 )
-from release.database.catalog.history import HISTORIES, HISTORY
 from release.database.catalog.links import PUBLICATIONS
 from release.database.catalog.rarer import RARER
 from release.database.catalog.scope import BUSY, EXCLUDED_SCHEMAS, LIMITS, Query
@@ -43,7 +42,7 @@ from release.database.catalog.writes import (
 
 __all__ = [
     "ANALYZABLE", "BUSY", "COUNTABLE", "DATABASE", "DATABASE_GRANTS", "EXCLUDED_SCHEMAS", "EXTENSIONS",
-    "FOREIGN_LARGE_OBJECTS", "GRANTS", "HISTORIES", "HISTORY", "HOLDING", "LARGE_OBJECTS", "LARGE_OBJECT_OWNERS",
+    "FOREIGN_LARGE_OBJECTS", "GRANTS", "HOLDING", "LARGE_OBJECTS", "LARGE_OBJECT_OWNERS",
     "LIMITS", "MATERIALIZED", "NOT_ANEW", "OBJECTS_WITH_OWNERS", "OF_DATABASE", "POSITIONS", "PUBLICATIONS", "RARER",
     "SEQUENCES", "SETTINGS", "STATISTICS", "STATUSES", "STRUCTURE", "SURROUNDINGS", "USUAL_GRANTS", "WRITERS",
     "WRITES", "Query",

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from release.app.frameworks import (
-    FRAMEWORKS,
-    detect,
-    listed_migrations,
-    recognise,
-    runnable,
-    says_missing,
-    says_unknown,
-)
+from release.app.answers import Answer
+from release.app.frameworks import FRAMEWORKS, Framework, chosen, histories, marked, recognise, runnable
 
 BY_NAME = {each.name: each for each in FRAMEWORKS}
 
@@ -34,33 +27,41 @@ def _program(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("files", "name"),
+    ("files", "names"),
     [
-        (["manage.py"], "Django"),
-        (["alembic.ini"], "Alembic"),
-        (["bin/rails"], "Rails"),
-        (["prisma/schema.prisma"], "Prisma"),
-        (["prisma/schema.prisma", "bin/rails", "alembic.ini", "manage.py"], "Django"),
-        (["prisma/schema.prisma", "alembic.ini"], "Alembic"),
+        (["manage.py"], ["Django"]),
+        (["alembic.ini"], ["Alembic"]),
+        (["bin/rails", "package.json", "config.ru"], ["Rails"]),
+        (["prisma/schema.prisma", "package.json"], ["Prisma"]),
+        (["migrations/alembic.ini", "migrations/env.py"], ["Flask-Migrate"]),
+        (["manage.py", "reporting/alembic.ini"], ["Django"]),
+        (["prisma/schema.prisma", "bin/rails", "alembic.ini", "manage.py"], ["Django", "Alembic", "Rails", "Prisma"]),
+        (["reporting/manage.py"], []),
     ],
 )
-def test_a_framework_is_known_by_a_file_and_the_first_in_the_table_counts(
-    tmp_path: Path, files: list[str], name: str
-) -> None:
-    assert detect(_touch(tmp_path, *files), "") is BY_NAME[name]
+def test_a_framework_is_known_by_a_file_in_its_place(tmp_path: Path, files: list[str], names: list[str]) -> None:
+    assert [each.name for each in marked(_touch(tmp_path, *files))] == names
 
 
-def test_an_alembic_folder_is_flasks_only_where_flask_can_be_started(tmp_path: Path) -> None:
-    _touch(tmp_path, "migrations/alembic.ini")
-    assert detect(tmp_path, "/usr/bin") is None
-    _program(tmp_path / "bin" / "flask")
-    assert detect(tmp_path, str(tmp_path / "bin")) is BY_NAME["Flask-Migrate"]
-
-
-def test_nothing_is_detected_in_an_empty_folder_or_by_a_folder_of_that_name(tmp_path: Path) -> None:
-    assert detect(tmp_path, "/usr/bin") is None
+def test_a_folder_with_the_name_of_a_framework_s_file_is_none(tmp_path: Path) -> None:
     (tmp_path / "manage.py").mkdir()
-    assert detect(tmp_path, "/usr/bin") is None
+    assert marked(tmp_path) == []
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda each: each.name)
+def test_a_framework_is_chosen_by_its_own_command_word_for_word(framework: Framework) -> None:
+    assert chosen(framework.migrate_command) is framework
+    assert chosen(framework.migrate_command[:-1]) is None
+    assert chosen([*framework.migrate_command, "--more"]) is None
+
+
+def test_every_row_is_whole() -> None:
+    assert len({each.name for each in FRAMEWORKS}) == len({each.marker for each in FRAMEWORKS}) == len(FRAMEWORKS)
+    for each in FRAMEWORKS:
+        assert not (each.known and each.unknown)
+        assert each.histories, "the fingerprint has to know what was migrated"
+        assert set(each.histories) <= set(histories())
+        assert all(source.startswith("https://") for source in each.sources)
 
 
 def test_the_commands_of_the_table() -> None:
@@ -79,8 +80,8 @@ def test_the_commands_of_the_table() -> None:
         "Prisma": "npx",
     }
     for each in FRAMEWORKS:
-        assert each.nothing_pending not in each.something_pending
-        assert all(source.startswith("https://") for source in each.sources)
+        assert each.pending is not None
+        assert [each.pending.read(Answer(exit_code=code)) for code in (0, 1, 64, None)] == [False, True, None, None]
 
 
 @pytest.mark.parametrize(
@@ -105,18 +106,40 @@ def test_other_commands_are_not(command: str) -> None:
     assert recognise(command.split()) is None
 
 
-def test_what_frameworks_print_is_read_as_they_print_it() -> None:
-    assert listed_migrations(["[X]  learning.0001_initial", "[ ]  learning.0002_next", "no migration"]) == {
-        ("learning", "0001_initial"),
-        ("learning", "0002_next"),
-    }
-    assert says_missing(BY_NAME["Django"], ["Migrations for 'learning':"]) == ["Migrations for 'learning':"]
-    assert says_missing(BY_NAME["Django"], ["Traceback (most recent call last):"]) is None
-    alembic = says_missing(BY_NAME["Alembic"], ["ERROR: New upgrade operations detected: [('add_column', …)]"])
-    assert alembic == ["('add_column', …)"]
-    assert says_missing(BY_NAME["Rails"], ["Migrations for 'learning':"]) is None
-    assert says_unknown("0005", ["FAILED: Can't locate revision identified by '0005'"])
-    assert not says_unknown("0005", ["FAILED: Can't locate revision identified by '0007'", "0005"])
+def _missing(name: str, lines: list[str], exit_code: int = 1) -> list[str] | None:
+    """What the framework's row reads from the answer to its question for missing migrations."""
+    question = BY_NAME[name].missing
+    assert question is not None
+    return question.read(Answer(exit_code=exit_code, lines=lines))
+
+
+def test_what_django_lists_is_what_its_code_has() -> None:
+    known = BY_NAME["Django"].known
+    assert known is not None
+    lines = ["[X]  learning.0001_initial", "[ ]  learning.0002_next", "no migration", " learning.0003_other"]
+    assert known.read(Answer(lines=lines)) == {("learning", "0001_initial"), ("learning", "0002_next")}
+
+
+def test_missing_migrations_need_the_words_and_the_exit_code() -> None:
+    assert _missing("Django", ["Migrations for 'learning':"]) == ["Migrations for 'learning':"]
+    assert _missing("Django", ["Migrations for 'learning':"], exit_code=2) is None
+    assert _missing("Django", ["Migrations for 'learning':"], exit_code=0) == []
+    assert _missing("Django", ["It is impossible to add a non-nullable field"], exit_code=3) is not None
+    assert _missing("Django", ["Traceback (most recent call last):"]) is None
+    alembic = ["ERROR: New upgrade operations detected: [('add_column', …)]"]
+    assert _missing("Alembic", alembic, exit_code=255) == ["('add_column', …)"]
+    assert _missing("Alembic", alembic, exit_code=1) is None
+    assert BY_NAME["Rails"].missing is None
+
+
+@pytest.mark.parametrize("name", ["Alembic", "Flask-Migrate"])
+def test_a_revision_is_unknown_when_its_command_failed_and_says_so(name: str) -> None:
+    unknown = BY_NAME[name].unknown
+    assert unknown is not None
+    lines = ["FAILED: Can't locate revision identified by '0007'", "0005"]
+    assert unknown.read(Answer(exit_code=255, lines=lines)) == {("0007",)}
+    assert unknown.read(Answer(exit_code=0, lines=lines)) == set()
+    assert BY_NAME[name].asking(unknown, ("0007",))[-2:] == ("show", "0007")
 
 
 JOURNAL = (
@@ -150,9 +173,9 @@ def test_the_hooks_own_journal_is_no_missing_migration(
     lines = ["Context impl PostgresqlImpl.", "Detected removed table 'release_phase.runs'", f"ERROR [alembic] {said}"]
     whole = lines if real is None else real
 
-    assert says_missing(BY_NAME[framework], lines) == whole
+    assert _missing(framework, lines, exit_code=255) == whole
     pieces = [*lines[:2], lines[2][:90], lines[2][90:]]
-    assert says_missing(BY_NAME[framework], pieces) == (pieces if real is None else real)
+    assert _missing(framework, pieces, exit_code=255) == (pieces if real is None else real)
 
 
 def test_a_list_that_does_not_end_in_one_stream_is_read_in_the_other() -> None:
@@ -161,7 +184,7 @@ def test_a_list_that_does_not_end_in_one_stream_is_read_in_the_other() -> None:
         f"FAILED: New upgrade operations detected: [{JOURNAL}]",
     ]
 
-    assert says_missing(BY_NAME["Alembic"], lines) == []
+    assert _missing("Alembic", lines, exit_code=255) == []
 
 
 def test_a_command_is_runnable_when_its_first_word_is(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import psycopg
 import pytest
 from psycopg import Rollback
 
+from release.app.frameworks import histories
 from release.database import fingerprint
 from release.database.comparison import Change, Difference, structural
+from release.database.history import recorded
 from tests.unit.database.conftest import Database
 
 BASE = """
@@ -202,7 +204,7 @@ def owner(shared: Database) -> Iterator[psycopg.Connection[Any]]:
 
 
 def structure(connection: psycopg.Connection[Any]) -> tuple[fingerprint.Definitions, dict[str, list[str]]]:
-    return fingerprint.read_schema(connection), fingerprint.read_history(connection)
+    return fingerprint.read_schema(connection), recorded(connection, histories())
 
 
 @pytest.mark.parametrize(("statements", "expected"), CASES.items())

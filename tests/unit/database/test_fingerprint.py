@@ -9,10 +9,12 @@ import msgspec
 import psycopg
 import pytest
 
+from release.app.frameworks import histories
 from release.database import fingerprint, grants
 from release.database.comparison import Verdict, compare, same_structure
 from release.database.evidence import Counters, Evidence, Position
 from release.database.fingerprint import Fingerprint
+from release.database.history import HistoryTable, applied
 from release.database.rows import Holding
 from tests.unit.database.conftest import Database
 
@@ -155,12 +157,42 @@ def test_every_history_table_is_read(database: Database) -> None:
         "INSERT INTO _prisma_migrations VALUES ('c1', now(), 'one', NULL), ('c2', NULL, 'two', now())",
     )
 
-    assert fingerprint.take(database.connect()).history == {
+    assert fingerprint.take(database.connect(), histories()).history == {
         "app.schema_migrations": ["1", "2 dirty"],
         "public._prisma_migrations": ["one c1 finished", "two c2 rolled back"],
         "public.ar_internal_metadata": ["environment production"],
         "public.schema_migrations": ["20230101", "20240101"],
     }
+
+
+LEDGER = HistoryTable(table="Ledger", columns=("app", "name"), order="id")
+"""The history of a framework that nobody has heard of."""
+
+
+def test_a_history_that_only_one_version_knows_is_no_difference(database: Database) -> None:
+    database.execute(
+        'CREATE TABLE "Ledger" (id int, app text, name text)', """INSERT INTO "Ledger" VALUES (1, 'a', '1')"""
+    )
+    before = fingerprint.take(database.connect(), histories())
+    now = fingerprint.take(database.connect(), [*reversed(histories()), LEDGER])
+    assert (before.history, now.history) == ({}, {'public."Ledger"': ["a.1"]})
+
+    found = same_structure(before, now)
+    assert (found.differences, found.left_out) == ((), ("migrations",))
+
+    database.execute("""INSERT INTO "Ledger" VALUES (2, 'a', '2')""")
+    later = fingerprint.take(database.connect(), [LEDGER, *histories()])
+    assert [str(each) for each in same_structure(now, later).differences] == ['migration public."Ledger": a.2 added']
+
+
+def test_entries_are_in_order_and_of_a_table_with_those_columns_only(database: Database) -> None:
+    database.execute(
+        'CREATE TABLE "Ledger" (version text)',
+        'CREATE SCHEMA app CREATE TABLE "Ledger" (id int, app text, name text)',
+        """INSERT INTO app."Ledger" VALUES (2, 'a', '1'), (1, 'b', '2')""",
+    )
+    assert applied(database.connect(), LEDGER) == [("b", "2"), ("a", "1")]
+    assert applied(database.connect(), HistoryTable(table="Ledger", columns=("no_such",))) == []
 
 
 def test_a_reset_that_drops_schemas_instead_of_the_database_is_as_good(database: Database) -> None:

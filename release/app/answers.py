@@ -1,0 +1,146 @@
+"""What frameworks answer, and how it is read. Exit codes alone do not tell an answer from a crash.
+
+A reader makes a fact of an answer. Readers are columns of the table of frameworks; those that several rows share, and
+those that need more than a line, are here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+Entry = tuple[str, ...]
+"""A migration as the history table identifies it: its columns, such as (app, name)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """A command's answer: its exit code (None: there was none to get), and all lines of both streams."""
+
+    exit_code: int | None = None
+    lines: list[str] = field(default_factory=list)
+
+    def hear(self, _stream: str, lines: Sequence[str]) -> None:
+        """Takes lines as they come."""
+        self.lines += lines
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """Words that change nothing, and the reader of the answer. `whole`: they do without the framework's tool."""
+
+    words: tuple[str, ...]
+    read: Callable[[Answer], T]
+    whole: bool = False
+
+
+# Is something pending? None: the answer does not tell.
+
+
+def exit_code(*something: int) -> Callable[[Answer], bool | None]:
+    """0 says that nothing is pending, `something` that a migration is."""
+    meanings: dict[int | None, bool] = {0: False, **dict.fromkeys(something, True)}
+    return lambda answer: meanings.get(answer.exit_code)
+
+
+# Are migrations missing? A change, or a line, each; None: the answer does not tell.
+
+
+def changes(
+    *exit_codes: int, says: str, read: Callable[[Sequence[str]], list[str]] | None = None
+) -> Callable[[Answer], list[str] | None]:
+    """0 says that none is missing; one of `exit_codes` does when a line matches the pattern `says`, too."""
+    pattern, read = re.compile(says), read or _all_lines
+
+    def answered(answer: Answer) -> list[str] | None:
+        if answer.exit_code == 0:
+            return []
+        told = answer.exit_code in exit_codes and any(pattern.search(line) for line in answer.lines)
+        return read(answer.lines) if told else None
+
+    return answered
+
+
+def _all_lines(lines: Sequence[str]) -> list[str]:
+    return [line.strip() for line in lines if line.strip()]
+
+
+# Which migrations does the code have?
+
+
+def listed(pattern: str) -> Callable[[Answer], set[Entry]]:
+    """The entries in the lines that begin with the pattern: its groups are the history table's columns."""
+    compiled = re.compile(pattern)
+    return lambda answer: {found.groups() for line in answer.lines if (found := compiled.match(line))}
+
+
+def denied(pattern: str) -> Callable[[Answer], set[Entry]]:
+    """The entries that a command which failed says it does not know: as `listed`, anywhere in a line."""
+    compiled = re.compile(pattern)
+
+    def answered(answer: Answer) -> set[Entry]:
+        if answer.exit_code == 0:
+            return set()
+        return {found.groups() for line in answer.lines if (found := compiled.search(line))}
+
+    return answered
+
+
+# Alembic's list of operations.
+
+_OPERATIONS = "New upgrade operations detected: "
+_OWN_SCHEMA = re.compile(
+    r"^\('remove_table', .*, schema='release_phase'\)\)$|^\[?\('\w+', 'release_phase', ", re.DOTALL
+)
+"""Alembic's words for a table of the journal, and for a part of one."""
+_TOKEN = re.compile(
+    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<comma>,)""", re.DOTALL
+)
+SHOWN_OPERATION = 300
+"""Characters of an operation that are shown."""
+
+
+def operations(lines: Sequence[str]) -> list[str]:
+    """The operations in the list that Alembic prints, a text each; all lines when no list can be read to its end.
+
+    Alembic with `include_schemas` sees the hook's own journal, which is no change of the app's: it is left out.
+    """
+    found = _operations(lines)
+    if found is None:
+        return _all_lines(lines)
+    return [_short(each) for each in found if not _OWN_SCHEMA.search(each)]
+
+
+def _operations(lines: Sequence[str]) -> list[str] | None:
+    """The operations as text; None when no list can be read to its end.
+
+    Alembic prints the list as Python shows it, twice (as an error, and in the log), in a line that may come in pieces.
+    """
+    for place, line in enumerate(lines):
+        _, found, rest = line.partition(_OPERATIONS)
+        if found and (read := _items("".join([rest, *lines[place + 1 :]]))) is not None:
+            return read
+    return None
+
+
+def _items(text: str) -> list[str] | None:
+    """The items of the list with which a text begins, as Python shows a list."""
+    if not text.startswith("["):
+        return None
+    depth, start, items = 0, 1, []
+    for token in _TOKEN.finditer(text):
+        depth += (token.lastgroup == "open") - (token.lastgroup == "close")
+        if depth == 0 or (depth == 1 and token.lastgroup == "comma"):
+            items.append(text[start : token.start()].strip())
+            start = token.end()
+        if depth == 0:
+            return [item for item in items if item]
+    return None
+
+
+def _short(operation: str) -> str:
+    return operation if len(operation) <= SHOWN_OPERATION else f"{operation[:SHOWN_OPERATION]}…"
