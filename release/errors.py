@@ -1,7 +1,7 @@
 """Every way a release can end: outcomes with exit codes, reasons with texts, and the errors that carry them.
 
 An operator reads three parts: what happened (the reason's text), the detail, what to do now (the hint). The slugs are
-fixed: people script against them, and the README's table is compared with this file by a test.
+fixed: people script against them, and the table in docs/outcomes.md is compared with this file by a test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's tables, made from the code: `python -m tests.docs` writes them, a test compares.
+"""The tables of the documentation, made from the code: `bin/docs tables` writes them, a test compares.
 
 Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
@@ -6,14 +6,17 @@ Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from release.errors import EXIT_CODES, Outcome, Reason
 from release.settings.model import VARIABLES, description
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+LOG = ROOT / "docs" / "log.md"
 FACTS = frozenset({"HEROKU_RELEASE_VERSION", "HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION", "DYNO"})
 """Read, but set by Heroku and never by hand."""
 
@@ -33,9 +36,9 @@ DATABASE = {
 
 @cache
 def documented() -> Mapping[str, frozenset[str]]:
-    """The fields that each event may have, as the README says: its own, and those that every line has."""
-    section = README.read_text().partition("## The log\n")[2].partition("\n## ")[0]
-    always, _, table = section.partition("| --- |")
+    """The fields that each event may have, as docs/log.md says: its own, and those that every line has."""
+    always, _, table = LOG.read_text().partition("| --- |")
+    always = always.partition("\n\n")[2].partition("\n\n")[0]
     found = {}
     for row in re.findall(r"^\| (`.*) \|$", table, re.MULTILINE):
         events, _, fields = (re.findall("`([a-z_]+)`", cell) for cell in row.split(" | "))
@@ -73,7 +76,7 @@ def _default(name: str) -> str:
     return f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -81,10 +84,12 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def written(text: str) -> str:
     """The text with all tables as they should be."""
     for name, table in tables().items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda found, table=table: f"{found.group(1)}{table}\n{found.group(2)}", text)
+        head, begin, rest = text.partition(f"<!-- table: {name} -->\n")
+        if begin:
+            text = f"{head}{begin}{table}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    for page in PAGES:
+        page.write_text(written(page.read_text()))

@@ -32,7 +32,7 @@ class Result:
     def events(self) -> list[dict[str, Any]]:
         """All events.
 
-        Every line must be one JSON object below 10,000 bytes, with the fields that the README says: that is checked
+        Every line must be one JSON object below 10,000 bytes, with the fields that docs/log.md says: that is checked
         here, always.
         """
         lines = self.stdout.splitlines()
@@ -40,7 +40,7 @@ class Result:
         events = [json.loads(line) for line in lines]
         assert all(isinstance(event, dict) for event in events)
         unknown = {(event["event"], name) for event in events for name in event.keys() - documented()[event["event"]]}
-        assert not unknown, f"not in the README's table of events: {unknown}"
+        assert not unknown, f"not in the table of docs/log.md: {unknown}"
         return events
 
     def named(self, name: str) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def cli() -> None:
     """Back up the database, migrate, probe; restore the backup when a step fails.
 
     Without a command it runs the release phase, as the Procfile's `release: bin/release` does. Settings are environment
-    variables; the README lists them.
+    variables; docs/settings.md lists them.
 
     Example: heroku run bin/release history
     """

@@ -1,8 +1,8 @@
 """Environment → frozen Settings: every variable once, with type, default, meaning and an example.
 
-msgspec reads the types, so that this class is the whole specification: the README's table and app.json are compared
-with it by a test. (pydantic-settings was measured first: 330 ms and 20 MB to import, of the 500 ms and 60 MB there
-are.)
+msgspec reads the types, so that this class is the whole specification: the table in docs/settings.md and app.json
+are compared with it by a test. (pydantic-settings was measured first: 330 ms and 20 MB to import, of the 500 ms and
+60 MB there are.)
 """
 
 from __future__ import annotations

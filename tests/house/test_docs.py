@@ -1,59 +1,77 @@
-"""What is written for people is what the code does: README, app.json, requirements, the map."""
+"""What is written for people is what the code does: README, docs, picture, app.json, requirements, the map."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import click
 import jsonschema
 import pytest
 
 import release
+from heroku_sandbox.cli import main as sandbox
 from release.commands.command_line import cli
 from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
 from release.log.events import Event
-from release.settings.model import VARIABLES, description
-from tests.docs import FACTS, README, documented, tables, written
+from release.settings.model import VARIABLES, Guard, description
+from tests.docs import FACTS, PAGES, README, documented, tables, written
+from tests.picture import PICTURE, drawn
 
 ROOT = Path(__file__).parents[2]
 SETTABLE = sorted(set(VARIABLES) - FACTS)
 
 
-def _section(heading: str) -> str:
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert found, f"README.md has no section {heading!r}"
-    return found[1]
+def _page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
 
 
-def _rows(heading: str) -> list[list[str]]:
-    """The cells of the table rows below a heading, without heads and rules."""
-    lines = re.findall(r"^\|(.*)\|$", _section(heading), re.MULTILINE)
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines]
+BOOK = "\n".join(page.read_text() for page in PAGES)
+"""All pages."""
+
+
+def _cells(text: str) -> list[list[str]]:
+    """The cells of all table rows, without heads and rules."""
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
+        for line in re.findall(r"^\|(.*)\|$", text, re.MULTILINE)
+    ]
     return [row for row, after in zip(rows, [*rows[1:], [""]], strict=True) if not {row[0], after[0]} & {"---"}]
+
+
+def _rows(table: str) -> list[list[str]]:
+    """The cells of a table that is made from the code, wherever in the documentation it stands."""
+    found = re.search(rf"<!-- table: {table} -->\n(.*?)<!-- end -->", BOOK, re.DOTALL)
+    assert found, f"no page has the table {table!r}"
+    return _cells(found[1])
 
 
 def _names(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-# README.
+# The documentation.
 
 
 def test_the_tables_that_are_made_from_the_code_are_up_to_date() -> None:
-    text = README.read_text()
-    assert re.findall(r"<!-- table: (\w+) -->", text) == list(tables())
-    assert written(text) == text, "run `python -m tests.docs`"
+    assert sorted(re.findall(r"<!-- table: (\w+) -->", BOOK)) == sorted(tables())
+    for page in PAGES:
+        text = page.read_text()
+        assert written(text) == text, f"run `bin/docs tables`: {page.name}"
 
 
-def test_every_setting_stands_in_the_readme_with_its_default() -> None:
-    rows = {_names(row[0])[0]: row for row in _rows("Settings")}
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = {_names(row[0])[0]: row for row in _rows("settings")}
     assert sorted(rows) == SETTABLE
     for name, row in rows.items():
         default = VARIABLES[name].default
@@ -61,17 +79,30 @@ def test_every_setting_stands_in_the_readme_with_its_default() -> None:
         assert _names(row[1]) == shown, name
 
 
-def test_every_outcome_and_reason_stands_in_the_readme_and_no_other() -> None:
-    rows = _rows("When a release fails")
-    named = [name for row in rows for name in _names(row[0])]
+def test_every_guard_that_may_be_overridden_is_documented() -> None:
+    paragraph = re.search(r"^`RELEASE_ALLOW` takes.*?\n\n", BOOK, re.MULTILINE | re.DOTALL)
+    assert paragraph
+    assert sorted(_names(paragraph[0])) == sorted(["RELEASE_ALLOW", *Guard])
+
+
+def test_every_outcome_and_reason_is_documented_and_no_other() -> None:
+    outcomes, reasons = _rows("outcomes"), _rows("reasons")
+    named = [name for row in [*outcomes, *reasons] for name in _names(row[0])]
     assert sorted(named) == sorted([*Outcome, *(reason.slug for reason in Reason)])
-    exit_codes = {"".join(_names(row[0])): row[1] for row in rows if row[1].isdigit()}
-    assert exit_codes == {
+    assert {"".join(_names(row[0])): row[1] for row in outcomes} == {
         "": str(MISCONFIGURED_EXIT_CODE),  # no outcome: nothing was started
         **{str(outcome): str(outcome.exit_code) for outcome in Outcome},
     }
 
 
+def test_every_reason_that_the_prose_cites_exists() -> None:
+    known = {*Outcome, *(reason.slug for reason in Reason)}
+    cited = set(re.findall(r"\(`([a-z]+_[a-z_]+)`[,;)]", README.read_text() + BOOK))
+    assert cited >= {"unfinished_run", "rehearsal_occupied"}
+    assert cited <= known
+
+
+@cache
 def _logged() -> dict[str, set[str]]:
     """Each event with the fields that the code gives it by name; what comes by `**` is seen when it is logged."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -83,12 +114,12 @@ def _logged() -> dict[str, set[str]]:
     return found
 
 
-def test_every_event_stands_in_the_readme_and_is_logged_somewhere() -> None:
+def test_every_event_is_documented_and_logged_somewhere() -> None:
     assert sorted(documented()) == sorted(Event)
     assert set(Event) - set(_logged()) <= {Event.COMMAND_OUTPUT}  # which has a method of its own
 
 
-def test_the_fields_of_every_event_stand_in_the_readme_and_no_invented_ones() -> None:
+def test_the_fields_of_every_event_are_documented_and_no_invented_ones() -> None:
     words = {
         word
         for path in (ROOT / "release").rglob("*.py")
@@ -101,19 +132,96 @@ def test_the_fields_of_every_event_stand_in_the_readme_and_no_invented_ones() ->
         assert fields - {"exception"} <= words, event  # which structlog makes of `exc_info`
 
 
-def test_every_command_stands_in_the_readme_and_every_one_named_there_exists() -> None:
+def _options(command: click.Command) -> set[str]:
+    return {name for option in command.params for name in option.opts if name.startswith("--")} | {"--help"}
+
+
+def test_every_command_is_documented_and_every_one_named_there_exists() -> None:
     assert isinstance(cli, click.Group)
     commands = set(cli.list_commands(click.Context(cli)))
-    text = README.read_text()
-    assert commands <= set(re.findall(r"bin/release ([a-z]+)", text))
-    assert set(re.findall(r"`(?:heroku run )?bin/release ([a-z]+)", text)) <= commands
+    program = r"(?:bin/release|release-phase)"
+    assert commands <= {row[0].strip("`").split()[1] for row in _cells(_page("commands.md")) if " " in row[0]}
+    text = README.read_text() + BOOK
+    called = re.findall(rf"(?:`|^|\| |heroku run ){program} ([a-z]+)(?: (--[a-z]+))?", text, re.MULTILINE)
+    assert {command for command, _ in called} == commands
+    unknown = [
+        (command, option) for command, option in called if option and option not in _options(cli.commands[command])
+    ]
+    assert unknown == []
 
 
-def test_every_path_that_the_readme_and_the_map_name_exists() -> None:
-    text = README.read_text() + (ROOT / "CONTRIBUTING.md").read_text()
-    paths = set(re.findall(r"`((?:bin|release|tests)/[\w/.]+)", text))
-    assert paths >= {"bin/demo", "bin/test"}
+def test_every_call_of_the_sandbox_names_a_command_of_it() -> None:
+    called = set(re.findall(r"bin/sandbox ([a-z]+)", README.read_text() + BOOK))
+    assert called >= {"up", "release", "env"}
+    assert called <= set(sandbox.commands)
+
+
+def test_every_path_that_the_documentation_and_the_map_name_exists() -> None:
+    text = README.read_text() + BOOK + (ROOT / "CONTRIBUTING.md").read_text()
+    paths = set(re.findall(r"(?<![\w./])((?:bin|release|tests)/[\w/.]*\w)", text))
+    assert paths >= {"bin/demo", "bin/test", "bin/docs", "bin/sandbox"}
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+    modules = set(re.findall(r"python -m ((?:release|tests)[\w.]*)", text))
+    assert modules >= {"release", "tests.faults"}
+    places = {module: ROOT / module.replace(".", "/") for module in modules}
+    assert [each for each, place in places.items() if not (place.is_dir() or place.with_suffix(".py").exists())] == []
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, which are the same in the site and on a host of repositories."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path) if path else page
+        if target.startswith("https://"):
+            continue
+        if not place.exists() or (anchor and anchor not in _anchors(place.read_text())):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_is_reached_from_the_readme_and_from_the_front_page() -> None:
+    names = {page.name for page in PAGES} - {"index.md"}
+    assert set(re.findall(r"\]\(docs/([\w-]+\.md)\)", README.read_text())) == names
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", _page("index.md"))) == names
+
+
+def test_the_front_door_is_read_in_a_few_minutes() -> None:
+    assert README.stat().st_size <= 9_000
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = {path.stem for path in (tmp_path / "site").glob("*.html")}
+    assert built == {page.stem for page in PAGES} | {"404"}
+
+
+# The picture.
+
+
+def test_the_picture_is_a_restored_release_that_loads_nothing_and_names_no_folder() -> None:
+    svg = PICTURE.read_text()
+    words = " ".join(text.replace("\N{NO-BREAK SPACE}", " ") for text in ET.fromstring(svg).itertext())
+    for expected in ("The migration failed", "restore r005 of b003", "how it was before: equal", "restored after"):
+        assert expected in words
+    assert re.findall(r"https?://\S+", svg.replace('xmlns="http://www.w3.org/2000/svg"', "")) == []
+    assert re.findall(r"/(?:work|tmp|home|root|usr)/\S*", svg) == []
+
+
+def test_each_line_of_the_picture_appears_when_it_did_but_within_five_seconds() -> None:
+    svg = drawn([(2.0, "first"), (8.0, "last")])
+    assert re.findall(r'#release-line-(\d)\)"\] { animation-delay: ([\d.]+)s }', svg) == [("0", "1.25"), ("1", "5.00")]
+
+
+# The map.
 
 
 def test_the_packages_own_map_names_what_there_is() -> None:

@@ -172,7 +172,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 def test_the_projects_own_words_stay() -> None:
     redactor = Redactor([])
-    texts = [path.read_text() for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "app.json")]
+    texts = [path.read_text() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "app.json")]
     texts += [f"{reason.text}\n{reason.hint}" for reason in Reason]
     texts += [f"{name}={example(field)}\n{description(field)}" for name, field in VARIABLES.items()]
     lines = [line for text in texts for line in text.splitlines()]
