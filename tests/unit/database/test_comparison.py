@@ -11,6 +11,7 @@ from psycopg import Rollback
 
 from release.database import fingerprint
 from release.database.comparison import Change, Difference, structural
+from release.database.definitions import Definitions
 from tests.unit.database.conftest import Database
 
 BASE = """
@@ -201,7 +202,7 @@ def owner(shared: Database) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def structure(connection: psycopg.Connection[Any]) -> tuple[fingerprint.Definitions, dict[str, list[str]]]:
+def structure(connection: psycopg.Connection[Any]) -> tuple[Definitions, dict[str, list[str]]]:
     return fingerprint.read_schema(connection), fingerprint.read_history(connection)
 
 
