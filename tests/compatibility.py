@@ -18,6 +18,7 @@ import tomllib
 import venv
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,9 +79,15 @@ def run(*argv: object, folder: Path = ROOT, **environ: str) -> None:
 
 
 def wheel(folder: Path) -> Path:
-    """The wheel of this checkout."""
+    """The wheel of this checkout, in which there is the hook and nothing else."""
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
-    return next(folder.glob("*.whl"))
+    package = next(folder.glob("*.whl"))
+    names = ZipFile(package).namelist()
+    kept = re.compile(r"release/|[^/]+\.dist-info/|[^/]+\.data/scripts/release-phase$")
+    assert [name for name in names if not kept.match(name)] == []
+    assert "release/py.typed" in names
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    return package
 
 
 def try_beside(pins: Sequence[str], package: Path, folder: Path) -> None:
