@@ -87,7 +87,8 @@ class Demo:
         self, title: str, seen: list[dict[str, Any]], before: str, seconds: float, *, expected: str, means: str
     ) -> None:
         """Remembers a run for the table, and says what became of the database."""
-        last = seen[-1] if seen and seen[-1]["event"] == "release_finished" else {"outcome": "killed"}
+        killed: dict[str, Any] = {"outcome": "killed"}
+        last = seen[-1] if seen and seen[-1]["event"] == "release_finished" else killed
         ended = [each for each in seen if each["event"] in {"step_finished", "step_failed"}]
         row = Row(
             title=title,

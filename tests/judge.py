@@ -123,7 +123,7 @@ def differing(before: Picture, after: Picture) -> list[str]:
 def _dumped(superuser_url: str) -> Picture:
     """The entries of a dump by type and name; entries of one name, such as overloaded functions, together."""
     found: Picture = {}
-    argv = [POSTGRES_BIN / "pg_dump", "--exclude-schema=release_phase", "--exclude-schema=_heroku", superuser_url]
+    argv = [str(POSTGRES_BIN / "pg_dump"), "--exclude-schema=release_phase", "--exclude-schema=_heroku", superuser_url]
     dump = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     name, lines = "", dict[str, list[str]]()
     for line in dump.splitlines():

@@ -104,7 +104,7 @@ def at_event(
 
 def rows_in_dump(dump: str, table: str) -> list[str]:
     """The lines of a table's data in a dump, as COPY has them."""
-    argv = [POSTGRES_BIN / "pg_restore", "--data-only", f"--table={table}", "-f", "-", dump]
+    argv = [str(POSTGRES_BIN / "pg_restore"), "--data-only", f"--table={table}", "-f", "-", dump]
     text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     lines = text.splitlines()
     start = next(place for place, line in enumerate(lines) if line.startswith("COPY "))

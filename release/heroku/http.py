@@ -40,6 +40,9 @@ BODY_LIMIT = 8 * 1024 * 1024
 ROUTER_TIMEOUT = 30.0
 """Seconds after which Heroku's router has ended a request for certain."""
 
+CHUNK = 64 * 1024
+"""Bytes read of an answer at once."""
+
 T = TypeVar("T")
 
 
@@ -112,11 +115,13 @@ class Session:
     """
 
     def __init__(self, key: str, *, clock: Clock, signals: Signals) -> None:
-        import requests  # noqa: PLC0415 -- see above
+        from http.client import HTTPException  # noqa: PLC0415 -- see above
+
+        import requests  # noqa: PLC0415
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         self._requests = requests.Session()
-        self._broken = OSError, HTTPError
+        self._broken = OSError, HTTPError, HTTPException
         self._requests.trust_env = False
         self._requests.auth = ("", key)
         self.headers = self._requests.headers
@@ -154,13 +159,34 @@ class Session:
         patience = min(BODY_TIMEOUT, self.deadline.left() if self.deadline else BODY_TIMEOUT)
         ends = self._clock.monotonic() + patience
         # Not iter_content: it waits for a full chunk, and one that drips would take hours to fill it.
-        while chunk := response.raw.read1(64 * 1024, decode_content=True):
+        while chunk := _arrived(response.raw):
             body += chunk
             if len(body) > BODY_LIMIT:
                 raise HerokuError(f"{what}: the answer is larger than {BODY_LIMIT} bytes", status=response.status_code)
             if self._clock.monotonic() > ends:
                 raise HerokuError(f"{what}: the answer took over {patience:.1f} s", status=response.status_code)
         return bytes(body)
+
+
+def _arrived(raw: Any) -> bytes:
+    """Of a body what has arrived by now, at most 64 KiB as it travels, unpacked; empty at the end."""
+    return bytes(raw.read1(CHUNK, decode_content=True) if hasattr(raw, "read1") else _arrived_in_old(raw))
+
+
+def _arrived_in_old(raw: Any) -> bytes:
+    """The same with urllib3 1.26, which requests before 2.30 brings: it has no `read1`.
+
+    http.client's response below it has one, and says nothing when a body ends early: its `length` is what is missing.
+    """
+    from http.client import IncompleteRead  # noqa: PLC0415 -- requests has imported it already
+
+    raw._init_decoder()  # noqa: SLF001 -- once, however often it is called
+    while packed := raw._fp.read1(CHUNK):  # noqa: SLF001
+        if chunk := raw._decode(packed, decode_content=True, flush_decoder=False):  # noqa: SLF001
+            return bytes(chunk)
+    if raw._fp.length:  # noqa: SLF001
+        raise IncompleteRead(b"", raw._fp.length)  # noqa: SLF001
+    return bytes(raw._decode(b"", decode_content=True, flush_decoder=True))  # noqa: SLF001
 
 
 def pages(

@@ -168,7 +168,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 def commands(result: Result) -> float:
     """What the app's own commands took, as the hook measured it."""
-    return sum(event["duration"] for event in result.named("command_finished"))
+    return float(sum(event["duration"] for event in result.named("command_finished")))
 
 
 def main() -> None:

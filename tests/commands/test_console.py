@@ -11,6 +11,8 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping
+from typing import TypedDict
 
 import pytest
 from rich.cells import cell_len
@@ -97,8 +99,15 @@ def test_a_dumb_terminal_is_not_drawn_on(hook: Hook) -> None:
     assert "released after" in shown
 
 
-@pytest.mark.parametrize("changes", [{"DYNO": "release.1234"}, {"RELEASE_LOG": "json"}])
-def test_in_a_release_phase_and_on_request_there_are_json_lines_only(hook: Hook, changes: dict[str, str]) -> None:
+class Changes(TypedDict, total=False):
+    """What decides for whom the output is."""
+
+    DYNO: str
+    RELEASE_LOG: str
+
+
+@pytest.mark.parametrize("changes", [Changes(DYNO="release.1234"), Changes(RELEASE_LOG="json")])
+def test_in_a_release_phase_and_on_request_there_are_json_lines_only(hook: Hook, changes: Changes) -> None:
     _, shown = on_a_terminal(hook, **changes)
 
     assert all(isinstance(json.loads(line), dict) for line in shown.strip().split("\n"))
@@ -122,7 +131,7 @@ def test_what_a_child_prints_cannot_draw_over_what_is_ours(hook: Hook) -> None:
     assert "\n    hello\n" in settled(shown)
 
 
-def events(*events: dict[str, object]) -> list[str]:
+def events(*events: Mapping[str, object]) -> list[str]:
     head = {"timestamp": "2026-01-01T00:00:00.000Z", "run_id": "abc", "level": "info"}
     return [json.dumps({**head, **event}) for event in events]
 

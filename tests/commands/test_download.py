@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from heroku_sandbox import Action, App, Sandbox, TransferAction
-from tests.hook import Hook, small_app
+from tests.hook import Hook, finish, small_app
 from tests.judge import execute
 from tests.phase.test_nothing_lost import wait_for
 
@@ -119,7 +119,7 @@ def test_the_key_is_never_sent_to_the_store(released: Hook, sandbox: Sandbox) ->
 
 
 def test_the_sandbox_s_certificate_is_not_trusted_unless_it_is_named(released: Hook) -> None:
-    result = released.run("download", RELEASE_SANDBOX_CA=None, within=120)
+    result = finish(released.start("download", RELEASE_SANDBOX_CA=None), within=120)
 
     assert result.exit_code == 1
     assert b"SSLError" in result.stderr

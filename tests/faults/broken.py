@@ -6,16 +6,23 @@ Each is a change to one thing in a run that is otherwise the real hook. `TWISTS`
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+
+def _put(owner: object, name: str, other: object) -> None:
+    """Puts another thing in its place. One that is there no more has moved, and the mistake with it."""
+    assert hasattr(owner, name), f"{owner} has no {name}"
+    setattr(owner, name, other)
 
 
 def blind_retry() -> None:
     """A POST whose answer is lost is simply sent again."""
     from release.heroku import exactly_once  # noqa: PLC0415
 
-    exactly_once._settle = lambda *_, **__: None
+    _put(exactly_once, "_settle", lambda *_, **__: None)
 
 
 def truthy() -> None:
@@ -31,7 +38,7 @@ def truthy() -> None:
             response._content = msgspec.json.encode(document)
         return strict(what, response, kind, **rest)
 
-    transfers.decode = lenient
+    _put(transfers, "decode", lenient)
 
 
 def latest_backup() -> None:
@@ -42,14 +49,14 @@ def latest_backup() -> None:
         backups = [each for each in target.store.listed() if each.is_backup and each.succeeded]
         return max(backups, key=lambda each: int(each.num))
 
-    restore.find_backup = latest
+    _put(restore, "find_backup", latest)
 
 
 def anybodys() -> None:
     """Nobody looks which database a transfer is of: what is new in the list is taken for one's own."""
     from release.heroku.transfers import Transfer  # noqa: PLC0415
 
-    Transfer.reads = lambda *_: True  # type: ignore[method-assign]
+    _put(Transfer, "reads", lambda *_: True)
 
 
 def ghosts_ignored() -> None:
@@ -57,15 +64,15 @@ def ghosts_ignored() -> None:
     from release.database.session import Database  # noqa: PLC0415
     from release.target import sessions  # noqa: PLC0415
 
-    Database.terminate = lambda *_, **__: []  # type: ignore[method-assign]
-    sessions.wait_until_gone = lambda *_, **__: ([], [])
+    _put(Database, "terminate", lambda *_, **__: [])
+    _put(sessions, "wait_until_gone", lambda *_, **__: ([], []))
 
 
 def success_on_a_log_error() -> None:
     """Whatever the run came to: when its last line cannot be written, it ends with 0."""
     from release import cli  # noqa: PLC0415
 
-    settle = cli.settle_standard_streams
+    settle: Callable[[], None] = vars(cli)["settle_standard_streams"]
 
     def careless() -> None:
         try:
@@ -74,7 +81,7 @@ def success_on_a_log_error() -> None:
             os._exit(0)
         settle()
 
-    cli.settle_standard_streams = careless
+    _put(cli, "settle_standard_streams", careless)
 
 
 def redirects_followed() -> None:
@@ -86,7 +93,7 @@ def redirects_followed() -> None:
     def followed(self: Any, method: Any, url: Any, **kwargs: Any) -> Any:
         return request(self, method, url, **(kwargs | {"allow_redirects": True}))
 
-    requests.Session.request = followed  # type: ignore[method-assign]
+    _put(requests.Session, "request", followed)
 
 
 def polling_ends_well() -> None:
@@ -104,7 +111,7 @@ def polling_ends_well() -> None:
             finished = {"succeeded": True, "finished_at": "2026-01-01 00:00:00 +0000", "processed_bytes": 1}
             return msgspec.structs.replace(transfer, **finished)
 
-    transfers.follow = patient
+    _put(transfers, "follow", patient)
 
 
 def settled_ignored() -> None:
@@ -113,16 +120,16 @@ def settled_ignored() -> None:
     from release.target import proof  # noqa: PLC0415
 
     for module in (restore, proof):
-        module.unsettled = lambda run: run.journal.entry(run.id)
-    restore.announce = lambda *_: None
+        _put(module, "unsettled", lambda run: run.journal.entry(run.id))
+    _put(restore, "announce", lambda *_: None)
 
 
 def warnings_accepted() -> None:
     """A restore with warnings is as good as one without, whatever its log says: a failed COPY, too."""
     from release.target import proof, transfers  # noqa: PLC0415
 
-    transfers.judge = lambda *_, **__: True
-    proof.check_rows = lambda *_, **__: None
+    _put(transfers, "judge", lambda *_, **__: True)
+    _put(proof, "check_rows", lambda *_, **__: None)
 
 
 def counters_trusted() -> None:
@@ -134,7 +141,7 @@ def counters_trusted() -> None:
     def counted(before: Any, after: Any) -> Any:
         return msgspec.structs.replace(compare(before, after), moved=[], strayed=[], catalogs=[], around=[])
 
-    evidence.compare = counted
+    _put(evidence, "compare", counted)
 
 
 def unknown_dropped() -> None:
@@ -146,7 +153,7 @@ def unknown_dropped() -> None:
     def everything(connection: Any, before: Any, _: Any) -> Any:
         return narrow(connection, before, repair._unknown(before.schema, repair._read(connection, before)))
 
-    repair.remove_added = everything
+    _put(repair, "remove_added", everything)
 
 
 TWISTS = {

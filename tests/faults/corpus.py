@@ -114,7 +114,8 @@ def build(shape: Shape, *, owner: str, superuser: str, other: str = "", variable
 
 def psql(url: str, text: str, variables: Mapping[str, str]) -> None:
     """Runs a script, each statement its own transaction; what it includes is found beside the shapes."""
-    argv = [POSTGRES_BIN / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", *(f"--set={k}={v}" for k, v in variables.items())]
+    values = (f"--set={name}={value}" for name, value in variables.items())
+    argv = [str(POSTGRES_BIN / "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", *values]
     script = "SET client_min_messages = error;\n" + text
     done = subprocess.run(
         [*argv, url], input=script, cwd=FOLDER, env={"PATH": PATH}, check=False, capture_output=True, text=True

@@ -117,7 +117,7 @@ def restored_from(place: Place) -> Path | None:
 
 def rows_in(file: Path, table: str) -> list[str]:
     """The rows of a table of one column in a dump; `table` without its schema."""
-    argv = [POSTGRES_BIN / "pg_restore", "--data-only", f"--table={table}", "--file=-", file]
+    argv = [str(POSTGRES_BIN / "pg_restore"), "--data-only", f"--table={table}", "--file=-", str(file)]
     text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     _, copy, rows = text.partition(" FROM stdin;\n")
     return rows.partition("\n\\.")[0].splitlines() if copy else []

@@ -6,9 +6,9 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 import pytest
@@ -21,7 +21,8 @@ from tests.faults.stage import FAILING, LANDING, Place, Scenario
 from tests.hook import Result
 from tests.judge import execute, query
 
-ALWAYS: dict[str, Callable[[Place], tuple[bool, bool]]] = {"fired": lambda _: (True, False)}
+fired = partial(Play, fired=lambda _: (True, False))
+"""How a cell is played whose fault happens always, and not in the sandbox."""
 SCENARIOS = pytest.mark.parametrize("scenario", [LANDING, FAILING], ids=lambda each: each.name)
 
 
@@ -44,7 +45,7 @@ def test_a_second_release_waits_for_the_first(harness: Harness, scenario: Scenar
     place = harness.stage.fresh(scenario)
     # Whichever comes second to the lock finds nothing pending, which leaves no row in the journal: it may be the first.
     nothing_pending = "S2: exit 0, and the journal says None"
-    how = Play(during=during, twins=True, excused=("S4", "S5", "the migration", nothing_pending), **ALWAYS)
+    how = fired(during=during, twins=True, excused=("S4", "S5", "the migration", nothing_pending))
     cell = harness.play(cell, scenario, how, place)
     assert not cell.broken, cell
     # The second finds nothing pending. Or both are undone, one after the other, though the first one's restore ends the
@@ -69,7 +70,7 @@ def test_a_run_that_was_asleep_does_no_harm_when_it_wakes(harness: Harness, even
         return run.finish(on_line=sleep)
 
     cell = Cell(group="concurrency", fault=f"asleep for 2 s (20 s on its clock) at {event}", scenario="failing")
-    assert not harness.play(cell, FAILING, Play(during=during, **ALWAYS)).broken, cell
+    assert not harness.play(cell, FAILING, fired(during=during)).broken, cell
 
 
 @pytest.mark.thin(2)
@@ -95,7 +96,7 @@ def test_a_run_that_wakes_after_another_has_finished_its_work_lets_it_be(harness
         kill_sessions("release-hook-%")(place)
 
     cell = Cell(group="concurrency", fault=f"asleep at {event}, and another one recovered", scenario="failing")
-    cell = harness.play(cell, FAILING, Play(during=during, twins=True, excused=("S4",), **ALWAYS))
+    cell = harness.play(cell, FAILING, fired(during=during, twins=True, excused=("S4",)))
     assert not cell.broken, cell
 
 
@@ -121,7 +122,7 @@ def test_a_backup_of_somebody_else_is_waited_for_and_never_cancelled(
 
     cell = Cell(group="concurrency", fault=f"a foreign backup{', stuck' if stays else ''}", scenario=scenario.name)
     place = harness.stage.fresh(scenario)
-    how = Play(arm=arm, changes={"RELEASE_LOCK_WAIT": "30"}, twins=True, excused=("S5",), **ALWAYS)
+    how = fired(arm=arm, changes={"RELEASE_LOCK_WAIT": "30"}, twins=True, excused=("S5",))
     cell = harness.play(cell, scenario, how, place)
     foreign = next(each for each in place.app.transfers() if int(each["num"]) == 1)
     assert foreign["canceled_at"] is None
@@ -153,14 +154,13 @@ def test_the_next_run_may_come_at_any_moment_of_a_transfer(
         return run.finish(on_line=stop)
 
     cell = Cell(group="concurrency", fault=f"{number.name}, {then} {delay} s into the {kind}", scenario="failing")
-    how = Play(
+    how = fired(
         arm=lambda place: slow(place, kind),
         during=during,
         between=lambda _: time.sleep(delay),
         hasty=True,
         then=then,
         killed=number is signal.SIGKILL,
-        **ALWAYS,
     )
     assert not harness.play(cell, FAILING, how).broken, cell
 
@@ -176,13 +176,12 @@ def test_a_restore_may_begin_after_the_run_that_asked_for_it_is_dead(harness: Ha
 
     cell = Cell(group="concurrency", fault=f"killed, and its restore begins later; {then}", scenario="failing")
     late = {"method": "POST", "effect": False, "seconds": 3.0}
-    how = Play(
+    how = fired(
         arm=lambda place: place.sandbox.fault(Action.DELAY, "^.*/restores$", **late),
         during=during,
         hasty=True,
         then=then,
         killed=True,
-        **ALWAYS,
     )
     assert not harness.play(cell, FAILING, how).broken, cell
 
@@ -224,7 +223,7 @@ def another_run(kind: str, delay: float, then: tuple[str, ...]) -> Play:
         return [broken for broken, held in checks.items() if not held]
 
     excused = ("S1", "S4", "S5", "the migration")
-    return Play(arm=lambda place: slow(place, kind), during=during, twins=True, excused=excused, also=lost, **ALWAYS)
+    return fired(arm=lambda place: slow(place, kind), during=during, twins=True, excused=excused, also=lost)
 
 
 @pytest.mark.thin(13)
@@ -248,7 +247,7 @@ def test_another_app_that_uses_the_database_is_a_reason_to_refuse(harness: Harne
     body = {"addon": place.app.addon_name, "app": other.name, "name": "SHARED", "confirm": place.app.name}
     place.app.connection.ask("POST", "/addon-attachments", body)
     cell = Cell(group="concurrency", fault="another app is attached", scenario=scenario.name)
-    cell = harness.play(cell, scenario, Play(**ALWAYS), place)
+    cell = harness.play(cell, scenario, fired(), place)
     assert (cell.broken, cell.outcomes) == ([], ["refused"]), cell
 
 

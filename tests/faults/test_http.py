@@ -16,7 +16,7 @@ from heroku_sandbox import Action
 from tests.faults.figures import Cell
 from tests.faults.harness import Harness, Play, assert_held
 from tests.faults.http_faults import API, FAULTS, LIES, Fault, Lie
-from tests.faults.stage import FAILING, LANDING, Scenario
+from tests.faults.stage import FAILING, LANDING, Place, Scenario
 
 EVERY = [fault for fault in FAULTS if fault.everywhere]
 OTHERS = [fault for fault in FAULTS if not fault.everywhere]
@@ -101,8 +101,10 @@ def test_any_read_of_a_release_that_lands_may_fail(harness: Harness, number: int
 @pytest.mark.parametrize("lie", LIES, ids=name)
 def test_an_answer_may_be_nearly_right(harness: Harness, lie: Lie, *, sweep: bool) -> None:
     def told(n: int) -> Play:
-        rule = {"path": lie.path, "method": lie.method, "set": lie.set, "delete": lie.delete, "nth": n}
-        return Play(arm=lambda place: place.sandbox.fault(Action.PATCH, **rule))
+        def arm(place: Place) -> int:
+            return place.sandbox.fault(Action.PATCH, lie.path, method=lie.method, set=lie.set, delete=lie.delete, nth=n)
+
+        return Play(arm=arm)
 
     label = f"an answer in which {lie.name}"
     if sweep:

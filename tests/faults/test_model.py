@@ -68,8 +68,8 @@ def answers(draw: st.DrawFn) -> Answered:
     takes = draw(st.floats(0, 15))
     if certain:
         status = draw(st.sampled_from([401, 403, 404, 409, 422, None]))
-        failure = HerokuError("certain", status=status, effect=Effect.NONE, retry_after=draw(delays))
-        return Answered(takes, None, failure, twin=draw(st.booleans()), stale=False)
+        refused = HerokuError("certain", status=status, effect=Effect.NONE, retry_after=draw(delays))
+        return Answered(takes, None, refused, twin=draw(st.booleans()), stale=False)
     effect = draw(st.none() | st.floats(0, LATEST_EFFECT))
     status = draw(st.sampled_from([None, 200, 201, 429, 500, 502, 503, 504, 307]))
     lost = HerokuError("lost", status=status, effect=Effect.UNKNOWN, retry_after=draw(delays))

@@ -93,7 +93,8 @@ class Seen:
 
     def of_this_database(self, backup: dict[str, Any]) -> bool:
         """Whether it was taken of the app's database: recorded traffic tells that by the name in the URL alone."""
-        return urlsplit(backup["from_url"]).path == f"/{self.database}"
+        url: str = backup["from_url"]
+        return urlsplit(url).path == f"/{self.database}"
 
     def accepted(self, kind: str) -> int:
         """How many POSTs of a kind (`backups`, `restores`) the sandbox accepted, answered or not."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import psycopg
 import pytest
@@ -37,12 +38,16 @@ MADE = {
 """What somebody makes meanwhile."""
 
 
+def _captured(app: App, times: int) -> bool:
+    return len(app.transfers()) >= times
+
+
 def while_captured(app: App, statements: tuple[str, ...], *, times: int = 1, late: float = 0) -> Callable[[], None]:
     """Runs the statements once a capture is asked for; again at each further one. `late`: seconds after it began."""
 
     def work() -> None:
         for number in range(1, times + 1):
-            wait_for(lambda count=number: len(app.transfers()) >= count)
+            wait_for(partial(_captured, app, number))
             if late:
                 wait_for(lambda: app.transfers()[-1]["started_at"])
                 time.sleep(late)

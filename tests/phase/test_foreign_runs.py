@@ -42,7 +42,7 @@ def copy(source: App, target: App, folder: Path) -> None:
     """Loads a dump of one app's database into another's, journal included."""
     dump = folder / "production.dump"
     subprocess.run([POSTGRES_BIN / "pg_dump", "-Fc", "-f", dump, source.database_url], check=True)
-    load = [POSTGRES_BIN / "pg_restore", "--no-owner", "--no-privileges", "--clean", "--if-exists"]
+    load = [str(POSTGRES_BIN / "pg_restore"), "--no-owner", "--no-privileges", "--clean", "--if-exists"]
     subprocess.run([*load, "-d", target.database_url, dump], check=False)
 
 

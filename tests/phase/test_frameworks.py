@@ -18,7 +18,7 @@ import pytest
 
 from heroku_sandbox import App, Sandbox
 from tests.apps.ship import assemble
-from tests.hook import PATH, Hook, Result
+from tests.hook import PATH, Hook, Result, finish
 from tests.judge import picture, query
 
 _numbers = itertools.count(1)
@@ -96,7 +96,7 @@ def test_every_failure_of_the_sample_app_is_caught_before_production_is_touched(
     hook = ship(version, RELEASE_REHEARSAL_DATABASE="REHEARSAL_URL", RELEASE_ALLOW="occupied-rehearsal")
     sandbox.forget_requests()
 
-    result = hook.run(within=120, **settings)
+    result = finish(hook.start(**settings), within=120)
 
     assert (result.last["outcome"], result.last["reason"]) == (outcome, reason)
     assert (result.last.get("facts") or {}).get("failed") == failed
@@ -172,11 +172,11 @@ def test_a_django_release_is_rehearsed_booted_and_probed(whole_sandbox: Sandbox,
     second = app.add_database(plan="standard-0", attachment="REHEARSAL")
     rehearsed = {"RELEASE_REHEARSAL_DATABASE": "REHEARSAL_URL", "REHEARSAL_URL": second["url"], **PROBED}
     first = Hook(app=app, folder=assemble("base", tmp_path / "base"), environment={"RELEASE_PROBE_PATH": "/healthz"})
-    assert first.run(within=120).ended == (0, "released", None)
+    assert finish(first.start(), within=120).ended == (0, "released", None)
     app_command(first.folder, app, "python", "manage.py", "seed", "--learners", "60")
 
     hook = Hook(app=app, folder=assemble("good", tmp_path / "good"), environment=rehearsed)
-    result = hook.run(within=120, RELEASE_PROBE_SQL="SELECT count(*) = 60 FROM learning_learner")
+    result = finish(hook.start(RELEASE_PROBE_SQL="SELECT count(*) = 60 FROM learning_learner"), within=120)
 
     assert result.ended == (0, "released", None)
     passed = [(each["probe"], each.get("rehearsal", False)) for each in result.named("probe_passed")]

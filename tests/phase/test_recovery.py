@@ -17,10 +17,20 @@ from tests.judge import differing, execute, query, running, whole_picture
 from tests.others import Writers, at_event, rows_in_dump
 from tests.phase.test_nothing_lost import BROKEN, SLOW, migrating, wait_for
 
+
+def lifted(app: App) -> None:
+    app.connection.ask("PATCH", f"/apps/{app.id}", {"maintenance": False})
+
+
+def lifted_and_started(app: App) -> None:
+    lifted(app)
+    app.scale(worker=2)
+
+
 HOW: dict[str, Callable[[App], None]] = {
-    "maintenance mode is lifted": lambda app: app.connection.ask("PATCH", f"/apps/{app.id}", {"maintenance": False}),
+    "maintenance mode is lifted": lifted,
     "workers are started": lambda app: app.scale(worker=1),
-    "both": lambda app: (app.connection.ask("PATCH", f"/apps/{app.id}", {"maintenance": False}), app.scale(worker=2)),
+    "both": lifted_and_started,
 }
 """What a person does by hand to bring the site back."""
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from heroku_sandbox import App, Sandbox
-from tests.hook import Hook, small_app
+from tests.hook import Hook, finish, small_app
 from tests.judge import differing, query, running, whole_picture
 from tests.others import meanwhile
 from tests.phase.test_locks import held
@@ -120,7 +120,7 @@ def test_a_customer_s_transaction_that_began_before_is_waited_for_by_nobody(hook
     with psycopg.connect(app.database_url, application_name="report") as report:
         report.execute("SELECT count(*) FROM learners")
 
-        assert hook.run(within=20).ended == (0, "released", None)
+        assert finish(hook.start(), within=20).ended == (0, "released", None)
 
         assert report.execute("SELECT 1").fetchone() == (1,)
 

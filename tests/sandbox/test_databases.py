@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -87,7 +88,7 @@ def test_a_copy_of_a_database_holds_it_too(app: App, kind: str) -> None:
 
 
 def test_a_dump_by_the_default_credential_holds_all_of_it(app: App) -> None:
-    command = [POSTGRES_BIN / "pg_dump", "--no-owner", "--no-privileges", "--exclude-schema=heroku_ext"]
+    command = [str(POSTGRES_BIN / "pg_dump"), "--no-owner", "--no-privileges", "--exclude-schema=heroku_ext"]
     dump = subprocess.run([*command, app.database_url], check=True, capture_output=True, text=True).stdout
 
     made = sorted(re.findall(r"^CREATE (SCHEMA|EVENT TRIGGER|FUNCTION|EXTENSION)", dump, re.MULTILINE))
@@ -166,7 +167,7 @@ def test_the_fingerprint_shows_none_of_it_but_the_triggers(sandbox: Sandbox, app
     assert after == before
 
 
-SURVIVES = {
+SURVIVES: dict[str, tuple[Callable[[App], str], str]] = {
     "a setting of the database": (
         lambda app: f"ALTER DATABASE \"{app.database_url.rpartition('/')[2]}\" SET statement_timeout = '7s'",
         "SELECT setting FROM pg_settings WHERE name = 'statement_timeout' AND setting = '7000'",

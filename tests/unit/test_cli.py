@@ -51,8 +51,8 @@ def test_help_needs_no_settings_and_says_how_to_use_it(folder: Path, arguments: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["recovr"], "No such command 'recovr'. (Did you mean one of: 'recover',"),
-        (["--resore"], "No such option '--resore'."),
+        (["recovr"], "No such command 'recovr'."),
+        (["--resore"], "No such option"),
         (["recover", "--keep", "more"], "Got unexpected extra argument (more)"),
         (["recover", "--run"], "Option '--run' requires an argument."),
     ],
@@ -230,9 +230,12 @@ def test_nothing_in_the_apps_folder_is_imported_in_place_of_the_hooks_own(shadow
         assert result.stderr == b"", argv
 
 
-def test_the_console_script_is_found_on_the_path(shadowing: Path, tmp_path: Path) -> None:
-    script = _console_script(tmp_path / "venv")
-    path = f"{Path(script).parent}:{PATH}"
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "a link, as pipx and uv make it"])
+def test_the_console_script_is_found_on_the_path(shadowing: Path, tmp_path: Path, *, linked: bool) -> None:
+    script = Path(_console_script(tmp_path / "venv"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "release-phase").symlink_to(script)
+    path = f"{tmp_path / 'bin' if linked else script.parent}:{PATH}"
     result = _run("release-phase", "--version", folder=shadowing, PATH=path, PYTHONPATH=str(shadowing))
     assert (result.exit_code, result.stdout) == (0, f"release-phase, version {__version__}\n".encode())
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Psycopg:
     def __init__(self, own: str) -> None:
         import psycopg  # noqa: PLC0415 -- of the drivers only the one that is used
 
-        given = {"name": {"application_name": NAME}, "options": {"options": AS_OPTIONS}}.get(own, {})
+        given: dict[str, Any] = {"name": {"application_name": NAME}, "options": {"options": AS_OPTIONS}}.get(own, {})
         self.connection = psycopg.connect(URL, autocommit=True, **given)
 
     def run(self, sql: str) -> Any:
@@ -118,17 +119,17 @@ class Pg8000:
         import pg8000.native  # noqa: PLC0415 -- of the drivers only the one that is used
 
         parts = urlsplit(URL)
-        given: dict[str, Any] = {
+        ways: dict[str, dict[str, Any]] = {
             "name": {"application_name": NAME},
             "options": {"startup_params": {"options": AS_OPTIONS}},
-        }.get(own, {})
+        }
         self.connection = pg8000.native.Connection(
             unquote(parts.username or ""),
             host=parts.hostname,
             port=parts.port,
             password=unquote(parts.password or ""),
             database=parts.path.lstrip("/"),
-            **given,
+            **ways.get(own, {}),
         )
 
     def run(self, sql: str) -> Any:
@@ -143,7 +144,12 @@ class Pg8000:
         self.connection.run("COPY learners (name) FROM STDIN", stream=io.StringIO("\n".join(ROWS) + "\n"))
 
 
-DRIVERS = {"psycopg": Psycopg, "psycopg2": Psycopg2, "asyncpg": Asyncpg, "pg8000": Pg8000}
+DRIVERS: dict[str, Callable[[str], Any]] = {
+    "psycopg": Psycopg,
+    "psycopg2": Psycopg2,
+    "asyncpg": Asyncpg,
+    "pg8000": Pg8000,
+}
 
 
 def connect(driver: str, own: str) -> Any:
@@ -225,7 +231,7 @@ def savepoints(session: Any) -> None:
     session.run("COMMIT")
 
 
-SITUATIONS = {
+SITUATIONS: dict[str, Callable[[Any], object]] = {
     "lands": lands,
     "broken": broken,
     "rolled back": rolled_back,

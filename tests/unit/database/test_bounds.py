@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import psycopg
@@ -262,7 +262,7 @@ def test_all_addresses_of_a_name_are_tried(database: Database, url: str, monkeyp
     real = socket.getaddrinfo
     port = psycopg.conninfo.conninfo_to_dict(url)["port"]
 
-    def answer(host: str, *rest: object, **named: object) -> list[object]:
+    def answer(host: str, *rest: object, **named: object) -> Sequence[object]:
         if host != "db.example":
             return real(host, *rest, **named)  # type: ignore[arg-type]
         return [

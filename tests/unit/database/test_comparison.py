@@ -12,6 +12,7 @@ from psycopg import Rollback
 from release.app.frameworks import histories
 from release.database import fingerprint
 from release.database.comparison import Change, Difference, structural
+from release.database.definitions import Definitions
 from release.database.history import recorded
 from tests.unit.database.conftest import Database
 
@@ -203,7 +204,7 @@ def owner(shared: Database) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def structure(connection: psycopg.Connection[Any]) -> tuple[fingerprint.Definitions, dict[str, list[str]]]:
+def structure(connection: psycopg.Connection[Any]) -> tuple[Definitions, dict[str, list[str]]]:
     return fingerprint.read_schema(connection), recorded(connection, histories())
 
 

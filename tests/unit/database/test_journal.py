@@ -137,7 +137,11 @@ def test_a_run_that_another_one_has_settled_can_announce_and_commit_nothing(jour
     journal.close("0f3a", outcome="restored", reason="probe_failed", restore="r-uuid")
     before = _entry(journal)
 
-    for act in (lambda: journal.announce("0f3a", State.RESTORING), lambda: journal.commit("0f3a")):
+    acts: list[Callable[[], object]] = [
+        lambda: journal.announce("0f3a", State.RESTORING),
+        lambda: journal.commit("0f3a"),
+    ]
+    for act in acts:
         with pytest.raises(StepFailed) as caught:
             act()
         assert _lost(caught)
@@ -237,7 +241,7 @@ def test_a_row_that_a_dump_of_another_database_brought_is_history(
     hook: session.Database, journal: Journal, column: str
 ) -> None:
     _open(journal)
-    hook.rows(f"UPDATE release_phase.runs SET {column} = 'other', fingerprint = '{{}}'")  # type: ignore[arg-type]
+    hook.rows(f"UPDATE release_phase.runs SET {column} = 'other', fingerprint = '{{}}'")
     assert _entry(journal).elsewhere
     assert (journal.unfinished(), journal.in_the_dump()) == (None, None)
     assert [each.run_id for each in journal.runs(5)] == ["0f3a"]
@@ -319,7 +323,11 @@ def test_whatever_is_written_first_brings_a_journal_of_version_1_up_to_date(
 
 
 def test_what_only_changes_a_row_does_not_make_a_table_that_is_gone(journal: Journal) -> None:
-    for act in (lambda: journal.announce("0f3a", State.PROBING), lambda: journal.fenced("0f3a", None)):
+    acts: list[Callable[[], object]] = [
+        lambda: journal.announce("0f3a", State.PROBING),
+        lambda: journal.fenced("0f3a", None),
+    ]
+    for act in acts:
         with pytest.raises(session.Failed, match="does not exist"):
             act()
     assert not journal.exists()

@@ -206,7 +206,7 @@ def test_hundreds_of_tables_are_told_in_batches(database: Database) -> None:
     connection = database.connect()
     statements = []
     execute = connection.execute
-    connection.execute = lambda *given, **how: statements.append(given) or execute(*given, **how)  # type: ignore[assignment,func-returns-value]
+    connection.execute = lambda *given, **how: statements.append(given) or execute(*given, **how)  # type: ignore[method-assign,func-returns-value]
 
     found = rows.look(connection)
 

@@ -71,7 +71,7 @@ def start(
 
 def watched(database: Database, process: subprocess.Popen[bytes]) -> list[tuple[Session, Doing | None]]:
     """What was seen of a program's session while it ran, as often as the server could be asked."""
-    seen = []
+    seen: list[tuple[Session, Doing | None]] = []
     with psycopg.connect(database.server.url(database.name, database.owner, "secret"), autocommit=True) as looking:
         while process.poll() is None:
             for row in looking.execute(QUERY):

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 import trustme
+from urllib3 import HTTPResponse
 
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.errors import Reason
@@ -114,6 +115,16 @@ def _drip(exchange: Exchange, piece: bytes) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(params=["urllib3 as installed", "urllib3 1.26"])
+def _urllib3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also as an app with requests before 2.30 has it: the old one has no `read1`."""
+    if request.param == "urllib3 1.26":
+        for kind in HTTPResponse.__mro__:
+            if "read1" in vars(kind):
+                monkeypatch.delattr(kind, "read1")
+
+
+@pytest.mark.usefixtures("_urllib3")
 @pytest.mark.parametrize("answer", [_with_length, _in_chunks, _until_closed])
 def test_an_answer_that_drips_is_given_up_however_its_end_is_marked(
     session: Session, monkeypatch: pytest.MonkeyPatch, answer: Answer
@@ -126,6 +137,7 @@ def test_an_answer_that_drips_is_given_up_however_its_end_is_marked(
     assert (error.effect, error.passing) == (Effect.UNKNOWN, True)
 
 
+@pytest.mark.usefixtures("_urllib3")
 def test_with_a_deadline_neither_an_answer_nor_a_dripping_body_is_waited_for_longer(session: Session) -> None:
     session.deadline = Deadline(Clock(), 0.1)
     began = time.monotonic()
@@ -135,6 +147,7 @@ def test_with_a_deadline_neither_an_answer_nor_a_dripping_body_is_waited_for_lon
     assert _failing(session, lambda _: time.sleep(0.8)).detail == "GET /apps/shop: ReadTimeout"
 
 
+@pytest.mark.usefixtures("_urllib3")
 def test_an_answer_that_is_too_large_is_given_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "BODY_LIMIT", 100_000)
     error = _failing(session, replies(200, b" " * 1_000_000))
@@ -142,6 +155,7 @@ def test_an_answer_that_is_too_large_is_given_up(session: Session, monkeypatch: 
     assert error.effect is Effect.UNKNOWN
 
 
+@pytest.mark.usefixtures("_urllib3")
 def test_the_limit_counts_what_is_unpacked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = gzip.compress(b'"' + b" " * 1_000_000 + b'"')
     with serving(replies(200, packed, Content_Encoding="gzip")) as server:
@@ -152,6 +166,7 @@ def test_the_limit_counts_what_is_unpacked(session: Session, monkeypatch: pytest
     assert error.detail == "GET /apps/shop: the answer is larger than 100000 bytes"
 
 
+@pytest.mark.usefixtures("_urllib3")
 @pytest.mark.parametrize(
     "answer",
     [
