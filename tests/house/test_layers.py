@@ -29,7 +29,7 @@ ADAPTERS = LAYERS[1]
 PLACES = {
     "click": {"commands"},
     "heroku3": {"heroku"},
-    "http": {"web"},  # of the standard library
+    "http": {"heroku", "web"},  # of the standard library
     "msgspec": None,  # the types of facts, everywhere
     "psycopg": {"database"},
     "requests": {"heroku"},
