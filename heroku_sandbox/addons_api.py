@@ -39,9 +39,9 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
     @blueprint.get("/apps/<app>/addons")
     def of_app(app: str) -> Any:
         found = lookup.app(state, app)
-        attached = {each.addon_id for each in lookup.attachments(state, app_id=found.id)}
+        attached = {attachment.addon_id for attachment in lookup.attachments(state, app_id=found.id)}
         rows = [each for each in state.addons.values() if each.app_id == found.id or each.id in attached]
-        return [shapes.addon(state, each) for each in rows]
+        return [shapes.addon(state, row) for row in rows]
 
     @blueprint.get("/addons")
     def everything() -> Any:
@@ -87,12 +87,12 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
     @blueprint.get("/addons/<addon>/config/<namespace>")
     def config(addon: str, namespace: str | None = None) -> Any:
         # Clients only ask whether a credential exists: an empty list says no.
-        names = {f"credential:{each.name}" for each in lookup.addon(state, addon).credentials}
+        names = {f"credential:{credential.name}" for credential in lookup.addon(state, addon).credentials}
         return [{"name": "credential", "value": namespace}] if namespace in names else []
 
     @blueprint.get("/apps/<app>/addon-attachments")
     def attachments_of_app(app: str) -> Any:
-        return [shape(each) for each in lookup.attachments(state, app_id=lookup.app(state, app).id)]
+        return [shape(attachment) for attachment in lookup.attachments(state, app_id=lookup.app(state, app).id)]
 
     @blueprint.get("/apps/<app>/addon-attachments/<attachment>")
     def attachment_of_app(app: str, attachment: str) -> Any:
@@ -100,11 +100,11 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
 
     @blueprint.get("/addons/<addon>/addon-attachments")
     def attachments_of_addon(addon: str) -> Any:
-        return [shape(each) for each in lookup.attachments(state, addon_id=lookup.addon(state, addon).id)]
+        return [shape(attachment) for attachment in lookup.attachments(state, addon_id=lookup.addon(state, addon).id)]
 
     @blueprint.get("/addon-attachments")
     def all_attachments() -> Any:
-        return [shape(each) for each in lookup.attachments(state)]
+        return [shape(attachment) for attachment in lookup.attachments(state)]
 
     @blueprint.get("/addon-attachments/<attachment>")
     def get_attachment(attachment: str) -> Any:

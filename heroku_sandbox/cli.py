@@ -27,7 +27,7 @@ def _running() -> Connection | None:
     """The way to the sandbox, if it is up."""
     try:
         connection = Connection.to(home.default())
-        connection.ask("GET", "/sandbox")
+        connection.request("GET", "/sandbox")
     except (OSError, ValueError, KeyError, Failure):
         return None
     return connection
@@ -103,9 +103,9 @@ def _greet(process: subprocess.Popen[bytes], end: str) -> None:
     if not line:
         raise click.ClickException(f"the sandbox did not start; see {home.default() / 'sandbox.log'}")
     connection = Connection.to(home.default())
-    if not connection.ask("GET", "/sandbox")["apps"]:
+    if not connection.request("GET", "/sandbox")["apps"]:
         _create(connection, _FIRST_APP, "standard-0")
-    apps = connection.ask("GET", "/sandbox")["apps"]
+    apps = connection.request("GET", "/sandbox")["apps"]
     click.echo(f"The sandbox is up at http://127.0.0.1:{connection.port} with {', '.join(apps)}. {end} stops it.")
 
 
@@ -133,7 +133,7 @@ def create(app: str, plan: str) -> None:
 
 def _create(connection: Connection, name: str, plan: str) -> Any:
     body = {"name": name, "plan": plan, "config": {"HEROKU_API_KEY": connection.key}}
-    return connection.ask("POST", "/sandbox/apps", body)
+    return connection.request("POST", "/sandbox/apps", body)
 
 
 @main.command()

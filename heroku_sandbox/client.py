@@ -57,19 +57,19 @@ class App:
     @property
     def database_url(self) -> str:
         """The URL of its first add-on with the default credential, as it is now."""
-        addons = self.connection.ask("GET", f"/sandbox/apps/{self.id}")["addons"]
+        addons = self.connection.request("GET", f"/sandbox/apps/{self.id}")["addons"]
         url: str = next(addon["url"] for addon in addons if addon["id"] == self.addon_id)
         return url
 
     @property
     def config(self) -> dict[str, str]:
         """The config vars of the current release."""
-        config: dict[str, str] = self.connection.ask("GET", f"/apps/{self.id}/config-vars")
+        config: dict[str, str] = self.connection.request("GET", f"/apps/{self.id}/config-vars")
         return config
 
     def environment(self) -> dict[str, str]:
         """HEROKU_HOST, HEROKU_DATA_HOST, HEROKU_API_KEY, HEROKU_APP_ID, DATABASE_URL, …: for a hook run by hand."""
-        found: dict[str, str] = self.connection.ask("GET", f"/sandbox/apps/{self.id}/environment")
+        found: dict[str, str] = self.connection.request("GET", f"/sandbox/apps/{self.id}/environment")
         return found
 
     def release(
@@ -88,30 +88,30 @@ class App:
             "description": description,
             "path": path or path_of_caller(os.environ),
         }
-        return self._ended(self.connection.ask("POST", f"/sandbox/apps/{self.id}/deploys", body), wait=wait)
+        return self._ended(self.connection.request("POST", f"/sandbox/apps/{self.id}/deploys", body), wait=wait)
 
     def set_config(self, changes: Mapping[str, str | None], *, wait: bool = True) -> Release:
         """Change config vars; None removes one. A release, even if nothing changes (then the newest)."""
-        self.connection.ask("PATCH", f"/apps/{self.id}/config-vars", dict(changes))
+        self.connection.request("PATCH", f"/apps/{self.id}/config-vars", dict(changes))
         return self._ended(self.releases()[0], wait=wait)
 
     def rollback(self, version: int, *, wait: bool = True) -> Release:
         """Go back to an older release."""
-        answer = self.connection.ask("POST", f"/apps/{self.id}/releases", {"release": str(version)})
+        answer = self.connection.request("POST", f"/apps/{self.id}/releases", {"release": str(version)})
         return self._ended(answer, wait=wait)
 
     def promote(self, addon: str, *, wait: bool = True) -> list[Release]:
         """Make another add-on DATABASE: two releases, Detach and Attach."""
         before = self.releases()[0]["version"]
         body = {"addon": {"name": addon}, "app": {"name": self.id}, "name": "DATABASE", "confirm": self.name}
-        self.connection.ask("POST", "/addon-attachments", body)
+        self.connection.request("POST", "/addon-attachments", body)
         made = [each for each in self.releases() if each["version"] > before]
         return [self._ended(each, wait=wait) for each in reversed(made)]
 
     def releases(self) -> list[dict[str, Any]]:
         """The newest releases (up to 1000), newest first, as the Platform API shows them."""
         headers = {"Range": "version ..; max=1000, order=desc"}
-        found: list[dict[str, Any]] = self.connection.ask("GET", f"/apps/{self.id}/releases", headers=headers)
+        found: list[dict[str, Any]] = self.connection.request("GET", f"/apps/{self.id}/releases", headers=headers)
         return found
 
     def _ended(self, release: dict[str, Any], *, wait: bool) -> Release:
@@ -119,7 +119,7 @@ class App:
 
     def get_release(self, version: int) -> Release:
         """A release as it is now, with what its phase has printed so far."""
-        found = self.connection.ask("GET", f"/apps/{self.id}/releases/{version}")
+        found = self.connection.request("GET", f"/apps/{self.id}/releases/{version}")
         output = b""
         if found["status"] != "pending":
             output = b"".join(self.connection.stream(f"/streams/{found['id']}"))
@@ -153,47 +153,47 @@ class App:
 
     def add_database(self, **fields: Any) -> dict[str, Any]:
         """Another add-on; takes plan, name, attachment, fork, follow, num_keep; gives id, name, url, attached_as."""
-        found: dict[str, Any] = self.connection.ask("POST", f"/sandbox/apps/{self.id}/addons", fields)
+        found: dict[str, Any] = self.connection.request("POST", f"/sandbox/apps/{self.id}/addons", fields)
         return found
 
     def add_credential(self, name: str) -> dict[str, str]:
         """Another login for the first database: its `user` and `password`."""
         path = f"/postgres/v0/databases/{self.addon_id}/credentials"
-        self.connection.ask("POST", path, {"name": name})
-        found: dict[str, str] = self.connection.ask("GET", f"{path}/{name}")["credentials"][0]
+        self.connection.request("POST", path, {"name": name})
+        found: dict[str, str] = self.connection.request("GET", f"{path}/{name}")["credentials"][0]
         return found
 
     def transfers(self) -> list[dict[str, Any]]:
         """Backups, restores and copies, in the order of their numbers."""
-        found = self.connection.ask("GET", f"/client/v11/apps/{self.id}/transfers")
+        found = self.connection.request("GET", f"/client/v11/apps/{self.id}/transfers")
         return sorted(found, key=lambda transfer: int(transfer["num"]))
 
     def scheduled_backup(self) -> dict[str, Any]:
         """Start the backup that a schedule would, without waiting for the hour; the transfer."""
-        found: dict[str, Any] = self.connection.ask("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
+        found: dict[str, Any] = self.connection.request("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
         return found
 
     def dynos(self) -> list[dict[str, Any]]:
         """All dynos that ran as processes, ended ones too, with `pid`, exit `code` and `output`."""
-        found: list[dict[str, Any]] = self.connection.ask("GET", f"/sandbox/apps/{self.id}/dynos")
+        found: list[dict[str, Any]] = self.connection.request("GET", f"/sandbox/apps/{self.id}/dynos")
         return found
 
     def signal(self, dyno: str, number: int) -> None:
         """Send a signal to all processes of a dyno: `release.1234`, or its type."""
-        self.connection.ask("POST", f"/sandbox/apps/{self.id}/dynos/{dyno}/signal", {"signal": int(number)})
+        self.connection.request("POST", f"/sandbox/apps/{self.id}/dynos/{dyno}/signal", {"signal": int(number)})
 
     def maintenance(self) -> bool:
         """Whether maintenance mode is on."""
-        return bool(self.connection.ask("GET", f"/apps/{self.id}")["maintenance"])
+        return bool(self.connection.request("GET", f"/apps/{self.id}")["maintenance"])
 
     def scale(self, **quantities: int) -> None:
         """Set the formation: `scale(web=2, worker=1)`."""
         updates = [{"type": name, "quantity": quantity} for name, quantity in quantities.items()]
-        self.connection.ask("PATCH", f"/apps/{self.id}/formation", {"updates": updates})
+        self.connection.request("PATCH", f"/apps/{self.id}/formation", {"updates": updates})
 
     def formation(self) -> dict[str, int]:
         """Quantities by process type."""
-        return {each["type"]: each["quantity"] for each in self.connection.ask("GET", f"/apps/{self.id}/formation")}
+        return {each["type"]: each["quantity"] for each in self.connection.request("GET", f"/apps/{self.id}/formation")}
 
 
 class Sandbox:
@@ -241,7 +241,7 @@ class Sandbox:
             self.stop()
             raise Failure("the sandbox did not start; its own words are on stderr")
         self.connection = Connection.to(self.home)
-        self._status = self.connection.ask("GET", "/sandbox")
+        self._status = self.connection.request("GET", "/sandbox")
 
     def stop(self) -> None:
         """Stop it, and with a temporary one delete everything."""
@@ -290,12 +290,12 @@ class Sandbox:
     ) -> App:
         """An app with a database attached as DATABASE; `plan="none"` leaves the database out."""
         body = {"name": name, "plan": plan, "num_keep": num_keep, "config": dict(config or {})}
-        self.connection.ask("POST", "/sandbox/apps", body)
+        self.connection.request("POST", "/sandbox/apps", body)
         return self.app(name)
 
     def app(self, name: str) -> App:
         """An app by name or id."""
-        found = self.connection.ask("GET", f"/sandbox/apps/{name}")
+        found = self.connection.request("GET", f"/sandbox/apps/{name}")
         first = next(iter(found["addons"]), {"id": "", "name": ""})
         return App(
             connection=self.connection,
@@ -307,22 +307,22 @@ class Sandbox:
 
     def fault(self, action: Action, path: str = "^", **fields: Any) -> int:
         """Put a fault of HTTP in place; the fields are those of faults.Rule."""
-        answer = self.connection.ask("POST", "/sandbox/faults", {"action": action, "path": path, **fields})
+        answer = self.connection.request("POST", "/sandbox/faults", {"action": action, "path": path, **fields})
         return int(answer["id"])
 
     def transfer_fault(self, kind: str, action: TransferAction, **fields: Any) -> int:
         """Put a fault of backups or restores (`kind`) in place; the fields are those of faults.TransferFault."""
-        answer = self.connection.ask("POST", "/sandbox/faults", {"kind": kind, "action": action, **fields})
+        answer = self.connection.request("POST", "/sandbox/faults", {"kind": kind, "action": action, **fields})
         return int(answer["id"])
 
     def fired(self) -> list[dict[str, Any]]:
         """Which faults have fired: `id`, `action`, `subject` (the request or the kind), `seen`, `at`."""
-        log: list[dict[str, Any]] = self.connection.ask("GET", "/sandbox/faults")["log"]
+        log: list[dict[str, Any]] = self.connection.request("GET", "/sandbox/faults")["log"]
         return log
 
     def clear_faults(self) -> None:
         """Take all faults away and forget which have fired."""
-        self.connection.ask("DELETE", "/sandbox/faults")
+        self.connection.request("DELETE", "/sandbox/faults")
 
     def requests(self) -> list[dict[str, Any]]:
         """All requests to the APIs so far.
@@ -330,29 +330,29 @@ class Sandbox:
         `method`, `path`, `route`, `status` as the client saw it (0: not at all), `effects` (how often the sandbox
         accepted it), `at` (Unix time), `keyed` (whether a key came with it).
         """
-        found: list[dict[str, Any]] = self.connection.ask("GET", "/sandbox/requests")
+        found: list[dict[str, Any]] = self.connection.request("GET", "/sandbox/requests")
         return found
 
     def forget_requests(self) -> None:
         """Count from here."""
-        self.connection.ask("DELETE", "/sandbox/requests")
+        self.connection.request("DELETE", "/sandbox/requests")
 
     def count(self, method: str | None = None, path: str = "^", *, accepted: bool = False) -> int:
         """How many requests there were; `path` as in faults.Rule. `accepted`: how many took effect, answered or not."""
         pattern = path if path.startswith("^") else re.sub(r":\w+", "[^/]+", path) + "$"
         return sum(
-            each["effects"] if accepted else 1
-            for each in self.requests()
-            if method in (None, each["method"]) and re.match(pattern, each["path"])
+            request["effects"] if accepted else 1
+            for request in self.requests()
+            if method in (None, request["method"]) and re.match(pattern, request["path"])
         )
 
     def set_options(self, **options: Any) -> None:
         """Change fields of options.Options while it runs."""
-        self.connection.ask("PATCH", "/sandbox/options", options)
+        self.connection.request("PATCH", "/sandbox/options", options)
 
     def set_key(self, key: str, scopes: list[str] | None) -> None:
         """Allow an API key with OAuth scopes (`global`, `read`, `write-protected`, …); None revokes it."""
-        self.connection.ask("PUT", f"/sandbox/keys/{key}", {"scopes": scopes})
+        self.connection.request("PUT", f"/sandbox/keys/{key}", {"scopes": scopes})
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class Connection:
         finally:
             connection.close()
 
-    def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
+    def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """Make one request that has to succeed; its JSON."""
         status, _, content = self.exchange(method, path, body, headers)
         try:

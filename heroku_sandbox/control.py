@@ -52,7 +52,7 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
             raise lookup.ApiError(HTTPStatus.UNAUTHORIZED, "unauthorized", "Wrong control token.")
 
     def addon_shape(of: Addon) -> dict[str, Any]:
-        names = [each.name for each in lookup.attachments(state, addon_id=of.id)]
+        names = [attachment.name for attachment in lookup.attachments(state, addon_id=of.id)]
         return {"id": of.id, "name": of.name, "url": world.addons.url(of), "plan": of.plan, "attached_as": names}
 
     def app_shape(of: App) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def credential_routes(world: World) -> Blueprint:  # noqa: C901 - a list of rout
     @blueprint.get("/credentials")
     def everything(db: str) -> Any:
         found = lookup.database(state, db)
-        return [shape(found, each) for each in found.credentials]
+        return [shape(found, credential) for credential in found.credentials]
 
     @blueprint.post("/credentials")
     def create(db: str) -> Any:

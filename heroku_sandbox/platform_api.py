@@ -93,7 +93,7 @@ def apps(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a bra
 
 def world_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, str]:
     """Change config vars. The answer is the map with the change, also where its release still has to pass."""
-    attached = {each.variable for each in lookup.attachments(world.store.state, app_id=app.id)}
+    attached = {attachment.variable for attachment in lookup.attachments(world.store.state, app_id=app.id)}
     if taken := sorted(attached & changes.keys()):
         raise lookup.invalid(f"Cannot overwrite attachment values {', '.join(taken)}.")
     present = app.config
@@ -186,7 +186,7 @@ def processes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not 
     @blueprint.delete("/apps/<app>/dynos/<name>")
     def stop_dyno(app: str, name: str) -> Any:
         found = lookup.app(state, app)
-        if name not in {each["name"] for each in shapes.formation_dynos(found, {})}:
+        if name not in {dyno["name"] for dyno in shapes.formation_dynos(found, {})}:
             world.dynos.stop(one_dyno(found, name))
         return {}, HTTPStatus.ACCEPTED
 

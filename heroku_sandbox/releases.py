@@ -87,7 +87,7 @@ class Releases:
         with self._store.change() as state:
             if target.status is not ReleaseStatus.SUCCEEDED or target.slug_id is None:
                 raise lookup.invalid("Cannot rollback to a release that had no app deployed or has failed")
-            attached = {each.variable for each in lookup.attachments(state, app_id=app.id)}
+            attached = {attachment.variable for attachment in lookup.attachments(state, app_id=app.id)}
             wanted, present = target.config or {}, app.config
             config: dict[str, str | None] = {name: None for name in present if name not in wanted}
             config |= wanted

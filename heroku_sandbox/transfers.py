@@ -165,7 +165,7 @@ class Transfers:
 
     def _name(self, addon: Addon) -> str:
         attachments = lookup.attachments(self._store.state, app_id=addon.app_id, addon_id=addon.id)
-        names = sorted((each.name for each in attachments), key=lambda name: (name != "DATABASE", name))
+        names = sorted((attachment.name for attachment in attachments), key=lambda name: (name != "DATABASE", name))
         return names[0].removeprefix("HEROKU_POSTGRESQL_") if names else "DATABASE"
 
     def _new(

@@ -3,7 +3,7 @@
 cli.py edge.py          arguments and environment in, exit code out; the only broad `except`
 phase.py                the recipe, on one screen · run.py record.py one run, and what it came to
 steps/                  the recipe's verbs: prepare backup rehearse migrate probe restore recover keep handover
-target/                 what is protected: the lock, the fence, transfers, sessions, salvage, the proof
+protected/               what is protected: the lock, the fence, transfers, sessions, salvage, the proof
 app/                    the user's app: framework, Procfile, commands, drift · probes/ what is checked afterwards
 heroku/ database/ child/   Heroku's two APIs · PostgreSQL · a child process: the adapters, which do not know each other
 web.py                  one more of them: a request to an address that the operator named

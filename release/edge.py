@@ -1,6 +1,6 @@
 """The edge's work: a run between its first line and its last, whatever happens in between. The only broad `except`.
 
-`Edge` is what the commands get: call it for a run that is logged, `look` for a command that only looks and prints.
+`Edge` is what the commands get: call it for a run that is logged, `inspect` for a command that only looks and prints.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Edge:
         """Does what has a log and an outcome; returns the exit code."""
         return execute(self, work)
 
-    def look(self, work: Callable[[Run], int]) -> int:
+    def inspect(self, work: Callable[[Run], int]) -> int:
         """Does what only looks and prints; says on stderr what is in the way, and returns the exit code."""
-        return look(self, work)
+        return inspect(self, work)
 
 
 def execute(edge: Edge, work: Work) -> int:
@@ -74,8 +74,8 @@ def execute(edge: Edge, work: Work) -> int:
     }
 
     def observe(event: Mapping[str, Any]) -> None:
-        for each in observers:
-            each(event)
+        for observer in observers:
+            observer(event)
 
     log = open_log(
         secrets=secrets_in(edge.environ), clock=edge.clock, render=renderer(edge.environ), observe=observe, **about
@@ -161,7 +161,7 @@ def opened(
         database.close()
 
 
-def look(edge: Edge, work: Callable[[Run], int]) -> int:
+def inspect(edge: Edge, work: Callable[[Run], int]) -> int:
     """Runs `work`, which prints what it finds. Nothing is logged but retries, on stderr; errors end up there, too."""
     log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=_aside)
     try:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
+from release.protected import fence, lock
+from release.protected.before import Before
+from release.protected.target import Target
 from release.run import Ending, Run, ended
 from release.steps import handover, restore
 from release.steps.backup import back_up
@@ -16,43 +19,40 @@ from release.steps.migrate import migrate
 from release.steps.prepare import prepare
 from release.steps.probe import probe
 from release.steps.rehearse import rehearse
-from release.target import fence, lock
-from release.target.before import Before
-from release.target.target import Target
 
 
 def release_phase(run: Run) -> Ending:
     """Runs the release phase. What it raises was raised while preparing: nothing was changed."""
-    with run.step("prepare") as now:
-        prepared = prepare(now)
+    with run.step("prepare") as within:
+        prepared = prepare(within)
         if isinstance(prepared, Ending):
             return prepared
 
     commands, target = prepared.commands, prepared.target
     if not prepared.pending:
-        with run.step("probe") as now:
-            probe(now, commands, None)
-            lock.still_there(now)
+        with run.step("probe") as within:
+            probe(within, commands, None)
+            lock.still_there(within)
         return ended(Outcome.RELEASED)
 
     backup = None
     try:
-        with run.step("backup") as now:
-            backup = back_up(now, target, prepared.identity)
+        with run.step("backup") as within:
+            backup = back_up(within, target, prepared.identity)
         if prepared.stage:
-            with run.step("rehearse") as now:
-                backup = rehearse(now, commands, backup, prepared.stage)
-        with run.step("migrate") as now:
-            migrate(now, commands, backup)
-        with run.step("probe") as now:
-            probe(now, commands, backup)
-        with run.step("finish") as now:
-            return finish(now, target, backup)
+            with run.step("rehearse") as within:
+                backup = rehearse(within, commands, backup, prepared.stage)
+        with run.step("migrate") as within:
+            migrate(within, commands, backup)
+        with run.step("probe") as within:
+            probe(within, commands, backup)
+        with run.step("finish") as within:
+            return finish(within, target, backup)
     except (ReleaseError, Interrupted) as failure:
         if backup is None:
             return give_up(run, target, failure)
-        with run.step("restore") as now:
-            return undo(now, backup, failure)
+        with run.step("restore") as within:
+            return undo(within, backup, failure)
 
 
 def finish(run: Run, target: Target | None, backup: Before) -> Ending:

@@ -12,7 +12,7 @@ from typing import Any
 from release.clock import Clock
 from release.errors import Outcome, ReleaseError
 from release.log.events import Event
-from release.log.shorten import fit, plain
+from release.log.shorten import plain, shorten
 from release.run import Ending, Run
 
 MOST = 40
@@ -117,7 +117,7 @@ def keep(run: Run, record: Mapping[str, Any]) -> None:
     if record["outcome"] not in KEPT_IN_JOURNAL or not run.database.connected:
         return
     try:
-        kept = run.journal.keep_record(run.id, fit(plain(record, run.log.redactor.text), ROOM))
+        kept = run.journal.keep_record(run.id, shorten(plain(record, run.log.redactor.text), ROOM))
     except ReleaseError as error:
         run.warn("record_not_kept", str(error))
         return

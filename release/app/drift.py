@@ -67,7 +67,7 @@ def _denied(run: Run, framework: Framework, question: Question[set[Entry]]) -> l
     return [
         entry
         for entry in history.applied(run.database.connection, framework.histories[0])
-        if entry in question.read(ask(run, framework.asking(question, entry)))
+        if entry in question.read(ask_framework(run, framework.asking(question, entry)))
     ]
 
 
@@ -77,7 +77,7 @@ def _not_listed(run: Run, framework: Framework, question: Question[set[Entry]]) 
         return []
     if run.settings.on_database_ahead is OnAhead.WARN and _has_file(run.folder, framework, applied[-1]):
         return []  # the newest migration of all is in this code, so it need not be asked
-    return newer_than_known(applied, question.read(ask(run, framework.asking(question))))
+    return newer_than_known(applied, question.read(ask_framework(run, framework.asking(question))))
 
 
 def newer_than_known(applied: Sequence[Entry], known: set[Entry]) -> list[Entry]:
@@ -164,13 +164,13 @@ def missing_after(run: Run, commands: Commands) -> list[str]:
     framework = commands.asked
     if framework is None or framework.missing is None or not framework.missing_at_head:
         return []
-    return (framework.missing.read(ask(run, framework.asking(framework.missing))) or [])[:SHOWN]
+    return (framework.missing.read(ask_framework(run, framework.asking(framework.missing))) or [])[:SHOWN]
 
 
 # Asking.
 
 
-def ask(run: Run, argv: Sequence[str]) -> Answer:
+def ask_framework(run: Run, argv: Sequence[str]) -> Answer:
     """Runs a command that changes nothing and keeps its output out of the log."""
     answer = Answer()
     try:

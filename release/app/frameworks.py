@@ -169,18 +169,18 @@ OTHER_HISTORIES = (
 
 def histories() -> tuple[HistoryTable, ...]:
     """Every table that holds a migration history, whichever framework the app has: it may have had another one."""
-    known = (each for framework in FRAMEWORKS for each in framework.histories)
+    known = (history for framework in FRAMEWORKS for history in framework.histories)
     return tuple(dict.fromkeys([*known, *OTHER_HISTORIES]))
 
 
 def marked(folder: Path) -> list[Framework]:
     """The frameworks whose file is in the app's folder."""
-    return [each for each in FRAMEWORKS if (folder / each.marker).is_file()]
+    return [framework for framework in FRAMEWORKS if (folder / framework.marker).is_file()]
 
 
 def chosen(migrate: Sequence[str]) -> Framework | None:
     """The framework whose own migration command was configured, word for word: that is how one of several is chosen."""
-    return next((each for each in FRAMEWORKS if each.migrate_command == tuple(migrate)), None)
+    return next((framework for framework in FRAMEWORKS if framework.migrate_command == tuple(migrate)), None)
 
 
 def recognise(migrate: Sequence[str]) -> Framework | None:

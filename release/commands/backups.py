@@ -13,9 +13,9 @@ from release.errors import Misconfigured, Reason, Refused, ReleaseError
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer, moment
 from release.output.backups import Held
+from release.protected.locate import find_addon, source_of
+from release.protected.target import Attached
 from release.run import Run
-from release.target.locate import find_addon, source_of
-from release.target.target import Attached
 
 NAME = re.compile(r"([a-z])?0*(\d{1,9})", re.IGNORECASE)
 
@@ -31,7 +31,9 @@ class Shelf:
     @property
     def own(self) -> list[Transfer]:
         """Of this database, and those of which Heroku does not tell whose they are, newest first."""
-        found = [each for each in self.transfers if each.is_backup and each.reads(self.source) is not False]
+        found = [
+            transfer for transfer in self.transfers if transfer.is_backup and transfer.reads(self.source) is not False
+        ]
         return sorted((each for each in found if not each.deleted_at), key=lambda each: each.number, reverse=True)
 
     @property
@@ -72,15 +74,15 @@ def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Trans
 
 
 def _named(transfers: tuple[Transfer, ...], name: str) -> Transfer | None:
-    backups = [each for each in transfers if each.is_backup]
-    if exact := next((each for each in backups if name in {each.uuid, each.name}), None):
+    backups = [transfer for transfer in transfers if transfer.is_backup]
+    if exact := next((backup for backup in backups if name in {backup.uuid, backup.name}), None):
         return exact
     found = NAME.fullmatch(name)
     if not found:
         return None
     letter = (found[1] or "").lower()
     return next(
-        (each for each in backups if each.number == int(found[2]) and letter in {"", each.name[0]}),
+        (backup for backup in backups if backup.number == int(found[2]) and letter in {"", backup.name[0]}),
         None,
     )
 

@@ -253,7 +253,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     """
     from release.commands.download import download as fetch  # noqa: PLC0415
 
-    def get(run: Run) -> int:
+    def save(run: Run) -> int:
         with _progress(run.environ) as progress:
             saved = fetch(
                 run,
@@ -266,7 +266,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
         click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
         return 0
 
-    context.exit(_look(context, get))
+    context.exit(_look(context, save))
 
 
 def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
@@ -320,7 +320,7 @@ def _look(context: click.Context, work: Callable[[Run], int]) -> int:
         return work(replace(run, settings=structs.replace(run.settings, allow=frozenset(Guard))))
 
     edge: Edge = _complete(context.obj)
-    return edge.look(freely)
+    return edge.inspect(freely)
 
 
 def _complete(edge: Edge) -> Edge:

@@ -15,8 +15,8 @@ from release.errors import Misconfigured, Reason, StepFailed
 from release.heroku.store import GONE_BEYOND, StoreError, opened
 from release.heroku.transfers import Link, Transfer
 from release.output.words import count, size
+from release.protected.store import Store
 from release.run import Run
-from release.target.store import Store
 
 MAGIC = b"PGDMP"
 """What every dump in pg_dump's custom format begins with."""

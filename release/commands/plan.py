@@ -29,6 +29,9 @@ from release.output.plan import Plan
 from release.probes.built_in import BUILT_IN
 from release.probes.check import described
 from release.probes.configured import CONFIGURED
+from release.protected import lock
+from release.protected.changes import proved_untouched
+from release.protected.target import Target
 from release.run import Run
 from release.settings.model import (
     VARIABLES,
@@ -44,9 +47,6 @@ from release.settings.model import (
 from release.settings.reading import read
 from release.steps import prepare, recover
 from release.steps.rehearse import find_stage
-from release.target import lock
-from release.target.changes import proved_untouched
-from release.target.target import Target
 
 SHOWN_LINES = 40
 """Lines of the framework's own words that are shown."""
@@ -201,7 +201,7 @@ def in_its_own_words(run: Run, commands: Commands) -> list[str]:
     framework = commands.asked
     if framework is None or framework.shown is None:
         return []
-    lines = [line.rstrip() for line in drift.ask(run, framework.tool + framework.shown).lines if line.strip()]
+    lines = [line.rstrip() for line in drift.ask_framework(run, framework.tool + framework.shown).lines if line.strip()]
     more = [f"… {len(lines) - SHOWN_LINES} more lines"] if len(lines) > SHOWN_LINES else []
     return lines[:SHOWN_LINES] + more
 

@@ -27,19 +27,19 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer, moment
 from release.log.events import Event
 from release.output.words import seconds, size
+from release.protected import fence, lock
+from release.protected.before import BackedUp, take_fingerprint
+from release.protected.locate import find_target
+from release.protected.lock import reconnect
+from release.protected.proof import prove as prove_structure
+from release.protected.target import Target
+from release.protected.transfers import capture
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Switch
 from release.steps import restore
 from release.steps.backup import record
 from release.steps.handover import restore_under_way
 from release.steps.recover import half_restored
-from release.target import fence, lock
-from release.target.before import BackedUp, take_fingerprint
-from release.target.locate import find_target
-from release.target.lock import reconnect
-from release.target.proof import prove as prove_structure
-from release.target.target import Target
-from release.target.transfers import capture
 
 LIMIT = 12 * 3600.0
 """Seconds. Nobody ends a process on somebody's own machine after an hour."""
@@ -81,11 +81,11 @@ def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
     mode = FenceMode.OFF if run.settings.fence is FenceMode.OFF else FenceMode.RELEASE
     settings = structs.replace(run.settings, lock_wait=LOCK_WAIT, fence=mode)
     run = replace(run, settings=settings, deadline=Deadline(run.clock, LIMIT))
-    with run.step("prepare") as now:
-        plan = plan_restore(now, name)
+    with run.step("prepare") as within:
+        plan = plan_restore(within, name)
     confirm(plan.target.app.name)
-    with run.step("restore") as now:
-        return carry_out(now, plan)
+    with run.step("restore") as within:
+        return carry_out(within, plan)
 
 
 def plan_restore(run: Run, name: str) -> RestorePlan:

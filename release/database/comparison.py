@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from release.database import evidence, kinds
-from release.database.canonical import skeleton
 from release.database.definitions import BLOCKS, EXPRESSIONS, Definitions, parse_block
 from release.database.evidence import Evidence, Traces, Written
 from release.database.fingerprint import Fingerprint, History
+from release.database.normal_form import skeleton
 
 OWNING: Final = (
     "table", "foreign table", "view", "materialized view", "sequence", "type", "domain", "function", "procedure",
@@ -97,7 +97,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def added(self) -> tuple[Difference, ...] | None:
         """What has come; None where that could not be found out."""
-        return None if self.unread else tuple(each for each in self.differences if each.change is Change.ADDED)
+        return (
+            None
+            if self.unread
+            else tuple(difference for difference in self.differences if difference.change is Change.ADDED)
+        )
 
     @property
     def same(self) -> bool:
@@ -147,7 +151,9 @@ def _without(document: Fingerprint, relations: frozenset[str]) -> Fingerprint:
     """A document without some relations, their parts, owners and grants."""
 
     def theirs(name: str) -> bool:
-        return any(name == each or name.endswith(f" {each}") or f" {each}." in name for each in relations)
+        return any(
+            name == relation or name.endswith(f" {relation}") or f" {relation}." in name for relation in relations
+        )
 
     schema = {
         kind: {name: definition for name, definition in found.items() if not theirs(name)}

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from psycopg import Connection, sql
 
 from release.database import catalog
-from release.database.canonical import canonical
+from release.database.normal_form import normal_form
 
 Definitions: TypeAlias = dict[str, dict[str, str]]
 """By kind, by name. Of a kind in BLOCKS the definition is a block: name, tab, definition, a line each."""
@@ -36,7 +36,7 @@ EXPRESSIONS: Final = frozenset(
         "view", "materialized view", "type", "domain", "statistics", "function", "procedure", "published",
     }
 )  # fmt: skip
-"""Kinds whose definitions the server prints from trees; see canonical.py."""
+"""Kinds whose definitions the server prints from trees; see normal_form.py."""
 
 LONG: Final = 4000
 """Characters; of a longer definition the document keeps the first half of that, and a hash of all."""
@@ -65,9 +65,9 @@ def _kept(kind: str, definition: str) -> str:
     if kind in BLOCKS:
         if kind not in EXPRESSIONS or ("((" not in definition and "])::" not in definition):
             return definition
-        return "\n".join(map(canonical, definition.split("\n")))
+        return "\n".join(map(normal_form, definition.split("\n")))
     if kind in EXPRESSIONS:
-        definition = canonical(definition)
+        definition = normal_form(definition)
     if len(definition) <= LONG:
         return definition
     return f"{definition[: LONG // 2]} … sha256 {hashlib.sha256(definition.encode()).hexdigest()}"

@@ -212,11 +212,13 @@ def _positions(connection: Connection[Any]) -> tuple[dict[str, Position], list[s
     """Where sequences stand, and which could not be read. No snapshot holds them, so they need not be read in one."""
     sequences = [_Sequence(*row) for row in connection.execute(catalog.SEQUENCES, prepare=True)]
     positions: dict[str, Position] = {}
-    unread = [each.name for each in sequences if each.locked]
-    for batch in _batches([each for each in sequences if not each.locked], POSITION_BATCH):
+    unread = [sequence.name for sequence in sequences if sequence.locked]
+    for batch in _batches([sequence for sequence in sequences if not sequence.locked], POSITION_BATCH):
         unread += _bisected(connection, batch, lambda some: _used(connection, some, positions))
     unused = [
-        each for each in sequences if each.readable and each.name in positions and not positions[each.name].called
+        sequence
+        for sequence in sequences
+        if sequence.readable and sequence.name in positions and not positions[sequence.name].called
     ]
     for batch in _batches(unused, UNUSED_BATCH):
         unread += _bisected(connection, batch, lambda some: _unused(connection, some, positions))

@@ -264,7 +264,9 @@ def _carry_out(
     """One statement for many things; if it is refused, one for each."""
     statement = _FORMS[step.verb, step.option].format(
         alter=sql.SQL(alter),
-        privileges=sql.SQL(", ".join(f"{each} ({column})" if column else each for each in step.privileges)),
+        privileges=sql.SQL(
+            ", ".join(f"{privilege} ({column})" if column else privilege for privilege in step.privileges)
+        ),
         on=sql.SQL(f"{kind.upper()} {', '.join(names)}".rstrip()),
         role=sql.SQL("PUBLIC") if step.role == "public" else sql.Identifier(unescaped(step.role)),
     )

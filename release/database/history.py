@@ -96,5 +96,7 @@ def revision(histories: Iterable[HistoryTable]) -> int:
     It stands in the fingerprint (kinds.py), so that a table that only a newer version of this code knows is not taken
     for something that a migration has added.
     """
-    looked_at = sorted(f"{each.table} {sorted(each.all_columns)} {each.columns} {each.entry}" for each in histories)
+    looked_at = sorted(
+        f"{history.table} {sorted(history.all_columns)} {history.columns} {history.entry}" for history in histories
+    )
     return crc32("\n".join(looked_at).encode())

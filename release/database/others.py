@@ -78,7 +78,7 @@ def moment(database: Database) -> int:
 
 def end(database: Database, sessions: Collection[Other]) -> None:
     """Asks the server to end sessions; one that is another by now is left alone. Raises Lost or Failed."""
-    database.rows(END, [[each.pid for each in sessions], [each.since for each in sessions]])
+    database.rows(END, [[session.pid for session in sessions], [session.since for session in sessions]])
 
 
 def wait_until_gone(
@@ -98,7 +98,7 @@ def wait_until_gone(
     left: list[Other] = []
 
     def gone() -> bool:
-        left[:] = [each for each in others(database) if which(each)]
+        left[:] = [other for other in others(database) if which(other)]
         seen.update((each.key, each) for each in left)
         return not left
 

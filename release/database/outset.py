@@ -50,7 +50,7 @@ def at_outset(connection: Connection[Any], before: Fingerprint) -> Outset:
     Raises psycopg.Error.
     """
     seen = evidence.take(connection)
-    old = rows.look(connection, older_than=before.evidence.snapshot)
+    old = rows.read_holding(connection, older_than=before.evidence.snapshot)
     return Outset(evidence=seen, steady=sorted(set(before.holding.held) & set(old.held)))
 
 
@@ -61,7 +61,7 @@ def emptied_tables(
 
     It is usual for a table from which many more rows have been deleted than it held: a queue. Raises psycopg.Error.
     """
-    now = rows.look(connection)
+    now = rows.read_holding(connection)
     there = evidence.take(connection).writes
     gone = sorted((set(outset.steady) & there.keys()) - set(now.held) - set(now.unknown))
     usual = [name for name in gone if _churns(name, before, outset)]

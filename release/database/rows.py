@@ -42,7 +42,7 @@ class Holding(msgspec.Struct, frozen=True):
     unknown: list[str] = []
 
 
-def look(connection: Connection[Any], *, older_than: Snapshot | None = None) -> Holding:
+def read_holding(connection: Connection[Any], *, older_than: Snapshot | None = None) -> Holding:
     """Which tables hold rows now, over a connection in autocommit mode, outside any transaction.
 
     `older_than`: only rows count that were there before that moment. Such a row is in every dump made since. Raises

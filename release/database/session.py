@@ -250,7 +250,7 @@ class Database:
         left: list[tuple[int, str]] = []
 
         def gone() -> bool:
-            left[:] = [each for each in self.sessions(application_name) if not each[1].startswith(keep)]
+            left[:] = [session for session in self.sessions(application_name) if not session[1].startswith(keep)]
             ended.update(name for _, name in left)
             return not left
 

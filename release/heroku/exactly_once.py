@@ -91,7 +91,7 @@ def _settle(
     search = _Search(request, failure, sent, clock)
     try:
         found = wait_until(
-            search.look,
+            search.listed,
             name=f"the end of {request.name}",
             until=lambda found: found is not None,
             pause=growing(0.5, 5.0),
@@ -113,7 +113,7 @@ class _Search:
         self._clock = clock
         self._patience = Patience(clock)
 
-    def look(self) -> tuple[Transfer, ...] | None:
+    def listed(self) -> tuple[Transfer, ...] | None:
         """The request's transfer, empty if there surely is none; None as long as that cannot be told."""
         request, looked = self._request, self._clock.monotonic()
         try:

@@ -16,7 +16,7 @@ import msgspec
 from release.clock import Clock
 from release.log.events import OWN_WORDS, Event
 from release.log.redact import Redactor
-from release.log.shorten import fit, plain
+from release.log.shorten import plain, shorten
 from release.log.sink import Sink, hold_standard_streams, last_words
 
 # structlog imports rich and pygments for its development console whenever they are installed. This hook renders with
@@ -120,7 +120,7 @@ class Log(structlog.BoundLoggerBase):
             return lines
         data = self._output_events(lines, fields)
         if not clean and writer.redactor.suspects(data):
-            lines = [fit(line, ROOM_FOR_OUTPUT) for line in writer.redactor.text("\n".join(lines)).split("\n")]
+            lines = [shorten(line, ROOM_FOR_OUTPUT) for line in writer.redactor.text("\n".join(lines)).split("\n")]
             data = writer.checked(self._output_events(lines, fields))
         writer.sink.write(data)
         return lines
@@ -162,7 +162,7 @@ class Log(structlog.BoundLoggerBase):
     @cached_property
     def _context_as_json(self) -> bytes:
         """The context as it stands within an object, with a comma before it."""
-        context = fit(plain(self._context, self.redactor.text), MAX_LINE - ROOM_FOR_OUTPUT - ROOM_FOR_HEAD)
+        context = shorten(plain(self._context, self.redactor.text), MAX_LINE - ROOM_FOR_OUTPUT - ROOM_FOR_HEAD)
         return b"," + _encode(context)[1:-1] if context else b""
 
 
@@ -220,7 +220,7 @@ def _rendered(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> 
     if len(line) <= MAX_LINE and not writer.redactor.suspects(line):
         return line
     # Redacted first: half a secret would not be known for one.
-    return writer.checked(_encode(fit(plain(event, writer.redactor.text), MAX_LINE - 1)) + b"\n")
+    return writer.checked(_encode(shorten(plain(event, writer.redactor.text), MAX_LINE - 1)) + b"\n")
 
 
 def _valid(text: str) -> str:

@@ -40,16 +40,16 @@ def plain(value: Any, clean: Callable[[str], str], *, depth: int = DEEPEST) -> A
     return clean(_text(value))
 
 
-def fit(value: Any, room: int) -> Any:
+def shorten(value: Any, room: int) -> Any:
     """A plain value, shortened so that it takes at most `room` bytes as JSON: the largest parts first, each marked."""
     if len(_encode(value)) <= room:
         return value
     if isinstance(value, str):
-        return _fit_text(value, room)
+        return _shorten_text(value, room)
     if isinstance(value, list) and room > _MARKER_ROOM:
-        return _fit_list(value, room)
+        return _shorten_list(value, room)
     if isinstance(value, dict) and room > _MARKER_ROOM:
-        return _fit_mapping(value, room)
+        return _shorten_mapping(value, room)
     return "…"  # no room for more; or a number of thousands of digits
 
 
@@ -82,7 +82,7 @@ def _more(count: int) -> str:
     return f"… {count} more"
 
 
-def _fit_text(text: str, room: int) -> str:
+def _shorten_text(text: str, room: int) -> str:
     """The beginning and the end: of an error the first words matter, of a traceback the last ones too."""
     keep = max(0, len(text) * (room - _MARKER_ROOM) // len(_encode(text)))
     while keep:
@@ -94,11 +94,11 @@ def _fit_text(text: str, room: int) -> str:
     return "…"
 
 
-def _fit_list(items: list[Any], room: int) -> list[Any]:
+def _shorten_list(items: list[Any], room: int) -> list[Any]:
     kept: list[Any] = []
     left = room - _MARKER_ROOM
     for item in items:
-        fitted = item if kept else fit(item, left)
+        fitted = item if kept else shorten(item, left)
         left -= len(_encode(fitted)) + 1
         if left < 0:
             break
@@ -106,7 +106,7 @@ def _fit_list(items: list[Any], room: int) -> list[Any]:
     return [*kept, _more(len(items) - len(kept))] if len(kept) < len(items) else kept
 
 
-def _fit_mapping(fields: dict[str, Any], room: int) -> dict[str, Any]:
+def _shorten_mapping(fields: dict[str, Any], room: int) -> dict[str, Any]:
     """Each field gets an equal share of the room; what a small one does not need goes to the larger ones."""
     left = room - _MARKER_ROOM
     kept: list[str] = []
@@ -119,6 +119,6 @@ def _fit_mapping(fields: dict[str, Any], room: int) -> dict[str, Any]:
     result = dict.fromkeys(kept)
     by_size = sorted(kept, key=lambda key: len(_encode(fields[key])))
     for place, key in enumerate(by_size):
-        result[key] = fit(fields[key], left // (len(by_size) - place))
+        result[key] = shorten(fields[key], left // (len(by_size) - place))
         left -= len(_encode(result[key]))
     return {**result, "…": _more(len(fields) - len(kept))} if len(kept) < len(fields) else result

@@ -96,7 +96,7 @@ class Audience:
 
 def find_audience(environ: Mapping[str, str], log: Log, about: Record) -> Audience:
     """Those whose address is set; read before the settings are, so that they hear when these are wrong, too."""
-    given = ((each, environ.get(each.variable, "").strip()) for each in NOTIFIERS)
+    given = ((notifier, environ.get(notifier.variable, "").strip()) for notifier in NOTIFIERS)
     return Audience([(each, address) for each, address in given if address and each.accepted(address)], log, about)
 
 

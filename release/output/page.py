@@ -87,7 +87,8 @@ def _run(story: Story) -> Iterator[str]:
     if story.changes:
         yield "<h2>What the run changed, as it was compared</h2><ul>"
         yield from (
-            f'<li><span></span><span class="g-note">·</span><span>{escape(each)}</span></li>' for each in story.changes
+            f'<li><span></span><span class="g-note">·</span><span>{escape(change)}</span></li>'
+            for change in story.changes
         )
         yield "</ul>"
     yield "<h2>Steps</h2>"

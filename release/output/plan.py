@@ -70,12 +70,12 @@ def _lines(plan: Plan) -> Iterator[str]:
             if setting["source"] == "environment"
         ],
     )
-    yield from _block("Warnings", [f"{each['warning']}: {each['detail']}" for each in plan.warnings])
+    yield from _block("Warnings", [f"{warning['warning']}: {warning['detail']}" for warning in plan.warnings])
     yield from _block(
         "Guards",
         [
-            f"{each['guard']} {'is overridden' if each['overridden'] else 'REFUSES'}: {each['detail']}"
-            for each in plan.guards
+            f"{guard['guard']} {'is overridden' if guard['overridden'] else 'REFUSES'}: {guard['detail']}"
+            for guard in plan.guards
         ],
     )
     if plan.stopped:

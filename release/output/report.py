@@ -148,8 +148,13 @@ def as_data(stories: list[Story]) -> list[dict[str, Any]]:
                     "error": step.error,
                     "output_lines": len(step.output) + step.dropped,
                     "moments": [
-                        {"at": round(each.began, 3), "event": each.event, "kind": each.kind, "texts": each.texts}
-                        for each in step.moments
+                        {
+                            "at": round(moment.began, 3),
+                            "event": moment.event,
+                            "kind": moment.kind,
+                            "texts": moment.texts,
+                        }
+                        for moment in step.moments
                     ],
                 }
                 for step in story.steps

@@ -15,9 +15,9 @@ from release.database.outset import emptied_tables
 from release.database.session import translated
 from release.errors import ProbeFailed, Reason
 from release.probes.check import Facts, Probe, failed
+from release.protected.before import Before
 from release.run import Run
 from release.settings.model import Guard, OnMissing
-from release.target.before import Before
 
 MOST_TABLES = 20
 """Tables that a failure names."""

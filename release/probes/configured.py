@@ -15,9 +15,9 @@ from release.child.process import CommandNotStarted
 from release.database.session import Database
 from release.errors import StepFailed
 from release.probes.check import Facts, Probe, failed
+from release.protected.sessions import sessions_left
 from release.retry import TimedOut, polling
 from release.run import Run
-from release.target.sessions import sessions_left
 
 SHOWN_ROWS = 5
 SHOWN_VALUE = 80
@@ -48,7 +48,7 @@ def _command(run: Run) -> Facts:
 
 def _sql(run: Run) -> Facts:
     """The operator's own query, where it can hurt nothing: not even the lock, which the hook's own session holds."""
-    from release.database import question  # noqa: PLC0415 -- only where there is one
+    from release.database import read_only_query  # noqa: PLC0415 -- only where there is one
 
     query, url = run.settings.probe_sql, run.settings.database_url
     assert query  # noqa: S101 -- or the probe is not given
@@ -56,7 +56,7 @@ def _sql(run: Run) -> Facts:
     database = Database(url.reveal(), application_name=run.migration_name, signals=run.signals)
     try:
         with run.signals.interruptible():
-            rows = question.ask(database, query, run.deadline.left())
+            rows = read_only_query.run(database, query, run.deadline.left())
     except StepFailed as error:
         raise failed(error.detail, sqlstate=error.facts.get("sqlstate")) from error
     finally:

@@ -10,12 +10,12 @@ from release.database.outset import Outset
 from release.database.session import Identity
 from release.errors import Reason, StepFailed
 from release.heroku.transfers import Transfer
+from release.protected import fence
+from release.protected.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
+from release.protected.target import Target
+from release.protected.transfers import capture
 from release.run import Run
 from release.settings.model import FenceMode, Guard
-from release.target import fence
-from release.target.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
-from release.target.target import Target
-from release.target.transfers import capture
 
 CAPTURES = 3
 """The first, and two more when the structure changed meanwhile."""

@@ -22,14 +22,14 @@ from release.errors import Outcome, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.log.events import Event
+from release.protected import fence
+from release.protected.before import BackedUp, Before
+from release.protected.transfers import asked_for, find_backup, start_restore
 from release.retry import TimedOut, wait_until
 from release.run import HOOKS, Ending, Run, ended
 from release.settings.model import FenceMode
 from release.steps import restore
 from release.steps.restore import announce
-from release.target import fence
-from release.target.before import BackedUp, Before
-from release.target.transfers import asked_for, find_backup, start_restore
 
 EXIT_WITHIN = 20.0
 """Seconds from the signal to the decision; Heroku kills after 30."""
@@ -99,7 +99,7 @@ def others_wrote(run: Run, backup: BackedUp) -> str | None:
         return None
     if written := evidence.compare(backup.before.evidence, backup.outset.evidence).written:
         return f"others have written to {', '.join(sorted(written)[:10])} while the backup was being taken"
-    here = [each for each in others(run.database) if not each.heroku and not each.name.startswith(HOOKS)]
+    here = [other for other in others(run.database) if not other.heroku and not other.name.startswith(HOOKS)]
     return f"others are connected: {', '.join(map(str, here[:10]))}" if here else None
 
 

@@ -14,12 +14,12 @@ from release.errors import Outcome, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import Platform
 from release.log.events import Event
+from release.protected import fence
+from release.protected.sessions import no_ghosts
+from release.protected.site import Site
+from release.protected.target import Target
 from release.run import Ending, Run, ended
 from release.settings.model import Backup
-from release.target import fence
-from release.target.sessions import no_ghosts
-from release.target.site import Site
-from release.target.target import Target
 
 Look = Callable[[], tuple[Target, Entry | None]]
 """Finds the add-on and reads the row again, once no restore is under way; the row is gone where one broke off."""

@@ -8,13 +8,13 @@ from release.clock import Deadline
 from release.database.journal import State
 from release.database.session import Failed
 from release.errors import Reason, StepFailed
+from release.protected.before import Before
+from release.protected.changes import proved_untouched
+from release.protected.lock import still_ours
+from release.protected.sessions import no_ghosts, sessions_left
+from release.protected.watch import Watch
 from release.retry import attempts
 from release.run import Run
-from release.target.before import Before
-from release.target.changes import proved_untouched
-from release.target.lock import still_ours
-from release.target.sessions import no_ghosts, sessions_left
-from release.target.watch import Watch
 
 
 class LockedOut(StepFailed):
@@ -74,7 +74,7 @@ def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> 
             # Not a wait of retry.py's: the pause passes output on, and the command's end and a signal end it, too.
             while running.alive and not run.signals.pending and not deadline.expired:
                 running.pump(deadline.clamp(watch.pause))
-                watch.look(running)
+                watch.observe(running)
             return running.wait(deadline)
     except CommandNotStarted as error:
         raise StepFailed(Reason.MIGRATION_FAILED, str(error)) from error

@@ -10,13 +10,13 @@ from release.database import grants
 from release.database.session import Identity, translated
 from release.errors import Outcome, Reason, Refused
 from release.heroku import platform
+from release.protected import lock
+from release.protected.locate import find_target
+from release.protected.target import Target
 from release.run import Ending, Run
 from release.settings.model import Backup, Guard
 from release.steps import recover
 from release.steps.rehearse import Stage, find_stage
-from release.target import lock
-from release.target.locate import find_target
-from release.target.target import Target
 
 UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
 """Endings of an earlier run over which nothing new may begin."""
@@ -102,10 +102,10 @@ def restorable_target(run: Run) -> Target | None:
 
 def _refuse_unrestorable(run: Run) -> None:
     """Looks for what a restore could not bring back. Each override is logged by itself, so that a plan lists all."""
-    from release.database.restorable import look  # noqa: PLC0415 -- only where something is to be migrated
+    from release.database.restorable import report_on  # noqa: PLC0415 -- only where something is to be migrated
 
     with translated():
-        report = look(run.database.connection, run.deadline.within(TRIED_WITHIN))
+        report = report_on(run.database.connection, run.deadline.within(TRIED_WITHIN))
     for each in report.weaker:
         run.warn("restored_weaker", str(each))
     if report.unknown:

@@ -12,8 +12,8 @@ from release.app.command import Commands
 from release.probes.built_in import BUILT_IN, Migrated
 from release.probes.check import run_probes
 from release.probes.configured import CONFIGURED
+from release.protected.before import Before
 from release.run import Run
-from release.target.before import Before
 
 
 def probe(run: Run, commands: Commands, backup: Before | None) -> None:

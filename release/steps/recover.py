@@ -21,21 +21,21 @@ from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.exactly_once import SETTLE
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
+from release.protected import fence, lock
+from release.protected.before import BackedUp
+from release.protected.changes import changed_since, figures
+from release.protected.judgement import judge
+from release.protected.locate import find_target
+from release.protected.lock import RECONNECT_WITHIN, reconnect, take_lock
+from release.protected.proof import Undecided, prove
+from release.protected.sessions import no_ghosts
+from release.protected.target import Target, restores
+from release.protected.transfers import await_restore, start_restore
 from release.retry import wait_until
 from release.run import Ending, Run, ended
 from release.settings.model import Backup, FenceMode, Guard
 from release.steps import restore
 from release.steps.keep import keep
-from release.target import fence, lock
-from release.target.before import BackedUp
-from release.target.changes import changed_since, figures
-from release.target.judgement import judge
-from release.target.locate import find_target
-from release.target.lock import RECONNECT_WITHIN, reconnect, take_turn
-from release.target.proof import Undecided, prove
-from release.target.sessions import no_ghosts
-from release.target.target import Target, restores
-from release.target.transfers import await_restore, start_restore
 
 EXIT_WITHIN = 15.0
 """Seconds in which a recovery that was told to stop has to have ended."""
@@ -119,7 +119,7 @@ def _unfinished(run: Run) -> Entry | None:
 
     def sleep(seconds: float) -> None:
         run.clock.sleep(seconds)
-        take_turn(run)
+        take_lock(run)
 
     return wait_until(
         lambda: run.journal.unfinished(run.settings.heroku_app_id),
@@ -246,7 +246,7 @@ def _source(target: Target, restored: Transfer | None) -> Transfer | None:
     """The backup that a restore loaded, where the list tells."""
     if restored is None or not restored.from_url:
         return None
-    return next((each for each in target.transfers if each.is_backup and restored.loads(each)), None)
+    return next((transfer for transfer in target.transfers if transfer.is_backup and restored.loads(transfer)), None)
 
 
 def _foreign(target: Target, newest: Transfer | None, backup: BackedUp) -> str | None:
@@ -262,7 +262,7 @@ def _backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> 
     """
     document = run.journal.fingerprint(entry.run_id)
     if entry.backup:
-        found = next((each for each in target.transfers if each.uuid == entry.backup), None)
+        found = next((transfer for transfer in target.transfers if transfer.uuid == entry.backup), None)
     else:
         found = _source(target, newest)
         if found and found.number <= (entry.baseline or 0):
@@ -314,7 +314,7 @@ def _conclude(
 
 
 def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: str | None) -> Refused:
-    changed = "; ".join(str(each) for each in comparison.differences[:10]) or "no schema change"
+    changed = "; ".join(str(difference) for difference in comparison.differences[:10]) or "no schema change"
     written = ", ".join(f"{table} ({figures})" for table, figures in sorted(comparison.written.items())[:10])
     return Refused(
         Reason.UNFINISHED_RUN,
@@ -323,7 +323,7 @@ def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: st
         + (f"; somebody has restored {foreign} since" if foreign else ""),
         run=entry.run_id,
         backup=backup.name,
-        differences=[str(each) for each in comparison.differences],
+        differences=[str(difference) for difference in comparison.differences],
         written=figures(comparison),
     )
 

@@ -23,17 +23,17 @@ from release.database.journal import State
 from release.database.session import Database, Identity, translated
 from release.errors import Misconfigured, Reason, Refused, ReleaseError, StepFailed
 from release.log.events import Event
+from release.protected import fence, lock
+from release.protected.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
+from release.protected.locate import find_target
+from release.protected.lock import take_lock
+from release.protected.proof import check_rows
+from release.protected.target import Target
+from release.protected.transfers import await_restore, find_backup, quiet_transfers, start_restore
 from release.run import Run, hook_name
 from release.settings.model import Guard, Secret
 from release.steps.migrate import migrate
 from release.steps.probe import probe
-from release.target import fence, lock
-from release.target.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
-from release.target.locate import find_target
-from release.target.lock import take_turn
-from release.target.proof import check_rows
-from release.target.target import Target
-from release.target.transfers import await_restore, find_backup, quiet_transfers, start_restore
 
 TELLING: Final = 8
 """Characters of a name or password below which finding it inside another value proves nothing."""
@@ -185,7 +185,7 @@ def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
 
 def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:
     """Proves that the copy is what was dumped; its own fingerprint, with its own counters."""
-    take_turn(run)
+    take_lock(run)
     before, copy = backup.before, take_fingerprint(run)
     added = [each for each in _differing(before, copy) if each.change is Change.ADDED]
     with translated():  # what an earlier rehearsal has left behind
@@ -216,6 +216,6 @@ def _production_untouched(run: Run, backup: BackedUp) -> BackedUp:
     comparison = compare(backup.before, take_fingerprint(run))
     if comparison.differences:
         run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
-        changed = "; ".join(str(each) for each in comparison.differences[:10])
+        changed = "; ".join(str(difference) for difference in comparison.differences[:10])
         raise StepFailed(Reason.REHEARSAL_UNSAFE, f"it changed while the rehearsal ran: {changed}")
     return replace(backup, outset=take_outset(run, backup.before))

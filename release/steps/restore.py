@@ -14,18 +14,18 @@ from release.errors import Outcome, Reason, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.log.events import Event
+from release.protected import fence
+from release.protected.before import BackedUp, Before
+from release.protected.changes import changed_since
+from release.protected.lock import reconnect, still_ours, unsettled
+from release.protected.proof import Undecided, prove
+from release.protected.salvage import salvage
+from release.protected.sessions import end_migration, end_prepared, no_ghosts
+from release.protected.target import Target
+from release.protected.transfers import asked_for, await_restore, find_backup, quiet_transfers, start_restore
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Restore
 from release.steps.backup import record_again
-from release.target import fence
-from release.target.before import BackedUp, Before
-from release.target.changes import changed_since
-from release.target.lock import reconnect, still_ours, unsettled
-from release.target.proof import Undecided, prove
-from release.target.salvage import salvage
-from release.target.sessions import end_migration, end_prepared, no_ghosts
-from release.target.target import Target
-from release.target.transfers import asked_for, await_restore, find_backup, quiet_transfers, start_restore
 
 RESTORE_WITHIN = 900.0
 """Seconds a restore gets at least, though the plan be used up: Heroku ends the dyno, not the transfer."""
@@ -179,7 +179,7 @@ def load_and_prove(
     transfer: Transfer | None = None
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            transfer, log_read = load(run, backup)
+            transfer, log_read = load_backup(run, backup)
             proof(log_read)
         except ReleaseError as error:
             problem = error
@@ -242,7 +242,7 @@ def commands_by_hand(target: Target, backup: str | None = None) -> list[str]:
     ]
 
 
-def load(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
+def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
     """Restores the run's own backup, by uuid, onto its add-on, waits and judges; whether the log was read.
 
     Raises StepFailed or HerokuError.

@@ -122,7 +122,7 @@ class Bench:
 
     def transfer(self, kind: str) -> None:
         """One transfer from its POST to its end."""
-        ask, app = self.twin.connection.ask, self.twin
+        ask, app = self.twin.connection.request, self.twin
         body = {"backup_url": app.transfers()[0]["to_url"]} if kind == "restore" else None
         made = ask("POST", f"/client/v11/databases/{app.addon_id}/{kind}s", body)
         while not ask("GET", f"/client/v11/apps/{app.name}/transfers/{made['uuid']}")["finished_at"]:

@@ -173,7 +173,7 @@ def test_a_file_that_is_there_is_not_overwritten(released: Hook) -> None:
 
 def test_a_backup_of_another_database_only_by_name_and_on_purpose(released: Hook, app: App) -> None:
     other = app.add_database(plan="standard-0", name=f"other-{app.name}")
-    app.connection.ask("POST", f"/client/v11/databases/{other['id']}/backups")
+    app.connection.request("POST", f"/client/v11/databases/{other['id']}/backups")
     wait_for(lambda: all(each["finished_at"] for each in app.transfers()))
     name = next(f"b{int(each['num']):03d}" for each in app.transfers() if int(each["num"]) == 2)
 

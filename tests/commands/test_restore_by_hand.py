@@ -107,7 +107,7 @@ def test_an_unknown_backup_is_a_usage_error(released: Hook, name: str, ended: tu
 
 def test_a_backup_of_another_database_is_refused(released: Hook, app: App) -> None:
     other = app.add_database(plan="standard-0", name=f"other-{app.name}")
-    app.connection.ask("POST", f"/client/v11/databases/{other['id']}/backups")
+    app.connection.request("POST", f"/client/v11/databases/{other['id']}/backups")
     wait_for(lambda: all(each["finished_at"] for each in app.transfers()))
 
     assert released.run("restore", "b002", "--yes").ended == (3, "refused", "other_backup")
@@ -116,7 +116,7 @@ def test_a_backup_of_another_database_is_refused(released: Hook, app: App) -> No
 def test_a_backup_that_somebody_made_by_hand_is_restored_and_it_is_said_that_nothing_proves_it(
     released: Hook, sandbox: Sandbox, app: App
 ) -> None:
-    app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
     wait_for(lambda: all(each["finished_at"] for each in app.transfers()))
     now = picture(sandbox.superuser_url(app))
     execute(app.database_url, "DROP TABLE learners")
@@ -137,7 +137,7 @@ def test_a_backup_made_by_hand_costs_no_other_credential_its_rights(
     sandbox.set_options(reset=reset)
     reader = app.add_credential("reader")["user"]
     execute(app.database_url, "CREATE TABLE gone_by_now (n integer)", "CREATE FUNCTION f() RETURNS int RETURN 1")
-    app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
     wait_for(lambda: all(each["finished_at"] for each in app.transfers()))
     execute(
         app.database_url,

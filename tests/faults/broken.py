@@ -62,7 +62,7 @@ def anybodys() -> None:
 def ghosts_ignored() -> None:
     """Nobody looks whether a session of the migration is still at work."""
     from release.database.session import Database  # noqa: PLC0415
-    from release.target import sessions  # noqa: PLC0415
+    from release.protected import sessions  # noqa: PLC0415
 
     _put(Database, "terminate", lambda *_, **__: [])
     _put(sessions, "wait_until_gone", lambda *_, **__: ([], []))
@@ -99,8 +99,8 @@ def redirects_followed() -> None:
 def polling_ends_well() -> None:
     """A wait that comes to nothing ends as if what was waited for had come, as in Heroku's own CLI."""
     from release.errors import ReleaseError  # noqa: PLC0415
+    from release.protected import transfers  # noqa: PLC0415
     from release.retry import TimedOut  # noqa: PLC0415
-    from release.target import transfers  # noqa: PLC0415
 
     follow = transfers.follow
 
@@ -116,8 +116,8 @@ def polling_ends_well() -> None:
 
 def settled_ignored() -> None:
     """Nobody looks whether another run has settled this one in the meantime."""
+    from release.protected import proof  # noqa: PLC0415
     from release.steps import restore  # noqa: PLC0415
-    from release.target import proof  # noqa: PLC0415
 
     for module in (restore, proof):
         _put(module, "unsettled", lambda run: run.journal.entry(run.id))
@@ -126,7 +126,7 @@ def settled_ignored() -> None:
 
 def warnings_accepted() -> None:
     """A restore with warnings is as good as one without, whatever its log says: a failed COPY, too."""
-    from release.target import proof, transfers  # noqa: PLC0415
+    from release.protected import proof, transfers  # noqa: PLC0415
 
     _put(transfers, "judge", lambda *_, **__: True)
     _put(proof, "check_rows", lambda *_, **__: None)

@@ -54,7 +54,7 @@ def serve(control: socket.socket) -> None:
 
     import release.cli  # noqa: PLC0415
     import release.phase  # noqa: PLC0415
-    import release.target.target  # noqa: F401, PLC0415
+    import release.protected.target  # noqa: F401, PLC0415
 
     gc.freeze()
     with selectors.DefaultSelector() as selector:

@@ -179,7 +179,7 @@ def run(place: Place, how: Play) -> Result:
 
 def fired(place: Place) -> tuple[bool, bool]:
     """Whether the fault in place has fired, and whether that was at the last place there was."""
-    armed = place.sandbox.connection.ask("GET", "/sandbox/faults")["armed"]
+    armed = place.sandbox.connection.request("GET", "/sandbox/faults")["armed"]
     return any(each["fired"] for each in armed), all(each["seen"] <= each["fault"]["nth"] for each in armed)
 
 

@@ -122,7 +122,7 @@ def beside_another_databases_capture() -> Play:
     def during(place: Place, run: Started) -> Result:
         while run.exit_code is None and not place.sandbox.fired():
             run.read(0.02)
-        place.app.connection.ask("POST", theirs[-1])
+        place.app.connection.request("POST", theirs[-1])
         return run.finish()
 
     return Play(arm=arm, during=during, excused=("S4: 3 captures", "S4: 2 captures"))  # theirs are counted, too

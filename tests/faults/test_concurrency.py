@@ -117,7 +117,7 @@ def test_a_backup_of_somebody_else_is_waited_for_and_never_cancelled(
     def arm(place: Place) -> None:
         action = TransferAction.STUCK_RUNNING if stays else TransferAction.SLOW
         place.sandbox.transfer_fault("backup", action, seconds=1.5)
-        place.app.connection.ask("POST", f"/client/v11/databases/{place.app.addon_id}/backups")
+        place.app.connection.request("POST", f"/client/v11/databases/{place.app.addon_id}/backups")
         place.sandbox.forget_requests()
 
     cell = Cell(group="concurrency", fault=f"a foreign backup{', stuck' if stays else ''}", scenario=scenario.name)
@@ -245,7 +245,7 @@ def test_another_app_that_uses_the_database_is_a_reason_to_refuse(harness: Harne
     place = harness.stage.fresh(scenario)
     other = place.sandbox.create_app(f"{place.app.name}-other", plan="none", config={})
     body = {"addon": place.app.addon_name, "app": other.name, "name": "SHARED", "confirm": place.app.name}
-    place.app.connection.ask("POST", "/addon-attachments", body)
+    place.app.connection.request("POST", "/addon-attachments", body)
     cell = Cell(group="concurrency", fault="another app is attached", scenario=scenario.name)
     cell = harness.play(cell, scenario, fired(), place)
     assert (cell.broken, cell.outcomes) == ([], ["refused"]), cell

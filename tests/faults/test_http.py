@@ -136,7 +136,7 @@ def test_somebody_else_may_start_the_same_in_the_same_second(harness: Harness, s
 )
 def test_heroku_may_not_be_there_at_all(harness: Harness, variable: str, what: str, host: str) -> None:
     place = harness.stage.place(LANDING)
-    status = place.sandbox.connection.ask("GET", "/sandbox")
+    status = place.sandbox.connection.request("GET", "/sandbox")
     ports = {"downloads": urlsplit(status["downloads"]).port, "postgres": urlsplit(status["superuser_url"]).port}
     play = Play(changes={variable: host.format(**ports)}, fired=lambda _: (True, False))
     cell = Cell(group="http", fault=f"{variable} {what}", scenario="landing")

@@ -79,7 +79,7 @@ def test_what_is_on_the_second_page_counts(harness: Harness) -> None:
     place = harness.stage.fresh(shared)
     other = place.sandbox.create_app(f"{place.app.name}-other", plan="none", config={})
     body = {"addon": place.app.addon_name, "app": other.name, "name": "SHARED", "confirm": place.app.name}
-    place.app.connection.ask("POST", "/addon-attachments", body)
+    place.app.connection.request("POST", "/addon-attachments", body)
     how = Play(arm=rule(Action.PAGE, "^/addons/", method="GET", times=None, size=1))
     cell = held(harness, Cell(group="http", fault="shared on page 2", scenario=shared.name), shared, how, place)
     assert cell.outcomes != ["released"], cell

@@ -100,7 +100,7 @@ def test_a_restore_that_never_ends_is_left_to_the_next_run(harness: Harness, act
         for each in place.app.transfers():
             if not each["finished_at"]:
                 path = f"/client/v11/apps/{place.app.name}/transfers/{each['uuid']}/actions/cancel"
-                place.app.connection.ask("POST", path)
+                place.app.connection.request("POST", path)
 
     how = play("restore", action)
     how.factor, how.changes, how.between = FAST, dict(HURRY), cancelled

@@ -16,7 +16,7 @@ LAYERS = (
     {"clock", "errors", "log", "retry", "settings"},
     {"heroku", "database", "child", "output", "web"},
     {"run"},
-    {"app", "target", "notify", "record"},
+    {"app", "protected", "notify", "record"},
     {"probes"},
     {"steps"},
     {"phase"},

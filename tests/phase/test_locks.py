@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from heroku_sandbox import App, Sandbox
-from release.target.blockers import SHOWN, says_lock_timeout, shape
+from release.protected.blockers import SHOWN, says_lock_timeout, shape
 from tests.hook import Hook, small_app
 from tests.judge import picture, running
 

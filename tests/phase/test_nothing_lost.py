@@ -89,7 +89,7 @@ def test_the_salvage_never_rotates_out_the_backup_to_be_restored(sandbox: Sandbo
 
 
 def test_an_operators_own_maintenance_mode_stays_on(hook: Hook, app: App) -> None:
-    app.connection.ask("PATCH", f"/apps/{app.id}", {"maintenance": True})
+    app.connection.request("PATCH", f"/apps/{app.id}", {"maintenance": True})
     small_app(hook.folder, {"002": BROKEN})
 
     assert hook.run().last["outcome"] == "restored"
@@ -259,10 +259,12 @@ def test_a_salvage_that_a_person_has_restored_is_not_undone_without_asking(hook:
     small_app(hook.folder, {"002": "INSERT INTO learners (name) VALUES ('precious');\n" + BROKEN})
     assert hook.run().last["salvage"] == "b003"
     salvage = next(each for each in app.transfers() if int(each["num"]) == 3)
-    made = app.connection.ask(
+    made = app.connection.request(
         "POST", f"/client/v11/databases/{app.addon_id}/restores", {"backup_url": salvage["to_url"]}
     )
-    wait_for(lambda: app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers/{made['uuid']}")["finished_at"])
+    wait_for(
+        lambda: app.connection.request("GET", f"/client/v11/apps/{app.name}/transfers/{made['uuid']}")["finished_at"]
+    )
 
     result = hook.run()
 

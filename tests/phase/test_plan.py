@@ -89,7 +89,7 @@ def test_nothing_pending_asks_heroku_for_nothing(hook: Hook, sandbox: Sandbox) -
 def test_several_guards_are_named_at_once(hook: Hook, app: App, sandbox: Sandbox) -> None:
     other = sandbox.create_app(f"beside-{app.name}", plan="none")
     body = {"addon": {"name": app.addon_name}, "app": {"name": other.name}, "name": "BORROWED"}
-    app.connection.ask("POST", "/addon-attachments", body)
+    app.connection.request("POST", "/addon-attachments", body)
     role = app.add_credential("etl")["user"]
     execute(sandbox.superuser_url(app), f'CREATE TABLE loaded (n int); ALTER TABLE loaded OWNER TO "{role}"')
     sandbox.forget_requests()

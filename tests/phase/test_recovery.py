@@ -19,7 +19,7 @@ from tests.phase.test_nothing_lost import BROKEN, SLOW, migrating, wait_for
 
 
 def lifted(app: App) -> None:
-    app.connection.ask("PATCH", f"/apps/{app.id}", {"maintenance": False})
+    app.connection.request("PATCH", f"/apps/{app.id}", {"maintenance": False})
 
 
 def lifted_and_started(app: App) -> None:
@@ -242,7 +242,7 @@ def test_a_fence_that_cannot_be_lowered_is_said_with_what_to_paste(hook: Hook, a
 
 
 def _restore(app: App) -> dict[str, str]:
-    made: dict[str, str] = app.connection.ask(
+    made: dict[str, str] = app.connection.request(
         "POST", f"/client/v11/databases/{app.addon_id}/restores", {"backup_url": app.transfers()[0]["to_url"]}
     )
     return made

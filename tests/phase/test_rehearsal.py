@@ -169,7 +169,7 @@ def test_the_database_of_another_app_is_refused(hook: Hook, sandbox: Sandbox) ->
 def test_the_database_of_another_app_is_refused_even_when_attached(hook: Hook, app: App, sandbox: Sandbox) -> None:
     other = sandbox.create_app(f"owner-beside-{app.name}")
     body = {"addon": {"name": other.addon_name}, "app": {"name": app.id}, "name": "BORROWED"}
-    app.connection.ask("POST", "/addon-attachments", body)
+    app.connection.request("POST", "/addon-attachments", body)
 
     result = hook.run(RELEASE_REHEARSAL_DATABASE="BORROWED_URL", BORROWED_URL=other.database_url,
                       RELEASE_ALLOW="other-app,shared-database")  # fmt: skip

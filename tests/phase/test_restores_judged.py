@@ -116,10 +116,12 @@ def test_a_restore_that_somebody_has_killed_its_run_over_is_judged_by_its_log(ho
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
     backup = app.transfers()[0]
-    made = app.connection.ask(
+    made = app.connection.request(
         "POST", f"/client/v11/databases/{app.addon_id}/restores", {"backup_url": backup["to_url"]}
     )
-    wait_for(lambda: app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers/{made['uuid']}")["finished_at"])
+    wait_for(
+        lambda: app.connection.request("GET", f"/client/v11/apps/{app.name}/transfers/{made['uuid']}")["finished_at"]
+    )
 
     result = hook.run("recover", **ALLOWED)
 

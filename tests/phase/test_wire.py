@@ -84,7 +84,7 @@ def test_another_databases_transfer_under_way_keeps_nobody_waiting(
     hook: Hook, sandbox: Sandbox, app: App, other: dict[str, Any]
 ) -> None:
     sandbox.transfer_fault("backup", TransferAction.STUCK_RUNNING)
-    app.connection.ask("POST", f"/client/v11/databases/{other['id']}/backups")
+    app.connection.request("POST", f"/client/v11/databases/{other['id']}/backups")
 
     result = hook.run(RELEASE_LOCK_WAIT="1")
 
@@ -99,7 +99,7 @@ def test_one_under_way_of_which_heroku_tells_no_database_is_waited_for(
     source = next(each for each in app.transfers() if each["from_type"] == "pg_dump")
     sandbox.transfer_fault(kind, TransferAction.STUCK_RUNNING)
     body = {"backup_url": source["to_url"]} if kind == "restore" else None
-    app.connection.ask("POST", f"/client/v11/databases/{other['id']}/{kind}s", body)
+    app.connection.request("POST", f"/client/v11/databases/{other['id']}/{kind}s", body)
     sandbox.forget_requests()
     untold = "from_url" if kind == "backup" else "to_url"
     sandbox.fault(Action.PATCH, LIST, times=None, set={f"0.{untold}": None})
@@ -138,7 +138,7 @@ def test_a_fork_keeps_the_databases_name_and_is_told_by_its_host(
     hook: Hook, sandbox: Sandbox, app: App, other: dict[str, Any], attached: bool
 ) -> None:
     sandbox.transfer_fault("backup", TransferAction.STUCK_RUNNING)
-    app.connection.ask("POST", f"/client/v11/databases/{other['id']}/backups")
+    app.connection.request("POST", f"/client/v11/databases/{other['id']}/backups")
     fork = f"postgres://u:p@fork.example.com:5432{urlsplit(app.database_url).path}"
     sandbox.fault(Action.PATCH, LIST, times=None, set={"0.from_url": fork})
 

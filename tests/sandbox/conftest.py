@@ -44,7 +44,9 @@ def ended(app: App, transfer: dict[str, Any]) -> dict[str, Any]:
     """The transfer once it has finished."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        found: dict[str, Any] = app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers/{transfer['uuid']}")
+        found: dict[str, Any] = app.connection.request(
+            "GET", f"/client/v11/apps/{app.name}/transfers/{transfer['uuid']}"
+        )
         if found["finished_at"]:
             return found
         time.sleep(0.01)
@@ -54,13 +56,13 @@ def ended(app: App, transfer: dict[str, Any]) -> dict[str, Any]:
 def capture(app: App, addon: str | None = None) -> dict[str, Any]:
     """A finished backup."""
     path = f"/client/v11/databases/{addon or app.addon_id}/backups"
-    return ended(app, app.connection.ask("POST", path))
+    return ended(app, app.connection.request("POST", path))
 
 
 def restore(app: App, backup: dict[str, Any], addon: str | None = None) -> dict[str, Any]:
     """A finished restore."""
     path = f"/client/v11/databases/{addon or app.addon_id}/restores"
-    return ended(app, app.connection.ask("POST", path, {"backup_url": backup["to_url"]}))
+    return ended(app, app.connection.request("POST", path, {"backup_url": backup["to_url"]}))
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:

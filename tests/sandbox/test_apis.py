@@ -38,7 +38,7 @@ def differences(api: str, name: str, answer: dict[str, Any]) -> list[str]:
 
 
 def test_every_resource_has_the_fields_of_herokus_schemas(app: App, folder: Push) -> None:
-    ask = app.connection.ask
+    ask = app.connection.request
     app.release(folder("exit 0"))
     backup = capture(app)
     transfers = f"/client/v11/apps/{app.name}/transfers/{backup['num']}"
@@ -68,7 +68,7 @@ def test_every_resource_has_the_fields_of_herokus_schemas(app: App, folder: Push
 def test_attachments_show_plan_and_config_vars_when_asked(app: App) -> None:
     path = f"/apps/{app.name}/addon-attachments"
 
-    (plain,), (full,) = app.connection.ask("GET", path), app.connection.ask("GET", path, headers=INCLUSION)
+    (plain,), (full,) = app.connection.request("GET", path), app.connection.request("GET", path, headers=INCLUSION)
 
     assert "config_vars" not in plain
     assert full["config_vars"] == ["DATABASE_URL"]
@@ -81,7 +81,7 @@ def test_an_attachment_is_found_by_whatever_clients_call_it(app: App, text: str)
     asked = text.format(app=app.name, addon=app.addon_name, id=app.addon_id)
 
     body = {"addon_attachment": asked, "app": app.name}
-    (found,) = app.connection.ask("POST", "/actions/addon-attachments/resolve", body)
+    (found,) = app.connection.request("POST", "/actions/addon-attachments/resolve", body)
 
     assert found["addon"]["id"] == app.addon_id
 
@@ -168,7 +168,7 @@ def fetch(sandbox: Sandbox, url: str, **headers: str) -> tuple[int, bytes]:
 
 def test_a_dump_is_downloaded_over_https_whole_or_in_ranges(sandbox: Sandbox, app: App) -> None:
     backup = capture(app)
-    signed = app.connection.ask("POST", f"/client/v11/apps/{app.name}/transfers/1/actions/public-url")["url"]
+    signed = app.connection.request("POST", f"/client/v11/apps/{app.name}/transfers/1/actions/public-url")["url"]
 
     status, whole = fetch(sandbox, signed)
 
@@ -182,15 +182,15 @@ def test_downloads_need_a_signature_that_is_still_good(sandbox: Sandbox, app: Ap
     backup = capture(app)
     path = f"/client/v11/apps/{app.name}/transfers/1"
     sandbox.set_options(url_seconds=0.2)
-    signed = app.connection.ask("POST", f"{path}/actions/public-url")["url"]
+    signed = app.connection.request("POST", f"{path}/actions/public-url")["url"]
     sandbox.set_options(url_seconds=3600)
-    good = app.connection.ask("POST", f"{path}/actions/public-url")["url"]
+    good = app.connection.request("POST", f"{path}/actions/public-url")["url"]
     time.sleep(0.3)
 
     assert fetch(sandbox, backup["to_url"])[0] == 403
     status, body = fetch(sandbox, signed)
     assert (status, b"<Message>Request has expired</Message>" in body) == (403, True)
-    app.connection.ask("DELETE", path)
+    app.connection.request("DELETE", path)
     status, body = fetch(sandbox, good)
     assert (status, b"<Code>NoSuchKey</Code>" in body) == (404, True)
 
@@ -198,24 +198,24 @@ def test_downloads_need_a_signature_that_is_still_good(sandbox: Sandbox, app: Ap
 def test_credentials_are_created_rotated_and_destroyed(app: App) -> None:
     path = f"/postgres/v0/databases/{app.addon_id}/credentials"
     first = app.add_credential("analyst")
-    app.connection.ask("POST", f"{path}/analyst/credentials_rotation")
-    second = app.connection.ask("GET", f"{path}/analyst")["credentials"][0]
+    app.connection.request("POST", f"{path}/analyst/credentials_rotation")
+    second = app.connection.request("GET", f"{path}/analyst")["credentials"][0]
 
     assert second["user"] == first["user"]
     assert second["password"] != first["password"]
     url = f"postgres://{second['user']}:{second['password']}@{app.database_url.partition('@')[2]}"
     assert query(url, "SELECT current_user") == [(second["user"],)]
-    app.connection.ask("DELETE", f"{path}/analyst")
-    assert [each["name"] for each in app.connection.ask("GET", path)] == ["default"]
+    app.connection.request("DELETE", f"{path}/analyst")
+    assert [each["name"] for each in app.connection.request("GET", path)] == ["default"]
     with pytest.raises(Failure, match="Default credential cannot be destroyed"):
-        app.connection.ask("DELETE", f"{path}/default")
+        app.connection.request("DELETE", f"{path}/default")
 
 
 def test_an_attachment_can_use_another_credential(app: App) -> None:
     user = app.add_credential("reader")["user"]
 
     body = {"addon": app.addon_name, "app": app.name, "name": "READER", "namespace": "credential:reader"}
-    app.connection.ask("POST", "/addon-attachments", body)
+    app.connection.request("POST", "/addon-attachments", body)
 
     assert query(app.config["READER_URL"], "SELECT current_user") == [(user,)]
 
@@ -223,7 +223,7 @@ def test_an_attachment_can_use_another_credential(app: App) -> None:
 def test_a_destroyed_add_on_takes_its_attachments_along(app: App) -> None:
     other = app.add_database(plan="standard-0")
 
-    gone = app.connection.ask("DELETE", f"/apps/{app.name}/addons/{other['name']}")
+    gone = app.connection.request("DELETE", f"/apps/{app.name}/addons/{other['name']}")
 
     assert gone["state"] == "deprovisioned"
     assert "HEROKU_POSTGRESQL_AMBER_URL" not in app.config

@@ -73,7 +73,7 @@ def test_it_is_there_after_a_reset_and_after_a_restore(sandbox: Sandbox, app: Ap
     # `CREATE SCHEMA` does not grant what initdb does; to put grants back is not the restore's business.
     execute(app.database_url, "GRANT USAGE ON SCHEMA public TO PUBLIC")
     assert picture(sandbox.superuser_url(app)) == before
-    app.connection.ask("PUT", f"/client/v11/databases/{app.addon_id}/reset", {})
+    app.connection.request("PUT", f"/client/v11/databases/{app.addon_id}/reset", {})
     assert furnished(app.database_url)
 
 
@@ -191,7 +191,7 @@ def test_a_reset_of_schemas_leaves_what_is_the_databases_own(sandbox: Sandbox, a
     execute(app.database_url, TABLE, make(app))
     assert query(app.database_url, ask)
 
-    app.connection.ask("PUT", f"/client/v11/databases/{app.addon_id}/reset", {})
+    app.connection.request("PUT", f"/client/v11/databases/{app.addon_id}/reset", {})
 
     assert bool(query(app.database_url, ask)) is (how is Reset.SCHEMAS)
 

@@ -116,7 +116,7 @@ def test_two_hosts_and_a_whole_address_are_refused(sandbox: Sandbox) -> None:
 
 def test_the_store_of_the_backups_has_the_same_door(app: App) -> None:
     found = f"/client/v11/apps/{app.name}/transfers/{capture(app)['num']}/actions/public-url"
-    url = app.connection.ask("POST", found)["url"]
+    url = app.connection.request("POST", found)["url"]
     path = url.removeprefix(f"https://{urlsplit(url).netloc}")
     host = ("Host", urlsplit(url).netloc)
 
@@ -228,7 +228,7 @@ def test_no_password_stands_in_an_argument_list(sandbox: Sandbox, app: App) -> N
         holder.execute("CREATE TABLE held (n integer)")
         holder.execute("BEGIN")
         holder.execute("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
-        app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+        app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
         while not any("pg_dump" in each for each in seen):
             seen |= arguments()
         holder.execute("ROLLBACK")

@@ -18,7 +18,7 @@ BACKUPS = "/client/v11/databases/:db/backups"
 
 
 def post_backup(app: App) -> Any:
-    return app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    return app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
 
 
 @pytest.mark.parametrize("effect", [True, False])
@@ -55,7 +55,7 @@ def test_a_delay_is_before_or_after_the_effect(sandbox: Sandbox, app: App) -> No
     sandbox.fault(Action.DELAY, "/apps/:app", seconds=0.3)
     started = time.monotonic()
 
-    assert app.connection.ask("GET", f"/apps/{app.name}")["name"] == app.name
+    assert app.connection.request("GET", f"/apps/{app.name}")["name"] == app.name
     assert time.monotonic() - started >= 0.3
 
 
@@ -63,7 +63,7 @@ def test_bytes_drip(sandbox: Sandbox, app: App) -> None:
     sandbox.fault(Action.DRIP, "/account/rate-limits", seconds=0.01)
     started = time.monotonic()
 
-    assert app.connection.ask("GET", "/account/rate-limits")["remaining"] > 0
+    assert app.connection.request("GET", "/account/rate-limits")["remaining"] > 0
     assert time.monotonic() - started >= 0.15
 
 
@@ -123,7 +123,7 @@ def test_the_real_answer_can_be_patched(sandbox: Sandbox, app: App) -> None:
     sandbox.fault(Action.PATCH, "/apps/:app", set={"maintenance": "no", "owner.email": "{key}"}, delete=["id"])
     sandbox.fault(Action.PATCH, "^/client/.*/transfers$", set={"*.uuid": "another", "0.num": "1"})
 
-    patched = app.connection.ask("GET", f"/apps/{app.name}")
+    patched = app.connection.request("GET", f"/apps/{app.name}")
 
     assert (patched["maintenance"], patched["owner"]["email"]) == ("no", app.key)
     assert "id" not in patched
@@ -152,7 +152,7 @@ def test_a_rule_fires_from_its_occurrence_on_and_so_often(sandbox: Sandbox, app:
 
 def test_a_misspelt_fault_is_refused(sandbox: Sandbox) -> None:
     with pytest.raises(Failure, match="Invalid enum value 'explode'"):
-        sandbox.connection.ask("POST", "/sandbox/faults", {"action": "explode"})
+        sandbox.connection.request("POST", "/sandbox/faults", {"action": "explode"})
     with pytest.raises(Failure, match="unknown: every; known: action, body"):
         sandbox.fault(Action.RESET, every=2)
 

@@ -115,7 +115,7 @@ def test_a_rotated_password_makes_a_release_without_a_phase(app: App, folder: Pu
     app.release(folder("exit 1"))
     before = app.config.get("DATABASE_URL", app.database_url)
 
-    app.connection.ask("POST", f"/postgres/v0/databases/{app.addon_id}/credentials/default/credentials_rotation")
+    app.connection.request("POST", f"/postgres/v0/databases/{app.addon_id}/credentials/default/credentials_rotation")
 
     newest = app.releases()[0]
     assert (newest["status"], newest["output_stream_url"]) == ("succeeded", None)
@@ -162,22 +162,22 @@ def test_a_one_off_dyno_runs_the_current_code_with_extra_environment(app: App, f
     app.release(folder("exit 0"))
     body = {"command": "cat Procfile; echo $WHO $DYNO", "attach": False, "env": {"WHO": "me"}}
 
-    dyno = app.connection.ask("POST", f"/apps/{app.name}/dynos", body)
+    dyno = app.connection.request("POST", f"/apps/{app.name}/dynos", body)
 
     wait_until(lambda: app.dynos()[-1]["code"] is not None)
     last = app.dynos()[-1]
     assert last["code"] == 0
     assert last["output"].splitlines()[-1] == f"me {dyno['name']}"
-    assert last["name"] not in [each["name"] for each in app.connection.ask("GET", f"/apps/{app.name}/dynos")]
+    assert last["name"] not in [each["name"] for each in app.connection.request("GET", f"/apps/{app.name}/dynos")]
 
 
 def test_a_one_off_dyno_can_be_stopped_and_ends_at_its_time_to_live(app: App, folder: Push) -> None:
     app.release(folder("exit 0"))
     path = f"/apps/{app.name}/dynos"
-    endless = app.connection.ask("POST", path, {"command": "sleep 60"})
-    app.connection.ask("POST", path, {"command": "sleep 60", "time_to_live": 1})
+    endless = app.connection.request("POST", path, {"command": "sleep 60"})
+    app.connection.request("POST", path, {"command": "sleep 60", "time_to_live": 1})
 
-    app.connection.ask("POST", f"{path}/{endless['name']}/actions/stop")
+    app.connection.request("POST", f"{path}/{endless['name']}/actions/stop")
 
     wait_until(lambda: [each["code"] for each in app.dynos()[-2:]] == [-15, -15])
 
@@ -198,11 +198,11 @@ def test_releases_come_in_pages(app: App) -> None:
 def test_quantities_are_numbers_or_the_strings_of_herokus_cli(app: App, folder: Push) -> None:
     app.release(folder("exit 0"))
     updates = [{"type": "web", "quantity": "2", "size": "Standard-2X"}, {"type": "worker", "quantity": "+1"}]
-    app.connection.ask("PATCH", f"/apps/{app.name}/formation", {"updates": updates})
-    app.connection.ask("PATCH", f"/apps/{app.name}/formation/worker", {"quantity": 3})
+    app.connection.request("PATCH", f"/apps/{app.name}/formation", {"updates": updates})
+    app.connection.request("PATCH", f"/apps/{app.name}/formation/worker", {"quantity": 3})
 
     assert app.formation() == {"release": 0, "web": 2, "worker": 3}
-    names = [each["name"] for each in app.connection.ask("GET", f"/apps/{app.id}/dynos")]
+    names = [each["name"] for each in app.connection.request("GET", f"/apps/{app.id}/dynos")]
     assert names == ["web.1", "web.2", "worker.1", "worker.2", "worker.3"]
     with pytest.raises(Failure):
         app.scale(clock=1)

@@ -21,10 +21,10 @@ def test_a_backup_goes_from_pending_to_running_to_finished(sandbox: Sandbox, app
     sandbox.set_options(pending_seconds=0.2, transfer_seconds=0.4)
     execute(app.database_url, TABLE)
 
-    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_name}/backups")
+    made = app.connection.request("POST", f"/client/v11/databases/{app.addon_name}/backups")
     seen = []
     while "finished" not in seen:
-        now = app.connection.ask("GET", f"/client/v11/apps/{app.id}/transfers/{made['num']}")
+        now = app.connection.request("GET", f"/client/v11/apps/{app.id}/transfers/{made['num']}")
         state = "finished" if now["finished_at"] else "running" if now["started_at"] else "pending"
         seen += [state] if state not in seen else []
     sandbox.set_options(pending_seconds=0, transfer_seconds=0)
@@ -41,7 +41,7 @@ def test_verbose_shows_the_log_of_pg_dump(app: App) -> None:
     execute(app.database_url, TABLE)
     backup = capture(app)
 
-    found = app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers/{backup['uuid']}?verbose=true")
+    found = app.connection.request("GET", f"/client/v11/apps/{app.name}/transfers/{backup['uuid']}?verbose=true")
 
     messages = [line["message"] for line in found["logs"]]
     assert 'pg_dump: dumping contents of table "public.learners"' in messages
@@ -69,7 +69,7 @@ def test_both_ways_of_resetting_end_empty_and_owned_as_before(sandbox: Sandbox, 
     execute(app.database_url, TABLE, "CREATE SCHEMA more", "CREATE TYPE more.mood AS ENUM ('good')")
     sandbox.set_options(reset=how)
 
-    answer = app.connection.ask("PUT", f"/client/v11/databases/{app.addon_id}/reset", {"extensions": ["hstore"]})
+    answer = app.connection.request("PUT", f"/client/v11/databases/{app.addon_id}/reset", {"extensions": ["hstore"]})
 
     assert answer == {"message": "Reset successful."}
     names = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1"
@@ -135,34 +135,34 @@ def test_a_failed_backup_drops_none(sandbox: Sandbox) -> None:
 def test_transfers_are_listed_under_the_billing_app_only(sandbox: Sandbox, app: App) -> None:
     other = sandbox.create_app("attached-elsewhere", plan="none")
     body = {"addon": app.addon_name, "app": other.name, "name": "SHARED"}
-    app.connection.ask("POST", "/addon-attachments", body)
+    app.connection.request("POST", "/addon-attachments", body)
 
     backup = capture(app)
 
     assert [each["uuid"] for each in app.transfers()] == [backup["uuid"]]
     assert other.transfers() == []
     with pytest.raises(Failure, match="Not Found"):
-        other.connection.ask("GET", f"/client/v11/apps/{other.name}/transfers/1")
+        other.connection.request("GET", f"/client/v11/apps/{other.name}/transfers/1")
 
 
 def test_a_canceled_transfer_is_finished_and_has_not_succeeded(sandbox: Sandbox, app: App) -> None:
     sandbox.transfer_fault("backup", TransferAction.STUCK_RUNNING)
-    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    made = app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
     path = f"/client/v11/apps/{app.name}/transfers/{made['uuid']}"
-    wait_until(lambda: app.connection.ask("GET", path)["started_at"])
+    wait_until(lambda: app.connection.request("GET", path)["started_at"])
 
-    canceled = app.connection.ask("POST", f"{path}/actions/cancel")
+    canceled = app.connection.request("POST", f"{path}/actions/cancel")
 
     assert canceled["canceled_at"] == canceled["finished_at"]
     assert canceled["succeeded"] is False
     with pytest.raises(Failure, match="already finished"):
-        app.connection.ask("POST", f"{path}/actions/cancel")
+        app.connection.request("POST", f"{path}/actions/cancel")
 
 
 def test_a_deleted_backup_is_gone(app: App) -> None:
     backup = capture(app)
 
-    app.connection.ask("DELETE", f"/client/v11/apps/{app.name}/transfers/{backup['num']}")
+    app.connection.request("DELETE", f"/client/v11/apps/{app.name}/transfers/{backup['num']}")
 
     assert app.transfers() == []
     assert app.connection.exchange("GET", f"/client/v11/apps/{app.name}/transfers/1")[0] == 404
@@ -172,7 +172,7 @@ def test_a_restore_from_elsewhere_is_refused(app: App) -> None:
     path = f"/client/v11/databases/{app.addon_id}/restores"
 
     with pytest.raises(Failure) as refusal:
-        app.connection.ask("POST", path, {"backup_url": "https://dumps.example.com/mine.dump"})
+        app.connection.request("POST", path, {"backup_url": "https://dumps.example.com/mine.dump"})
 
     assert refusal.value.status == 422
 
@@ -189,7 +189,7 @@ def test_a_follower_says_whom_it_follows_and_takes_no_writes_until_it_stops(app:
     execute(app.database_url, TABLE)
     follower = app.add_database(plan="standard-0", follow="DATABASE_URL")
 
-    found = app.connection.ask("GET", f"/client/v11/databases/{follower['id']}")
+    found = app.connection.request("GET", f"/client/v11/databases/{follower['id']}")
 
     assert found["following"] == app.database_url
     assert follower["attached_as"] == ["HEROKU_POSTGRESQL_AMBER"]
@@ -198,7 +198,7 @@ def test_a_follower_says_whom_it_follows_and_takes_no_writes_until_it_stops(app:
         execute(follower["url"], "DELETE FROM learners")
     owner = "SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = current_database()"
     assert query(app.database_url, owner) == query(follower["url"], owner) == [(True,)]
-    app.connection.ask("PUT", f"/client/v11/databases/{follower['id']}/unfollow")
+    app.connection.request("PUT", f"/client/v11/databases/{follower['id']}/unfollow")
     execute(follower["url"], "DELETE FROM learners")
 
 
@@ -207,7 +207,7 @@ def test_a_copy_fills_another_database(app: App) -> None:
     target = app.add_database(plan="standard-0")
 
     body = {"from_name": "DATABASE", "from_url": app.database_url, "to_name": "AMBER", "to_url": target["url"]}
-    made = app.connection.ask("POST", f"/client/v11/databases/{target['id']}/transfers", body)
+    made = app.connection.request("POST", f"/client/v11/databases/{target['id']}/transfers", body)
 
     assert ended(app, made)["succeeded"] is True
     assert query(target["url"], "SELECT count(*) FROM learners") == [(1000,)]
@@ -266,10 +266,10 @@ def test_backups_can_be_bad(sandbox: Sandbox, app: App) -> None:
     assert app.transfers()[-1]["processed_bytes"] > 0
 
     sandbox.transfer_fault("backup", TransferAction.VANISH)
-    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    made = app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
     wait_until(lambda: made["uuid"] not in [each["uuid"] for each in app.transfers()])
 
     sandbox.transfer_fault("backup", TransferAction.STUCK_PENDING)
-    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    made = app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
     time.sleep(0.3)
     assert app.transfers()[-1]["started_at"] is None

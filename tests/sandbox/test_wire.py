@@ -21,18 +21,18 @@ def sandbox(sandbox: Sandbox) -> Iterator[Sandbox]:
 
 
 def show(app: App, transfer: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers/{transfer['uuid']}")
+    found: dict[str, Any] = app.connection.request("GET", f"/client/v11/apps/{app.name}/transfers/{transfer['uuid']}")
     return found
 
 
 def numbers(app: App) -> list[object]:
-    return [each["num"] for each in app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers")]
+    return [each["num"] for each in app.connection.request("GET", f"/client/v11/apps/{app.name}/transfers")]
 
 
 def test_at_the_post_nothing_is_known_yet_that_comes_later(sandbox: Sandbox, app: App) -> None:
     sandbox.transfer_fault("backup", TransferAction.STUCK_PENDING)
 
-    made = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    made = app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
 
     unknown = ("source_bytes", "started_at", "updated_at", "finished_at", "canceled_at", "succeeded")
     assert {name: made[name] for name in unknown} == dict.fromkeys(unknown)
@@ -54,7 +54,7 @@ def test_a_restore_never_knows_its_source_and_keeps_five(sandbox: Sandbox, app: 
     backup = capture(app)
     sandbox.transfer_fault("restore", TransferAction.SLOW, seconds=0.5)
     path = f"/client/v11/databases/{app.addon_id}/restores"
-    made = app.connection.ask("POST", path, {"backup_url": backup["to_url"]})
+    made = app.connection.request("POST", path, {"backup_url": backup["to_url"]})
     wait_until(lambda: show(app, made)["started_at"])
     running = show(app, made)
     wait_until(lambda: show(app, made)["finished_at"])
@@ -94,7 +94,7 @@ def test_the_data_api_tells_no_rate_limit_and_the_platform_api_does(app: App) ->
 def test_a_databases_description_is_as_recorded(sandbox: Sandbox, plan: str, kind: type, protection: str) -> None:
     app = sandbox.create_app(f"described-{plan}", plan=plan)
 
-    found = app.connection.ask("GET", f"/client/v11/databases/{app.addon_id}")
+    found = app.connection.request("GET", f"/client/v11/databases/{app.addon_id}")
 
     assert isinstance(found["plan"], kind)
     assert found["following"] is None
@@ -107,7 +107,7 @@ def test_each_variant_changes_what_it_says(sandbox: Sandbox, app: App) -> None:
 
     def seen(*variants: Variant) -> tuple[dict[str, Any], dict[str, Any]]:
         sandbox.set_options(variants=variants)
-        one, two = (app.connection.ask("GET", f"{transfers}/{number}") for number in (1, 2))
+        one, two = (app.connection.request("GET", f"{transfers}/{number}") for number in (1, 2))
         return one, two
 
     backup, loaded = seen(Variant.UUIDS)
@@ -116,12 +116,12 @@ def test_each_variant_changes_what_it_says(sandbox: Sandbox, app: App) -> None:
     assert all(each["finished_at"].endswith("Z") and "T" in each["finished_at"] for each in seen(Variant.ISO_TIMES))
     assert seen(Variant.EARLY_FIGURES)[1]["source_bytes"] > 0
     sandbox.set_options(variants=[Variant.SHORT_ANSWERS])
-    short = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/backups")
+    short = app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/backups")
     assert short.keys() == {"uuid", "from_type", "to_type"}
     first, second = (seen(Variant.SIGNED)[0]["to_url"] for _ in range(2))
     assert first != second
     assert first.partition("?")[0] == second.partition("?")[0] == backup["to_url"]
-    restored = app.connection.ask("POST", f"/client/v11/databases/{app.addon_id}/restores", {"backup_url": first})
+    restored = app.connection.request("POST", f"/client/v11/databases/{app.addon_id}/restores", {"backup_url": first})
     wait_until(lambda: show(app, restored)["succeeded"])
 
 
@@ -131,11 +131,11 @@ def test_the_variants_of_lists_descriptions_and_errors(sandbox: Sandbox, app: Ap
     sandbox.set_options(variants=[Variant.OLDEST_FIRST, Variant.PLAIN_PLAN, Variant.JSON_ERRORS])
 
     assert numbers(app) == [1, 2, 3, 4, 5]
-    assert app.connection.ask("GET", f"/client/v11/databases/{app.addon_id}")["plan"] == "standard-0"
+    assert app.connection.request("GET", f"/client/v11/databases/{app.addon_id}")["plan"] == "standard-0"
     status, _, body = app.connection.exchange("GET", "/client/v11/databases/nope")
     assert (status, json.loads(body)["resource"]) == (404, "database")
     sandbox.set_options(variants=[Variant.UNSORTED])
-    uuids = [each["uuid"] for each in app.connection.ask("GET", f"/client/v11/apps/{app.name}/transfers")]
+    uuids = [each["uuid"] for each in app.connection.request("GET", f"/client/v11/apps/{app.name}/transfers")]
     assert all(one < two for one, two in itertools.pairwise(uuids))
 
 

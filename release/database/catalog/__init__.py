@@ -9,7 +9,7 @@ name, a tab, the definition; newlines and backslashes in it are escaped as in C.
 the rows and a fraction of the memory.
 
 PostgreSQL 14 to 18. The one thing that the pages of the catalogs do not say is how an expression that was dumped and
-loaded prints afterwards: see canonical.py.
+loaded prints afterwards: see normal_form.py.
 """
 
 from release.database.catalog.grants import (

@@ -8,6 +8,6 @@ without its schema comes back without a row.
 """
 
 from release.database.restorable.finding import Finding, Report
-from release.database.restorable.look import look
+from release.database.restorable.report import report_on
 
-__all__ = ["Finding", "Report", "look"]
+__all__ = ["Finding", "Report", "report_on"]

@@ -257,7 +257,7 @@ REASONS: Final = {
 """Why, and the way out."""
 
 
-def find(connection: Connection[Any]) -> tuple[list[Finding], list[Finding]]:
+def uncreatable(connection: Connection[Any]) -> tuple[list[Finding], list[Finding]]:
     """What does not come back, and what comes back in a lesser form, by the catalogs. Raises psycopg.Error."""
     with connection.transaction():
         connection.execute(LIMITS)

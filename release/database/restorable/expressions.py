@@ -127,6 +127,6 @@ def _bare(query: str | None) -> str:
 def groups(expressions: Sequence[Expression], size: int) -> Iterator[list[Expression]]:
     """Those that can be tried together, in groups of at most so many; a materialized view is tried alone."""
     for hows in ((How.PARSED,), (How.CHECK, How.VALUE)):
-        alike = [each for each in expressions if each.how in hows]
+        alike = [expression for expression in expressions if expression.how in hows]
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
-    yield from ([each] for each in expressions if each.how is How.QUERY)
+    yield from ([expression] for expression in expressions if expression.how is How.QUERY)

@@ -106,7 +106,7 @@ class _Trials:
         if self.deadline.expired:
             self.tried.unknown += [each.title for each in group]
             return
-        answer = self.ask(group, EMPTY)
+        answer = self.evaluate(group, EMPTY)
         if answer.well and not answer.read:
             return
         if len(group) > 1:
@@ -124,7 +124,7 @@ class _Trials:
         if isinstance(answer.error, UNKNOWN):
             self.tried.unknown.append(each.title)
             return
-        other = self.ask([each], self.broad)
+        other = self.evaluate([each], self.broad)
         if answer.error is None or isinstance(answer.error, errors.CheckViolation):
             if other.well:
                 self.tried.add(each, "rows that are there fail it under the empty search path of a restore")
@@ -143,7 +143,7 @@ class _Trials:
                 why = f"it reads {shown}, which a restore fills after the table itself"
                 self.tried.add(each, why, "a foreign key or a trigger instead")
 
-    def ask(self, group: Sequence[Expression], path: str) -> Answer:
+    def evaluate(self, group: Sequence[Expression], path: str) -> Answer:
         """Tries a group under a search path. Raises psycopg.Error when the session is lost."""
         try:
             return self.asked(group, path)
@@ -201,7 +201,11 @@ def try_all(connection: Connection[Any], expressions: Sequence[Expression], dead
 def _count(tried: Tried, expressions: Sequence[Expression]) -> None:
     """Adds those whose operators would be others, without any error; that is known, even of what was not tried."""
     failed = {f"{each.kind} {each.name}" for each in tried.lost}
-    anew = {each.title: each for each in expressions if each.resolved_anew and each.title not in failed}
+    anew = {
+        expression.title: expression
+        for expression in expressions
+        if expression.resolved_anew and expression.title not in failed
+    }
     for each in anew.values():
         tried.add(each, "operators that it does not name are looked up anew, and others are found", RESOLVE)
     tried.unknown = [title for title in tried.unknown if title not in anew]

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from release.clock import Clock, Deadline, Received, ScaledClock, Signals
-from release.database import bounds, fingerprint, question, repair, session
+from release.database import bounds, fingerprint, read_only_query, repair, session
 from release.database.bounds import Patience
 from release.database.journal import Journal, State
 from release.database.pruning import prune
@@ -85,7 +85,7 @@ CALLS: dict[str, Callable[[session.Database], object]] = {
     "transaction": _transaction,
     "fingerprint": _fingerprint,
     "analyze": _analyze,
-    "question": lambda hook: question.ask(hook, "SELECT true", 1),
+    "question": lambda hook: read_only_query.run(hook, "SELECT true", 1),
     "journal": lambda hook: Journal(hook).unfinished(),
     "announce": lambda hook: Journal(hook).announce("0f3a", State.MIGRATING),
     "prune": prune,

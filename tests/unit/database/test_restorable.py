@@ -12,7 +12,7 @@ import pytest
 from release.clock import Clock, Deadline
 from release.database import fingerprint
 from release.database.comparison import same_structure
-from release.database.restorable import Report, look
+from release.database.restorable import Report, report_on
 from tests.unit.database.conftest import Database
 from tests.unit.database.shapes import FINE, HEROKUS, LOST, Shape
 
@@ -48,7 +48,7 @@ def looked(database: Database, seconds: float = 20) -> Report:
     """What is found in it by its owner, whose session has the hook's empty search path."""
     connection = database.connect()
     connection.execute("SET search_path = ''")
-    return look(connection, Deadline(Clock(), seconds))
+    return report_on(connection, Deadline(Clock(), seconds))
 
 
 def found(report: Report) -> list[str]:
@@ -171,7 +171,7 @@ def test_a_role_that_may_not_create_schemas_cannot_load_them(database: Database)
     database.superuser(f"GRANT USAGE ON SCHEMA shop TO {plain}")
 
     connection = database.connect(plain)
-    report = look(connection, Deadline(Clock(), 5))
+    report = report_on(connection, Deadline(Clock(), 5))
 
     assert found(report) == ["schema shop, stock"]
     assert "GRANT CREATE ON DATABASE" in report.lost[0].way_out
@@ -210,7 +210,7 @@ def test_a_superuser_creates_everything_again(database: Database) -> None:
     build(database, LOST["C function"])
 
     with database.server.session(database.name) as session:
-        assert look(session, Deadline(Clock(), 5)).lost == ()
+        assert report_on(session, Deadline(Clock(), 5)).lost == ()
 
 
 @pytest.mark.parametrize("schema", ["heroku_ext", "public"])
@@ -343,7 +343,7 @@ def test_a_look_changes_no_setting_of_the_session_and_leaves_nothing_open(databa
     settings = "SELECT name, setting FROM pg_settings WHERE name NOT LIKE '%.%' ORDER BY name"
     before = connection.execute(settings).fetchall()
 
-    look(connection, Deadline(Clock(), 5))
+    report_on(connection, Deadline(Clock(), 5))
 
     assert connection.execute(settings).fetchall() == before
     assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -378,7 +378,7 @@ def test_a_look_at_many_tables_without_functions_of_their_own_costs_little(datab
     best = 9.0
     for _ in range(8):
         began = time.perf_counter()
-        look(connection, Deadline(Clock(), 5))
+        report_on(connection, Deadline(Clock(), 5))
         best = min(best, time.perf_counter() - began)
 
     assert best < 0.3  # 0.03 s by itself on two cores; others may be at work on them

@@ -16,8 +16,8 @@ from release.database.rows import Holding
 from tests.unit.database.conftest import Database
 
 
-def look(database: Database) -> Holding:
-    return rows.look(database.connect())
+def read_holding(database: Database) -> Holding:
+    return rows.read_holding(database.connect())
 
 
 def moment(reader: psycopg.Connection[Any]) -> Snapshot:
@@ -46,7 +46,7 @@ SHAPES = {
 def test_a_table_holds_rows_where_anybody_would_see_one(database: Database, statements: str, holds: bool) -> None:
     database.execute(*statements.split("; ")) if "BEGIN" not in statements else database.execute(statements)
 
-    found = look(database)
+    found = read_holding(database)
 
     assert (len(found.held), found.unknown) == (holds, [])
 
@@ -57,7 +57,7 @@ def test_names_are_as_the_fingerprint_has_them_and_sorted(database: Database) ->
         *(f"CREATE TABLE {name} AS SELECT 1 AS n" for name in ("b", "app.a", '"B b"', "a")),
     )
 
-    assert look(database).held == ["app.a", 'public."B b"', "public.a", "public.b"]
+    assert read_holding(database).held == ["app.a", 'public."B b"', "public.a", "public.b"]
 
 
 def test_partitions_are_told_one_by_one_and_their_table_not_at_all(database: Database) -> None:
@@ -67,7 +67,7 @@ def test_partitions_are_told_one_by_one_and_their_table_not_at_all(database: Dat
         "INSERT INTO events VALUES (1)",
     )
 
-    assert look(database) == Holding(["public.events_1"])
+    assert read_holding(database) == Holding(["public.events_1"])
 
 
 def test_rows_of_children_are_not_the_parents(database: Database) -> None:
@@ -78,7 +78,7 @@ def test_rows_of_children_are_not_the_parents(database: Database) -> None:
         "INSERT INTO child VALUES (1)",
     )
 
-    assert look(database) == Holding(["public.child"])
+    assert read_holding(database) == Holding(["public.child"])
 
 
 def test_what_is_no_table_of_the_apps_own_is_not_asked_for(database: Database) -> None:
@@ -91,7 +91,7 @@ def test_what_is_no_table_of_the_apps_own_is_not_asked_for(database: Database) -
         "INSERT INTO release_phase.runs (run_id, app, state) VALUES ('1', 'shop', 'backing_up')",
     )
 
-    assert look(database) == Holding(["public.t"])
+    assert read_holding(database) == Holding(["public.t"])
 
 
 # What cannot be looked into.
@@ -107,7 +107,7 @@ def test_what_is_no_table_of_the_apps_own_is_not_asked_for(database: Database) -
 def test_rows_that_this_credential_may_not_see_are_unknown(database: Database, hide: str) -> None:
     database.execute("CREATE TABLE t AS SELECT 1 AS n", "CREATE TABLE other AS SELECT 1 AS n", hide)
 
-    assert look(database) == Holding(["public.other"], ["public.t"])
+    assert read_holding(database) == Holding(["public.other"], ["public.t"])
 
 
 def test_a_table_in_a_schema_that_may_not_be_used_is_unknown(database: Database) -> None:
@@ -118,7 +118,7 @@ def test_a_table_in_a_schema_that_may_not_be_used_is_unknown(database: Database)
     )
     database.execute("CREATE TABLE other AS SELECT 1 AS n")
 
-    assert look(database) == Holding(["public.other"], ["theirs.t"])
+    assert read_holding(database) == Holding(["public.other"], ["theirs.t"])
 
 
 @pytest.mark.parametrize("lock", ["held", "waited for", "prepared"])
@@ -136,7 +136,7 @@ def test_a_locked_table_is_unknown_and_nobody_waits_for_it(database: Database, l
         locker.execute("PREPARE TRANSACTION 'left'")
     began = monotonic()
 
-    found = rows.look(reader)
+    found = rows.read_holding(reader)
 
     took = monotonic() - began
     locker.execute("ROLLBACK PREPARED 'left'" if lock == "prepared" else "ROLLBACK")
@@ -160,7 +160,7 @@ def test_a_table_locked_a_moment_too_late_is_unknown_and_the_rest_of_its_batch_t
 
     monkeypatch.setattr(rows, "_holding", late)
 
-    found = rows.look(reader)
+    found = rows.read_holding(reader)
 
     locker.execute("ROLLBACK")
     assert found == Holding([f"public.t{n}" for n in (0, 1, 2, 4)], ["public.t3"])
@@ -176,7 +176,7 @@ def test_a_table_dropped_a_moment_too_early_is_unknown(database: Database, monke
 
     monkeypatch.setattr(rows, "_holding", late)
 
-    assert look(database) == Holding(["public.other"], ["public.t"])
+    assert read_holding(database) == Holding(["public.other"], ["public.t"])
 
 
 def test_a_table_that_takes_too_long_is_unknown(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,14 +188,14 @@ def test_a_table_that_takes_too_long_is_unknown(database: Database, monkeypatch:
     monkeypatch.setattr(rows, "BATCH_MS", 1)
     monkeypatch.setattr(rows, "TABLE_MS", 5)
 
-    assert look(database) == Holding(["public.other"], ["public.full_of_dead"])
+    assert read_holding(database) == Holding(["public.other"], ["public.full_of_dead"])
 
 
 def test_when_time_is_up_what_is_left_is_unknown(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     database.execute("CREATE TABLE t AS SELECT 1 AS n", "CREATE TABLE nothing (n integer)")
     monkeypatch.setattr(rows, "WITHIN", -1.0)
 
-    assert look(database) == Holding([], ["public.t"])
+    assert read_holding(database) == Holding([], ["public.t"])
 
 
 def test_hundreds_of_tables_are_told_in_batches(database: Database) -> None:
@@ -208,7 +208,7 @@ def test_hundreds_of_tables_are_told_in_batches(database: Database) -> None:
     execute = connection.execute
     connection.execute = lambda *given, **how: statements.append(given) or execute(*given, **how)  # type: ignore[method-assign,func-returns-value]
 
-    found = rows.look(connection)
+    found = rows.read_holding(connection)
 
     assert found == Holding(sorted(f"public.t{n}" for n in range(1, 301) if n % 3 != 1))
     assert len(statements) < 15
@@ -219,7 +219,7 @@ def test_the_session_is_as_it_was(database: Database) -> None:
     connection = database.connect()
     connection.execute("SET lock_timeout = '7s'; SET statement_timeout = '8s'")
 
-    rows.look(connection)
+    rows.read_holding(connection)
 
     assert connection.execute("SHOW lock_timeout").fetchall() == [("7s",)]
     assert connection.execute("SHOW statement_timeout").fetchall() == [("8s",)]
@@ -254,14 +254,14 @@ def test_only_rows_that_were_there_before_a_moment_count_if_asked(
     then = moment(reader)
     database.execute(*statements)
 
-    assert rows.look(reader, older_than=then) == Holding(["public.t"] if old else [])
+    assert rows.read_holding(reader, older_than=then) == Holding(["public.t"] if old else [])
 
 
 def test_a_row_frozen_before_a_moment_is_older(database: Database) -> None:
     database.execute("CREATE TABLE t AS SELECT 1 AS n", "VACUUM FREEZE t")
     reader = database.connect()
 
-    assert rows.look(reader, older_than=moment(reader)).held == ["public.t"]
+    assert rows.read_holding(reader, older_than=moment(reader)).held == ["public.t"]
 
 
 def test_a_row_of_a_transaction_that_ran_at_that_moment_is_not_older(database: Database) -> None:
@@ -271,8 +271,8 @@ def test_a_row_of_a_transaction_that_ran_at_that_moment_is_not_older(database: D
     then = moment(reader)
     writer.execute("COMMIT")
 
-    assert rows.look(reader, older_than=then).held == []
-    assert rows.look(reader, older_than=moment(reader)).held == ["public.t"]
+    assert rows.read_holding(reader, older_than=then).held == []
+    assert rows.read_holding(reader, older_than=moment(reader)).held == ["public.t"]
 
 
 def test_a_busy_server_makes_no_row_older_than_it_is(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +289,7 @@ def test_a_busy_server_makes_no_row_older_than_it_is(database: Database, monkeyp
 
     monkeypatch.setattr(reader, "execute", slow)
 
-    assert rows.look(reader, older_than=then).held == []
+    assert rows.read_holding(reader, older_than=then).held == []
 
 
 # After a restore.

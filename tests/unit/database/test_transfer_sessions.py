@@ -16,7 +16,7 @@ from heroku_sandbox.postgres import tools
 from release.clock import Clock, Deadline
 from release.database import session
 from release.database.transfer_sessions import HEROKU, QUERY, Doing, Session, doing
-from release.target.fence import NEVER_ENDED
+from release.protected.fence import NEVER_ENDED
 from tests.unit.database.conftest import Database
 
 BEFORE_LARGE_OBJECTS = "select proname, oid from pg_catalog.pg_proc where proname in ('lo_"

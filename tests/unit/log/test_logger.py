@@ -20,7 +20,7 @@ from release.child.output import LONGEST, Output
 from release.clock import Clock
 from release.log.events import Event
 from release.log.logger import MAX_LINE, ROOM_FOR_OUTPUT, Log, Render, open_log
-from release.log.shorten import fit, plain
+from release.log.shorten import plain, shorten
 
 KEY = "HRKU-AAbbCCddEE-ff_00112233445566778899"
 URL = "postgres://u7f:p0c4a5d0e1@ec2-1-2-3-4.compute-1.amazonaws.com:5432/d9"
@@ -213,7 +213,7 @@ def test_long_lists_and_many_fields_are_shortened(reader: Reader) -> None:
 )
 def test_whatever_it_is_it_fits(fields: dict[str, Any], room: int, times: int) -> None:
     value = plain(fields | {"repeated": [fields] * times, "text": str(fields) * times}, str)
-    assert len(msgspec.json.encode(fit(value, room))) <= room
+    assert len(msgspec.json.encode(shorten(value, room))) <= room
 
 
 def test_a_log_that_cannot_be_written_raises_nothing_and_counts() -> None:

@@ -21,7 +21,7 @@ NEAR = 20
 """Characters of the query that are shown on either side of an error."""
 
 
-def ask(database: Database, query: str, seconds: float) -> list[Sequence[Any]] | None:
+def run(database: Database, query: str, seconds: float) -> list[Sequence[Any]] | None:
     """The first rows that the query returns; None for a statement that returns none. Raises Failed or Lost.
 
     The session has the role's own search path. A second statement after a semicolon is an error of the server, as the

@@ -7,8 +7,8 @@ from release.database.comparison import Comparison, Verdict, compare
 from release.database.evidence import Evidence
 from release.database.session import Failed, translated
 from release.log.events import Event
+from release.protected.before import Before, take_fingerprint, undisturbed
 from release.run import Run
-from release.target.before import Before, take_fingerprint, undisturbed
 
 
 def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> Comparison:
@@ -26,7 +26,7 @@ def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> 
     run.log.info(
         Event.DATABASE_COMPARED,
         verdict=comparison.verdict,
-        differences=[str(each) for each in comparison.differences],
+        differences=[str(difference) for difference in comparison.differences],
         written=figures(comparison),
         traces=[*traces.moved, *traces.catalogs, *traces.around] if traces else [],
         unproved=comparison.unproved,

@@ -13,9 +13,9 @@ from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset
 from release.database.rows import Holding
 from release.errors import Reason, StepFailed
+from release.protected.before import BackedUp
+from release.protected.proof import SHOWN, _check_sequences, _sorted_out, check_rows
 from release.run import Run
-from release.target.before import BackedUp
-from release.target.proof import SHOWN, _check_sequences, _sorted_out, check_rows
 
 BADGES = Difference("table", "public.badges", Change.ADDED)
 COLUMN = Difference("column", "public.learners.kind", Change.ADDED)

@@ -11,12 +11,12 @@ from release.database.session import Failed, Identity, Lost
 from release.errors import Reason, Refused, StepFailed
 from release.heroku.http import HerokuError
 from release.log.events import Event
+from release.protected.locate import find_addon, source_of
+from release.protected.target import Attached
+from release.protected.transfers import restoring
 from release.retry import LONGEST_WAIT, TimedOut, wait_until
 from release.run import HOOKS, Run
 from release.settings.model import Backup
-from release.target.locate import find_addon, source_of
-from release.target.target import Attached
-from release.target.transfers import restoring
 
 BACK_WITHIN = 30.0
 """Seconds in which a database that has cut this run off has to answer again."""
@@ -28,7 +28,7 @@ NOTICED_WITHIN = LONGEST_WAIT + 5.0
 """Seconds in which a run that restores notices that its restore has ended, and takes the lock again."""
 
 
-def take_turn(run: Run) -> None:
+def take_lock(run: Run) -> None:
     """Waits for the lock, and for a restore that somebody has under way.
 
     Raises Refused (locked, foreign_transfer), and RestoreUnderWay when a signal comes while a restore goes on.
@@ -197,7 +197,7 @@ POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
 def connect(run: Run) -> Identity:
     """Opens the session on the database and takes the lock. Raises Refused."""
     identity = examine(run)
-    take_turn(run)
+    take_lock(run)
     return identity
 
 

@@ -18,7 +18,7 @@ class Site:
     def formation(self, run: Run) -> dict[str, int]:
         """Quantities by process type, as they are now."""
         processes = run.retried("GET formation", self.platform.formation)
-        return {each.type: each.quantity for each in processes}
+        return {process.type: process.quantity for process in processes}
 
     def scale(self, run: Run, quantities: Mapping[str, int]) -> None:
         """Sets quantities of process types; without any, nothing is asked."""

@@ -10,8 +10,8 @@ from release.child.process import Running
 from release.database.others import Other, others
 from release.errors import StepFailed
 from release.log.events import Event
+from release.protected.blockers import Blockers, says_lock_timeout
 from release.run import Run
-from release.target.blockers import Blockers, says_lock_timeout
 
 FIRST, EVERY, EVERY_WITH_TIMEOUT = 0.1, 1.0, 0.5
 """Seconds to the first look, and between two later on; a wait that a lock timeout ends may be short."""
@@ -51,7 +51,7 @@ class Watch:
         """Lines of the migration's output."""
         self.lock_timeout = self.lock_timeout or says_lock_timeout(lines)
 
-    def look(self, running: Running) -> None:
+    def observe(self, running: Running) -> None:
         """Looks once. Never raises: a look must not end a migration."""
         run = self._run
         self.pause = min(self.pause * 2, self._every)
@@ -70,9 +70,9 @@ class Watch:
         """The migration's sessions: by name, by the port of one of its processes, or seen to be so before."""
         ports = running.ports()
         return [
-            each
-            for each in others(self._run.database)
-            if each.name == self._run.migration_name or each.key in self._seen or (each.here and each.port in ports)
+            other
+            for other in others(self._run.database)
+            if other.name == self._run.migration_name or other.key in self._seen or (other.here and other.port in ports)
         ]
 
     def _check_timeouts(self, pids: list[int]) -> None:

@@ -14,8 +14,8 @@ from release.database.journal import Migration
 from release.database.others import Other, moment, wait_until_gone
 from release.database.session import Failed
 from release.errors import Reason
+from release.protected.lock import reconnect
 from release.run import HOOKS, Run, migration_name
-from release.target.lock import reconnect
 
 GHOSTS_GONE_WITHIN = 30.0
 """Seconds that sessions of the migration get to end; their statements are cancelled first."""

@@ -7,12 +7,12 @@ from release.database.journal import State
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
+from release.protected.before import BackedUp
+from release.protected.changes import figures
+from release.protected.sessions import end_prepared
+from release.protected.transfers import capture
 from release.run import Run
 from release.settings.model import Switch
-from release.target.before import BackedUp
-from release.target.changes import figures
-from release.target.sessions import end_prepared
-from release.target.transfers import capture
 
 
 def salvage(run: Run, backup: BackedUp, comparison: Comparison) -> Transfer | None:

@@ -7,8 +7,8 @@ import pytest
 
 from release.database.journal import Migration
 from release.database.others import Other
+from release.protected.sessions import in_between, is_migration
 from release.run import HOOKS, migration_name
-from release.target.sessions import in_between, is_migration
 
 NAME = migration_name("0f3a")
 BEGAN, UNTIL = 1_000, 2_000

@@ -9,7 +9,7 @@ one that was printed; two differences are common, and both come to rest after on
 - `a BETWEEN 1 AND 2 AND b` prints as `(((a >= 1) AND (a <= 2)) AND b)`, and loaded again as
   `((a >= 1) AND (a <= 2) AND b)`: the parser flattens what stands to the left (makeAndExpr in gram.y).
 
-`canonical` writes both as they print after that round and changes nothing else: what means something else stays
+`normal_form` writes both as they print after that round and changes nothing else: what means something else stays
 different. `skeleton` is coarser, for the proof after a restore: it leaves out casts, parentheses and white space.
 """
 
@@ -75,7 +75,7 @@ class _Group:
         return [element.strip() for element in elements]
 
 
-def canonical(text: str) -> str:
+def normal_form(text: str) -> str:
     """The text of an expression, or of a statement with expressions, as it prints once it was dumped and loaded."""
     if "])::" not in text and not ("((" in text and (" AND" in text or " OR" in text)):
         return text
@@ -93,7 +93,7 @@ def canonical(text: str) -> str:
             elements = group.elements() if cast else None
             if cast and elements is not None:
                 position = cast.end()
-                groups[-1].parts.append("ARRAY[" + ", ".join(f"({each})::{cast[1]}" for each in elements) + "]")
+                groups[-1].parts.append("ARRAY[" + ", ".join(f"({element})::{cast[1]}" for element in elements) + "]")
             else:
                 group.flatten()
                 groups[-1].add(group)

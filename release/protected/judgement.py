@@ -9,8 +9,8 @@ from release.heroku.complaints import complaints
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.log.events import Event
+from release.protected.target import Target
 from release.run import Run
-from release.target.target import Target
 
 LOG_WITHIN = 30.0
 """Seconds in which a transfer's log has to be got."""
@@ -81,6 +81,6 @@ def _last_words(run: Run, target: Target, restore: Transfer) -> str:
     """What a failed restore's log says last, where it can be read."""
     with suppress(HerokuError):
         lines = _log(run, target, restore)
-        found = [str(each) for each in complaints(lines)] or [line for line in lines if line.strip()]
+        found = [str(complaint) for complaint in complaints(lines)] or [line for line in lines if line.strip()]
         return f": {found[-1]}" if found else ""
     return ""

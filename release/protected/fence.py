@@ -13,10 +13,10 @@ from release.database.transfer_sessions import HEROKU
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
 from release.log.events import Event
+from release.protected.site import Site
+from release.protected.target import Target
 from release.run import HOOKS, Run
 from release.settings.model import FenceMode
-from release.target.site import Site
-from release.target.target import Target
 
 KEPT_RUNNING = frozenset({"web", "release"})
 """Process types that are not scaled: web answers with the maintenance page, release is this very process."""

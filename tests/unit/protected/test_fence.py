@@ -9,8 +9,8 @@ import pytest
 
 from release.database.journal import Entry, State
 from release.heroku.platform import App
-from release.target.fence import is_up
-from release.target.target import Target
+from release.protected.fence import is_up
+from release.protected.target import Target
 
 
 def target(*, maintenance: bool, **formation: int) -> Target:

@@ -11,12 +11,12 @@ from release.errors import Reason, Refused, RestoreUnderWay, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer
 from release.log.events import Event
+from release.protected.blockers import Blockers
+from release.protected.judgement import check_usable, judge
+from release.protected.store import Store, uuids
+from release.protected.target import Target, restores
 from release.retry import LONGEST_WAIT, TimedOut, polling, wait_until
 from release.run import Run
-from release.target.blockers import Blockers
-from release.target.judgement import check_usable, judge
-from release.target.store import Store, uuids
-from release.target.target import Target, restores
 
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events; Heroku refreshes the figure about as often."""
@@ -36,7 +36,7 @@ def capture(
         kind=kind,
         transfer=started.name,
         expected=target.expected(restores=False),
-        expected_bytes=next((each.size for each in target.own_backups()), None),
+        expected_bytes=next((backup.size for backup in target.own_backups()), None),
     )
     begun(started)
     try:
@@ -177,11 +177,11 @@ def restoring(what: str | None) -> Iterator[None]:
 def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None) -> list[Transfer]:
     """Transfers under way that read or write this database, or of which Heroku does not tell whether they do."""
     return [
-        each
-        for each in transfers
-        if not each.finished
-        and each.uuid != ours
-        and (each.reads(source) is not False or each.writes(source) is not False)
+        transfer
+        for transfer in transfers
+        if not transfer.finished
+        and transfer.uuid != ours
+        and (transfer.reads(source) is not False or transfer.writes(source) is not False)
     ]
 
 
@@ -227,5 +227,5 @@ class DumpWatch:
         """Whether the database sees a dump. Raises Lost or Failed."""
         if self._database.connected:
             with suppress(StepFailed):
-                self._blockers.name([each.pid for each in others(self._database) if each.heroku])
+                self._blockers.name([other.pid for other in others(self._database) if other.heroku])
         return self._database.dump_running()

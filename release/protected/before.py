@@ -13,9 +13,9 @@ from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset, at_outset
 from release.database.session import Failed, Identity, translated
 from release.errors import StepFailed
+from release.protected.target import Target
 from release.retry import wait_until
 from release.run import Run
-from release.target.target import Target
 
 LOOKS, PAUSE = 4, 0.5
 """How often a look at the database is made, and the seconds between: catalogs are read in one snapshot, but definitions

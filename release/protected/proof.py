@@ -18,13 +18,13 @@ from release.database.put_back import put_back
 from release.database.session import Failed, Lost, translated
 from release.errors import Reason, StepFailed
 from release.log.events import Event
+from release.protected import fence
+from release.protected.before import BackedUp, take_fingerprint
+from release.protected.changes import say_left_out
+from release.protected.lock import reconnect, unsettled
 from release.retry import wait_until
 from release.run import Run
 from release.settings.model import FenceMode, Guard
-from release.target import fence
-from release.target.before import BackedUp, take_fingerprint
-from release.target.changes import say_left_out
-from release.target.lock import reconnect, unsettled
 
 PROOF_WITHIN = 120.0
 """Seconds in which a proof that is disturbed is tried again."""
@@ -114,7 +114,7 @@ def tidy_and_compare(
         run.warn("relation_unknown", f"locked by somebody, and so not compared: {', '.join(now.unread[:SHOWN])}")
     if strange:
         run.warn("object_not_known", f"neither the backup's nor the migration's, left as it is: {', '.join(strange)}")
-    if notes := [str(each) for each in comparison.notes]:
+    if notes := [str(note) for note in comparison.notes]:
         named = notes[:MOST_NOTES]
         run.warn("not_as_before", f"what no backup carries differs: {', '.join(notes[:SHOWN])}", differences=named)
     run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not wrong else "changed", differences=wrong)
@@ -131,14 +131,16 @@ def _compared(run: Run, before: Fingerprint, now: Fingerprint, *, rows_must_matc
 def _sorted_out(comparison: Comparison, added: Added) -> tuple[list[str], list[str]]:
     """Differences that are wrong, and what somebody else has made since, which nobody has lost anything by."""
     if added is None:
-        return [str(each) for each in comparison.differences], []
+        return [str(difference) for difference in comparison.differences], []
     ours = {(each.kind, each.name) for each in added}
     strange = [
-        str(each)
-        for each in comparison.differences
-        if each.change is Change.ADDED and each.kind in repair.WHOLE and (each.kind, each.name) not in ours
+        str(difference)
+        for difference in comparison.differences
+        if difference.change is Change.ADDED
+        and difference.kind in repair.WHOLE
+        and (difference.kind, difference.name) not in ours
     ]
-    return [str(each) for each in comparison.differences if str(each) not in strange], strange
+    return [str(difference) for difference in comparison.differences if str(difference) not in strange], strange
 
 
 def _tidy(run: Run, before: Fingerprint, added: Added) -> None:

@@ -8,13 +8,13 @@ import psycopg
 from psycopg import Connection
 
 from release.clock import Deadline
-from release.database.restorable.creation import find
+from release.database.restorable.creation import uncreatable
 from release.database.restorable.expressions import collect
 from release.database.restorable.finding import Report
 from release.database.restorable.trial import try_all
 
 
-def look(connection: Connection[Any], deadline: Deadline) -> Report:
+def report_on(connection: Connection[Any], deadline: Deadline) -> Report:
     """What a restore could not bring back. Changes nothing, whatever the functions that are tried would do.
 
     The catalogs are read in any case, then expressions are tried until the deadline; those that were not are unknown.
@@ -34,7 +34,7 @@ def look(connection: Connection[Any], deadline: Deadline) -> Report:
 
 
 def _by_catalogs(connection: Connection[Any], _deadline: Deadline) -> Report:
-    lost, weaker = find(connection)
+    lost, weaker = uncreatable(connection)
     return Report(lost=tuple(lost), weaker=tuple(weaker))
 
 

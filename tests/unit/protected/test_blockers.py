@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from release.target.blockers import SHOWN, says_lock_timeout, shape
-from release.target.watch import in_seconds
+from release.protected.blockers import SHOWN, says_lock_timeout, shape
+from release.protected.watch import in_seconds
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class Store:
 
 def uuids(transfers: tuple[Transfer, ...]) -> frozenset[str]:
     """What identifies transfers."""
-    return frozenset(each.uuid for each in transfers)
+    return frozenset(transfer.uuid for transfer in transfers)
 
 
 def both(one: bool | None, other: bool | None) -> bool | None:

@@ -9,7 +9,7 @@ import pytest
 from release.clock import Deadline
 from release.database.session import Lost
 from release.errors import Reason
-from release.target.transfers import Watcher
+from release.protected.transfers import Watcher
 from tests.unit.recording import SteppingClock
 
 

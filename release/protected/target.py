@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from release.heroku.http import Session
 from release.heroku.platform import AddOn, App
 from release.heroku.transfers import Source, Transfer
-from release.target.site import Site
-from release.target.store import Store
+from release.protected.site import Site
+from release.protected.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +37,18 @@ class Target(Attached):
     @property
     def baseline(self) -> int:
         """The highest number among them, so that a later run can tell what came after."""
-        return max((each.number for each in self.transfers), default=0)
+        return max((transfer.number for transfer in self.transfers), default=0)
 
     def own_backups(self) -> list[Transfer]:
         """The operator's and this tool's manual backups of this database that are there, newest first."""
         found = [
-            each
-            for each in self.transfers
-            if each.is_backup
-            and each.succeeded
-            and not each.schedule
-            and not each.deleted_at
-            and each.reads(self.source) is not False
+            transfer
+            for transfer in self.transfers
+            if transfer.is_backup
+            and transfer.succeeded
+            and not transfer.schedule
+            and not transfer.deleted_at
+            and transfer.reads(self.source) is not False
         ]
         return sorted(found, key=lambda each: each.number, reverse=True)
 
@@ -64,5 +64,9 @@ class Target(Attached):
 
 def restores(transfers: Iterable[Transfer], onto: Source, *, after: int) -> list[Transfer]:
     """Those that may have loaded something into the database since the transfer of that number, the newest last."""
-    found = [each for each in transfers if each.is_restore and each.number > after and each.writes(onto) is not False]
+    found = [
+        transfer
+        for transfer in transfers
+        if transfer.is_restore and transfer.number > after and transfer.writes(onto) is not False
+    ]
     return sorted(found, key=lambda each: each.number)

@@ -9,12 +9,12 @@ from release.errors import Reason, Refused
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import AddOn, App, Attachment, Place, Platform
 from release.heroku.transfers import DataAPI, Source, database_host, database_name
+from release.protected.site import Site
+from release.protected.store import Store
+from release.protected.target import Attached, Target
+from release.protected.transfers import quiet_transfers
 from release.run import Run
 from release.settings.model import Guard
-from release.target.site import Site
-from release.target.store import Store
-from release.target.target import Attached, Target
-from release.target.transfers import quiet_transfers
 
 LARGE = 20 * 1000**3
 """Bytes. Heroku documents its logical backups for databases up to 20 GB."""
@@ -82,9 +82,9 @@ def _refusal(error: HerokuError, app: str) -> Refused | None:
 def _addon(run: Run, app: App, attachments: tuple[Attachment, ...]) -> AddOn:
     """The add-on whose attachment sets the config var of the database."""
     variable = run.settings.database
-    found = {each.addon.id: each.addon for each in attachments if variable in each.config_vars}
+    found = {attachment.addon.id: attachment.addon for attachment in attachments if variable in attachment.config_vars}
     if len(found) != 1:
-        names = sorted({name for each in attachments for name in each.config_vars if name.endswith("_URL")})
+        names = sorted({name for attachment in attachments for name in attachment.config_vars if name.endswith("_URL")})
         raise Refused(
             Reason.NOT_ATTACHED,
             f"no attachment of {app.name} sets {variable}" + (f"; attached: {', '.join(names)}" if names else ""),
@@ -103,7 +103,7 @@ def _addon(run: Run, app: App, attachments: tuple[Attachment, ...]) -> AddOn:
 
 
 def _refuse_sharing(run: Run, app: App, places: tuple[Place, ...]) -> None:
-    others = sorted({each.app.name for each in places if each.app.id != app.id})
+    others = sorted({place.app.name for place in places if place.app.id != app.id})
     if others:
         run.guard(
             Guard.SHARED_DATABASE,
@@ -166,9 +166,9 @@ def _refuse_large(run: Run, target: Target) -> None:
 def _warn_of_rotation(run: Run, target: Target) -> None:
     """Names the backup that Heroku will drop after the capture, oldest first, to stay within `num_keep`."""
     backups = target.own_backups()
-    keep = next((each.num_keep for each in backups if each.num_keep), None)
+    keep = next((backup.num_keep for backup in backups if backup.num_keep), None)
     if keep and len(backups) >= keep:
-        dropped = [each.name for each in backups[keep - 1 :]]
+        dropped = [backup.name for backup in backups[keep - 1 :]]
         run.warn(
             "backup_rotated",
             f"Heroku keeps {keep} manual backups; {', '.join(dropped)} will be dropped",
