@@ -38,7 +38,7 @@ def release_phase(run: Run) -> Ending:
     backup = None
     try:
         with run.step("backup") as within:
-            backup = back_up(within, target, prepared.identity)
+            backup = back_up(within, target)
         if prepared.stage:
             with run.step("rehearse") as within:
                 backup = rehearse(within, commands, backup, prepared.stage)
@@ -60,15 +60,15 @@ def finish(run: Run, target: Target | None, backup: Before) -> Ending:
     run.signals.check()
     ending = ended(Outcome.RELEASED, backup=backup.name)
     with run.signals.shield():
-        run.retried("commit", lambda: commit(run, backup))
+        run.retried("commit", lambda: commit(run))
         run.signals.acknowledge()
         fence.lower(run, target)
     return ending
 
 
-def commit(run: Run, backup: Before) -> None:
+def commit(run: Run) -> None:
     """Writes `released` into the journal, if lock, database and journal are still this run's."""
-    lock.still_ours(run, backup.identity)
+    lock.still_ours(run)
     run.journal.commit(run.id)
 
 

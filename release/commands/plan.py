@@ -113,7 +113,7 @@ def _look(found: Plan, run: Run) -> None:
         "pending": " ".join(commands.pending or ()) or None,
     }
     found.probes = described(CONFIGURED, run.settings)
-    identity = lock.examine(run)
+    lock.examine(run)
     (size, version), name = run.database.one(SIZE), run.settings.database
     found.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
     _look_for_others(run)
@@ -127,7 +127,7 @@ def _look(found: Plan, run: Run) -> None:
         _describe(found, run, target)
         if half := recover.half_restored(run, target):
             run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
-        stage = find_stage(run, target, identity)
+        stage = find_stage(run, target)
         found.rehearsal = stage.target.addon.name if stage else None
     found.steps = _steps(found, run.settings, target)
 

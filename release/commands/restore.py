@@ -21,7 +21,7 @@ from release.database.fingerprint import Fingerprint
 from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.database.put_back import put_back_common
-from release.database.session import Identity, translated
+from release.database.session import translated
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer, moment
@@ -60,7 +60,6 @@ class RestorePlan:
     """
 
     target: Target
-    identity: Identity
     source: Transfer
     earlier: Entry | None
     half: bool
@@ -93,13 +92,12 @@ def plan_restore(run: Run, name: str) -> RestorePlan:
 
     Raises Misconfigured, Refused or HerokuError.
     """
-    identity = lock.connect(run)
+    lock.connect(run)
     target = find_target(run)
     shelf = Shelf(attached=target, source=target.source, transfers=target.transfers)
     source = pick(shelf, name)
     plan = RestorePlan(
         target=target,
-        identity=identity,
         source=source,
         earlier=run.journal.unfinished(target.app.id, target.addon.id, app=target.app.name),
         half=half_restored(run, target) is not None,
@@ -170,7 +168,6 @@ def carry_out(run: Run, plan: RestorePlan) -> Ending:
         seconds=plan.source.seconds or 0.0,
         before=present,
         outset=Outset(evidence=present.evidence),
-        identity=plan.identity,
         sealed=False,
         target=plan.target,
     )

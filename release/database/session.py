@@ -100,6 +100,7 @@ class Database:
         self._connection: bounds.Bounded | None = None
         self._pid = 0
         self._given_up: set[int] = set()
+        self._first: tuple[str, str] | None = None
         self._patience = bounds.Patience(signals=signals)
 
     @property
@@ -174,13 +175,19 @@ class Database:
             bounds.limit(self.connection, seconds)
 
     def identity(self) -> Identity:
-        """Which database this is. `direct` is false behind a pooler, where session state cannot be trusted."""
+        """Which database this is. `direct` is false behind a pooler, where session state cannot be trusted.
+
+        Raises StepFailed (database_mismatch) when the same address leads to another database than it did at first.
+        """
         system, database, follows, read_only, pid, version = self.one(
             "SELECT system_identifier::text, current_database(),"
             " pg_is_in_recovery(),"
             " (SELECT reset_val::bool FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only'),"
             " pg_backend_pid(), current_setting('server_version_num')::int FROM pg_control_system()"
         )
+        self._first = self._first or (system, database)
+        if self._first != (system, database):
+            raise StepFailed(Reason.DATABASE_MISMATCH, f"{database} is not the database that the run began with")
         return Identity(system, database, follows, read_only, pid == self.connection.info.backend_pid, version)
 
     # The lock.

@@ -11,7 +11,7 @@ from release.clock import Deadline
 from release.database import fingerprint
 from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset, at_outset
-from release.database.session import Failed, Identity, translated
+from release.database.session import Failed, translated
 from release.errors import StepFailed
 from release.protected.target import Target
 from release.retry import wait_until
@@ -41,7 +41,6 @@ class Unprotected:
 
     before: Fingerprint
     outset: Outset
-    identity: Identity
     behind: frozenset[str] = frozenset()
     target: None = None
     uuid: None = None
@@ -60,7 +59,6 @@ class BackedUp:
 
     before: Fingerprint
     outset: Outset
-    identity: Identity
     uuid: str
     name: str
     seconds: float

@@ -7,7 +7,7 @@ from functools import cache
 
 from release.clock import Deadline
 from release.database.journal import Entry, State
-from release.database.session import Failed, Identity, Lost
+from release.database.session import Failed, Lost
 from release.errors import Reason, Refused, StepFailed
 from release.heroku.http import HerokuError
 from release.log.events import Event
@@ -179,29 +179,26 @@ def _hold(run: Run) -> None:
         raise LockLost(Reason.LOCK_LOST, str(run.database.lock_holder()))
 
 
-def still_ours(run: Run, identity: Identity) -> None:
+def still_ours(run: Run) -> None:
     """Makes sure of the lock and of the database once more before something happens to it.
 
     A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now.
     Raises StepFailed.
     """
     _hold(run)
-    now = run.database.identity()
-    if (now.system, now.database) != (identity.system, identity.database):
-        raise StepFailed(Reason.DATABASE_MISMATCH, f"{now.database} is not the database that the run began with")
+    run.database.identity()
 
 
 POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
 
 
-def connect(run: Run) -> Identity:
+def connect(run: Run) -> None:
     """Opens the session on the database and takes the lock. Raises Refused."""
-    identity = examine(run)
+    examine(run)
     take_lock(run)
-    return identity
 
 
-def examine(run: Run) -> Identity:
+def examine(run: Run) -> None:
     """Opens the session on the database; it has to be direct and writable. Raises Refused."""
     if run.settings.database.endswith(POOLED):
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
@@ -211,7 +208,6 @@ def examine(run: Run) -> Identity:
     # A migration that failed may have set it; then it is undone first, by whoever finishes that run.
     if identity.follows or (identity.read_only and run.journal.unfinished(run.settings.heroku_app_id) is None):
         raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
-    return identity
 
 
 def still_there(run: Run) -> None:

@@ -207,8 +207,14 @@ def start_restore(run: Run, target: Target, backup: Transfer, first: Callable[[]
     return started
 
 
-def await_restore(run: Run, target: Target, started: Transfer) -> tuple[Transfer, bool]:
-    """Waits for a restore and judges it: the transfer, and whether its log was read. Raises StepFailed, HerokuError."""
+def restore(
+    run: Run, target: Target, backup: Transfer, first: Callable[[], None] = lambda: None
+) -> tuple[Transfer, bool]:
+    """Restores a backup onto the add-on, waits, and judges: the transfer, and whether its log was read.
+
+    `first` is done right before each request. Raises StepFailed or HerokuError.
+    """
+    started = start_restore(run, target, backup, first)
     try:
         finished = follow(run, target, started, kind="restore", deadline=run.deadline)
     except TimedOut as error:

@@ -7,7 +7,6 @@ from release.database import checks, evidence
 from release.database.comparison import between, structural
 from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset
-from release.database.session import Identity
 from release.errors import Reason, StepFailed
 from release.heroku.transfers import Transfer
 from release.protected import fence
@@ -21,18 +20,17 @@ CAPTURES = 3
 """The first, and two more when the structure changed meanwhile."""
 
 
-def back_up(run: Run, target: Target | None, identity: Identity) -> Before:
+def back_up(run: Run, target: Target | None) -> Before:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
     before = record(run, target)
     behind = frozenset(checks.sequences_behind(run.database.connection))
     if target is None:
-        return Unprotected(before=before, outset=take_outset(run, before), identity=identity, behind=behind)
+        return Unprotected(before=before, outset=take_outset(run, before), behind=behind)
     began = run.clock.monotonic()
     transfer, before, outset = _capture_unchanging(run, target, before)
     return BackedUp(
         before=before,
         outset=outset,
-        identity=identity,
         uuid=transfer.uuid,
         name=transfer.name,
         seconds=run.clock.monotonic() - began,

@@ -168,7 +168,7 @@ def _post_restore(run: Run, backup: BackedUp) -> Transfer:
     """Fence as far as it goes, then the restore; not waited for."""
     _raise_fence(run, backup)
     source = find_backup(backup.target, backup.uuid)
-    return start_restore(run, backup.target, source, lambda: announce(run, backup))
+    return start_restore(run, backup.target, source, lambda: announce(run))
 
 
 def _raise_fence(run: Run, backup: BackedUp) -> None:

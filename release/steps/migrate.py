@@ -24,7 +24,7 @@ class LockedOut(StepFailed):
 def migrate(run: Run, commands: Commands, backup: Before) -> None:
     """Runs the migration. Raises StepFailed; only after the journal says `migrating` can anything have changed."""
     deadline = migration_deadline(run, backup.reserve)
-    still_ours(run, backup.identity)
+    still_ours(run)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
     attempts(
         lambda: _attempt(run, commands, backup, deadline),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from release.app import drift
 from release.app.command import Commands, find_commands
 from release.database import grants
-from release.database.session import Identity, translated
+from release.database.session import translated
 from release.errors import Outcome, Reason, Refused
 from release.heroku import platform
 from release.protected import lock
@@ -33,7 +33,6 @@ class Prepared:
     """What a release works with. Without anything pending there is no target, nor a stage to rehearse on."""
 
     commands: Commands
-    identity: Identity
     pending: bool = False
     target: Target | None = None
     stage: Stage | None = None
@@ -46,16 +45,16 @@ def prepare(run: Run) -> Prepared | Ending:
     """
     commands = find_commands(run)
     while True:
-        identity = lock.connect(run)
+        lock.connect(run)
         earlier = recover.finish_earlier(run)
         if earlier is None or earlier.outcome not in UNFINISHED:
             if not pending(run, commands):
-                return Prepared(commands=commands, identity=identity)
+                return Prepared(commands=commands)
             target = restorable_target(run)
             earlier = recover.reappeared(run, target) if target else None
             if earlier is None:
-                stage = find_stage(run, target, identity)
-                return Prepared(commands=commands, identity=identity, pending=True, target=target, stage=stage)
+                stage = find_stage(run, target)
+                return Prepared(commands=commands, pending=True, target=target, stage=stage)
         if earlier.outcome in UNFINISHED:
             return earlier
 

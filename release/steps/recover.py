@@ -21,7 +21,7 @@ from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.exactly_once import SETTLE
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
-from release.protected import fence, lock
+from release.protected import fence, lock, transfers
 from release.protected.before import BackedUp
 from release.protected.changes import changed_since, figures
 from release.protected.judgement import judge
@@ -30,7 +30,6 @@ from release.protected.lock import RECONNECT_WITHIN, reconnect, take_lock
 from release.protected.proof import Undecided, prove
 from release.protected.sessions import no_ghosts
 from release.protected.target import Target, restores
-from release.protected.transfers import await_restore, start_restore
 from release.retry import wait_until
 from release.run import Ending, Run, ended
 from release.settings.model import Backup, FenceMode, Guard
@@ -280,7 +279,6 @@ def _backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> 
         seconds=found.seconds or 0.0,
         before=before,
         outset=outset,
-        identity=run.database.identity(),
         sealed=_sealed(target, entry, before, outset),
         target=target,
     )
@@ -358,6 +356,6 @@ def _load_again(run: Run, target: Target, half: Transfer, choice: Choice | None)
             Reason.UNFINISHED_RESTORE,
             f"{half.name} did not succeed" + (f"; its source is {source.name}" if source else "; its source is gone"),
         )
-    await_restore(run, target, start_restore(run, target, source))
+    transfers.restore(run, target, source)
     reconnect(run)
     return finish_earlier(run) or ended(Outcome.RESTORED, None, backup=source.name)

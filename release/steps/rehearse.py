@@ -20,16 +20,16 @@ from release.database.catalog import EXCLUDED_SCHEMAS
 from release.database.comparison import Change, Difference, compare, same_structure
 from release.database.fingerprint import Fingerprint
 from release.database.journal import State
-from release.database.session import Database, Identity, translated
+from release.database.session import Database, translated
 from release.errors import Misconfigured, Reason, Refused, ReleaseError, StepFailed
 from release.log.events import Event
-from release.protected import fence, lock
+from release.protected import fence, lock, transfers
 from release.protected.before import BackedUp, Before, Unprotected, take_fingerprint, take_outset
 from release.protected.locate import find_target
 from release.protected.lock import take_lock
 from release.protected.proof import check_rows
 from release.protected.target import Target
-from release.protected.transfers import await_restore, find_backup, quiet_transfers, start_restore
+from release.protected.transfers import find_backup, quiet_transfers
 from release.run import Run, hook_name
 from release.settings.model import Guard, Secret
 from release.steps.migrate import migrate
@@ -58,7 +58,7 @@ class Stage:
     target: Target
 
 
-def find_stage(run: Run, target: Target | None, identity: Identity) -> Stage | None:
+def find_stage(run: Run, target: Target | None) -> Stage | None:
     """Finds the second database and makes sure that it may be overwritten; None when no rehearsal is wanted.
 
     Changes nothing. Raises Refused or Misconfigured.
@@ -78,9 +78,10 @@ def find_stage(run: Run, target: Target | None, identity: Identity) -> Stage | N
         log=run.log.bind(rehearsal=True),
         database=Database(url, application_name=hook_name(run.id), signals=run.signals),
     )
+    ours = run.database.identity()
     try:
         other = there.database.identity()  # before the lock: of the protected one, this run holds it already
-        if (other.system, other.database) == (identity.system, identity.database):
+        if (other.system, other.database) == (ours.system, ours.database):
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} leads to the protected database itself")
         lock.connect(there)
         found = find_target(there)
@@ -158,7 +159,7 @@ def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) ->
     restored = run.clock.monotonic()
     before = _proved_copy(run, backup, log_read=log_read)
     outset = take_outset(run, before)
-    staged = Unprotected(before=before, outset=outset, identity=run.database.identity(), behind=backup.behind)
+    staged = Unprotected(before=before, outset=outset, behind=backup.behind)
     ready = run.clock.monotonic()
     migrate(run, commands, staged)
     migrated = run.clock.monotonic()
@@ -179,7 +180,7 @@ def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
     quiet_transfers(run, target.store, target.source)
     fence.end_sessions(run)
     run.database.close()
-    _, log_read = await_restore(run, target, start_restore(run, target, source))
+    _, log_read = transfers.restore(run, target, source)
     return log_read
 
 

@@ -14,7 +14,7 @@ from release.errors import Outcome, Reason, ReleaseError, StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer
 from release.log.events import Event
-from release.protected import fence
+from release.protected import fence, transfers
 from release.protected.before import BackedUp, Before
 from release.protected.changes import changed_since
 from release.protected.lock import reconnect, still_ours, unsettled
@@ -22,7 +22,7 @@ from release.protected.proof import Undecided, prove
 from release.protected.salvage import salvage
 from release.protected.sessions import end_migration, end_prepared, no_ghosts
 from release.protected.target import Target
-from release.protected.transfers import asked_for, await_restore, find_backup, quiet_transfers, start_restore
+from release.protected.transfers import asked_for, find_backup, quiet_transfers
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Restore
 from release.steps.backup import record_again
@@ -254,12 +254,12 @@ def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
     entry = unsettled(run)
     # A salvage of our own that hangs keeps nobody away: what comes now ends it.
     quiet_transfers(run, target.store, target.source, ours=entry.salvage if entry else None)
-    announce(run, backup)
+    announce(run)
     end_migration(run, run.id)
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
     _put_settings_back(run, backup)
-    return await_restore(run, target, start_restore(run, target, source, lambda: announce(run, backup)))
+    return transfers.restore(run, target, source, lambda: announce(run))
 
 
 def _put_settings_back(run: Run, backup: BackedUp) -> None:
@@ -274,8 +274,8 @@ def _put_settings_back(run: Run, backup: BackedUp) -> None:
         run.warn("not_put_back", f"{error}; the restore is asked for all the same")
 
 
-def announce(run: Run, backup: BackedUp) -> None:
+def announce(run: Run) -> None:
     """Says that a restore is about to be asked for, if nobody else has the run in hand by now. Raises StepFailed."""
-    still_ours(run, backup.identity)
+    still_ours(run)
     if unsettled(run):
         run.journal.announce(run.id, State.LOADING)

@@ -12,7 +12,7 @@ from heroku_sandbox.postgres import tools
 from release.clock import Clock, Deadline
 from release.database import session
 from release.database.session import LIMITS, Failed, Holder, Lost, for_libpq, with_tls
-from release.errors import Reason
+from release.errors import Reason, StepFailed
 from tests.unit.database.conftest import Database
 
 Open = Callable[..., session.Database]
@@ -58,6 +58,18 @@ def test_it_knows_which_database_it_is_on(open_session: Open, shared: Database) 
     assert identity.version >= 150000
     assert open_session().name == shared.name
     assert open_session().identity() == identity
+
+
+def test_an_address_that_leads_elsewhere_by_now_is_refused(open_session: Open, url: str) -> None:
+    database = open_session()
+    database.identity()
+    database.close()
+
+    database._url = url.rpartition("/")[0] + "/postgres"  # as an alias or a pooler's entry may be pointed elsewhere
+
+    with pytest.raises(StepFailed) as refused:
+        database.identity()
+    assert (refused.value.reason, refused.value.detail.split()[0]) == (Reason.DATABASE_MISMATCH, "postgres")
 
 
 def test_a_database_that_is_read_only_by_default_counts_as_read_only(open_session: Open, shared: Database) -> None:
