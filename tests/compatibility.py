@@ -64,9 +64,9 @@ SAMPLE = ["dj-database-url", "gunicorn"]
 TESTS = [
     "tests/phase/test_release.py",
     "tests/phase/test_plan.py",
-    "tests/people/test_report.py",
+    "tests/commands/test_report.py",
     "tests/unit/test_retry.py",
-    "tests/unit/test_log.py",
+    "tests/unit/log/test_logger.py",
     "tests/unit/heroku/test_http.py",
 ]
 DJANGO = ["tests/phase/test_frameworks.py", "-k", "django"]
