@@ -279,8 +279,8 @@ def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept
     )
     salvage = kept.uuid if kept else None
     run.journal.announce(run.id, State.RESTORING, backup=plan.source.uuid, salvage=salvage)
-    restore.close(run, plan.target, ending)
-    return replace(ending, facts={"proof": "fingerprint" if made else "none"})
+    ending = restore.close(run, plan.target, ending)
+    return replace(ending, facts={**ending.facts, "proof": "fingerprint" if made else "none"})
 
 
 def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: Entry | None) -> None:
@@ -312,10 +312,14 @@ def _broken_off(
             hint=f"{running.name} goes on at Heroku; `bin/release recover`, or the next release, proves it.",
             **names,
         )
-    ending = ended(Outcome.UNTOUCHED, failure, **names)
-    restore.close(run, plan.target, ending)
-    if plan.earlier is not None and plan.earlier.fence is None:
+    ending = restore.close(run, plan.target, ended(Outcome.UNTOUCHED, failure, **names))
+    if plan.earlier is None or plan.earlier.fence is not None:
+        return ending
+    try:
         fence.down(run, plan.target.site, plan.earlier)
+    except (HerokuError, StepFailed) as error:
+        run.warn("fence_not_lowered", str(error))
+        return restore.still_fenced(run, ending, plan.target)
     return ending
 
 

@@ -124,3 +124,12 @@ def _put_back(run: Run, site: Site, formation: Mapping[str, int], *, maintenance
     if maintenance is False:
         site.maintain(run, on=False)
     run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=maintenance)
+
+
+def by_hand(app: str, formation: Mapping[str, int] | None, *, maintenance: bool | None) -> list[str]:
+    """What a person pastes to lower a fence: back to that formation and maintenance mode."""
+    scale = " ".join(f"{kind}={count}" for kind, count in (formation or {}).items() if count and kind != "release")
+    return [
+        *([f"heroku ps:scale {scale} --app {app}"] if scale else []),
+        *([] if maintenance else [f"heroku maintenance:off --app {app}"]),
+    ]

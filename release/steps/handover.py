@@ -47,12 +47,15 @@ TIME_TO_LIVE = 6 * 3600
 def hand_over(run: Run, backup: Before, interruption: Interrupted) -> Ending:
     """Ends an interrupted run in time, with the recovery in other hands or proved needless."""
     run.signals.acknowledge()
+    run.log.hurry()
     run.log.warning(Event.SIGNAL_RECEIVED, signal=interruption.signal_name)
     run = replace(run, deadline=Deadline(run.clock, _left(run)))
     run.database.deadline = run.deadline
     try:
         if backup.target is None:
-            return restore.undo(run, backup, interruption)
+            found = restore.assess(run, backup, interruption)
+            assert isinstance(found, Ending)  # noqa: S101 -- without a backup, assess ends the run
+            return found
         backup.target.session.deadline = run.deadline
         return _recover_elsewhere(run, backup, interruption)
     except ReleaseError as error:

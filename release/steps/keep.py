@@ -77,16 +77,6 @@ def _lower(run: Run, site: Site | None, entry: Entry, ending: Ending, problem: R
             return ending
     except (HerokuError, StepFailed) as error:
         problem = error
-    hint = f"The fence may still be up ({problem or 'Heroku was not asked'}). Paste: {'; '.join(commands(entry))}"
+    paste = "; ".join(fence.by_hand(entry.app, entry.formation, maintenance=entry.maintenance))
+    hint = f"The fence may still be up ({problem or 'Heroku was not asked'}). Paste: {paste}"
     return replace(ending, hint=hint, facts={**ending.facts, "fence": entry.fence})
-
-
-def commands(entry: Entry) -> list[str]:
-    """What a person pastes to lower a run's fence."""
-    scale = " ".join(
-        f"{kind}={count}" for kind, count in (entry.formation or {}).items() if count and kind != "release"
-    )
-    return [
-        *([f"heroku ps:scale {scale} --app {entry.app}"] if scale else []),
-        *([] if entry.maintenance else [f"heroku maintenance:off --app {entry.app}"]),
-    ]

@@ -176,8 +176,8 @@ def _settled(run: Run, target: Target, entry: Entry, choice: Choice | None, *, d
     cause = _cause(entry)
     newest = _newest_restore(target, entry.baseline or 0)
     if entry.state is State.FINISHED:  # cut off after its end: only the fence is left
-        fence.lower(run, target)
-        return ended(Outcome(entry.outcome or Outcome.UNTOUCHED))
+        ending = ended(Outcome(entry.outcome or Outcome.UNTOUCHED))
+        return ending if fence.lower(run, target) else restore.still_fenced(run, ending, target)
     if entry.state is State.BACKING_UP and newest is None:  # cut off before its migration began
         return restore.close(run, target, ended(Outcome.UNTOUCHED, cause))
     if newest is not None and newest.writes(target.source) is None and choice is None:
@@ -222,7 +222,8 @@ def _undo_or_ask(
         return restore.close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
     fenced = entry.state in {State.RESTORING, State.LOADING} and fence.is_up(target, entry)
     foreign = _foreign(target, newest, backup)
-    if choice is Choice.RESTORE or ((decided or backup.sealed or fenced) and foreign is None):
+    sealed = backup.sealed and restore.is_wanted(run, comparison)
+    if choice is Choice.RESTORE or ((decided or sealed or fenced) and foreign is None):
         run.journal.announce(run.id, State.RESTORING)
         return restore.carry_out(run, backup, comparison, cause)
     raise _refusal(entry, backup, comparison, foreign)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from release.clock import Deadline, Interrupted
@@ -109,6 +110,13 @@ def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseErr
     return None if backup.target else _skip(run, backup, Outcome.KEPT, Reason.NO_BACKUP.text, failure)
 
 
+def is_wanted(run: Run, comparison: Comparison) -> bool:
+    """Whether RELEASE_RESTORE lets such a change be undone unasked."""
+    if run.settings.restore is Restore.IF_CHANGED:
+        return comparison.verdict is not Verdict.SCHEMA_UNCHANGED
+    return run.settings.restore is Restore.ALWAYS
+
+
 def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: ReleaseError | Interrupted) -> Ending:
     run.log.info(Event.RESTORE_SKIPPED, why=why)
     hint = None
@@ -137,8 +145,18 @@ def close(run: Run, target: Target | None, ending: Ending) -> Ending:
         run.warn("journal_not_closed", f"{error}; the next run closes it")
     if target is None or fence.lower(run, target, raised=raised is not None):
         return ending
-    paste = "; ".join(commands_by_hand(target)) or "bin/release recover"
-    return replace(ending, hint=f"{ending.hint} The site may still be down. Paste: {paste}".strip())
+    return still_fenced(run, ending, target)
+
+
+def still_fenced(run: Run, ending: Ending, target: Target) -> Ending:
+    """The ending of a run whose fence may still be up: never a good one, and with what to paste."""
+    paste = "; ".join(commands_by_hand(run, target)) or "bin/release recover"
+    return replace(
+        ending,
+        exit_code=ending.outcome.exit_code if ending.outcome else ending.exit_code,
+        hint=f"{ending.hint} The site may still be down. Paste: {paste}".strip(),
+        facts={**ending.facts, "fence": "up"},
+    )
 
 
 def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure: ReleaseError | Interrupted) -> Ending:
@@ -207,7 +225,7 @@ def not_restored(
     }
     if problem.reason is Reason.LOCK_LOST:
         return taken_over(run, backup, failure) or ended(Outcome.HANDED_OVER, problem, **names)
-    by_hand = commands_by_hand(backup.target, backup.name) if backup.target else []
+    by_hand = commands_by_hand(run, backup.target, backup.name) if backup.target else []
     return ended(
         Outcome.RESTORE_FAILED,
         problem,
@@ -230,16 +248,19 @@ def taken_over(run: Run, backup: Before, failure: ReleaseError | Interrupted) ->
         return None
 
 
-def commands_by_hand(target: Target, backup: str | None = None) -> list[str]:
-    """What a person pastes to end what the hook could not."""
-    app = target.app.name
-    restore = [f"heroku pg:backups:restore {backup} {target.addon.name} --app {app}"] if backup else []
-    scale = " ".join(f"{kind}={count}" for kind, count in target.formation.items() if count and kind != "release")
-    return [
-        *restore,
-        *([f"heroku ps:scale {scale} --app {app}"] if scale else []),
-        *([] if target.app.maintenance else [f"heroku maintenance:off --app {app}"]),
-    ]
+def commands_by_hand(run: Run, target: Target, backup: str | None = None) -> list[str]:
+    """What a person pastes to end what the hook could not.
+
+    How the site stood is in the journal: a recovery finds the fence up already. It may be gone with a failed restore.
+    """
+    entry = None
+    with suppress(StepFailed):
+        entry = run.journal.entry(run.id)
+    formation, maintenance = (
+        (entry.formation, entry.maintenance) if entry else (target.formation, target.app.maintenance)
+    )
+    restore = [f"heroku pg:backups:restore {backup} {target.addon.name} --app {target.app.name}"] if backup else []
+    return [*restore, *fence.by_hand(target.app.name, formation, maintenance=maintenance)]
 
 
 def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:

@@ -9,10 +9,11 @@ import signal
 import psycopg
 import pytest
 
-from heroku_sandbox import App, Reset, Sandbox, TransferAction
+from heroku_sandbox import Action, App, Reset, Sandbox, TransferAction
 from tests.commands.test_console import on_a_terminal, settled
 from tests.hook import Hook, finish, small_app
 from tests.judge import execute, picture, query
+from tests.others import at_event
 from tests.phase.test_nothing_lost import migrating, wait_for
 
 BROKEN = "ALTER TABLE learners DROP COLUMN points;\nSELECT 1 / 0;\n"
@@ -87,6 +88,17 @@ def test_on_a_terminal_the_app_s_name_has_to_be_typed(released: Hook, before: st
     assert "will be lost in public.learners" in settled(shown)
     assert "proved against the fingerprint inside it" in " ".join(settled(shown).split())
     assert picture(sandbox.superuser_url(app)) == before
+
+
+def test_a_fence_that_stays_up_is_no_good_end(released: Hook, app: App, sandbox: Sandbox) -> None:
+    def refuse() -> None:
+        sandbox.fault(Action.ANSWER, "^/apps/[^/]+$", method="PATCH", times=None, status=422, effect=False, body="{}")
+
+    result = at_event(released.start("restore", "b001", "--yes"), "fence_raised", refuse)
+
+    assert (result.exit_code, result.last["outcome"], app.maintenance()) == (1, "restored", True)
+    assert f"heroku maintenance:off --app {app.name}" in result.last["hint"]
+    assert result.last["facts"] == {"fence": "up", "proof": "fingerprint"}
 
 
 def test_it_refuses_while_a_release_runs(released: Hook, app: App) -> None:

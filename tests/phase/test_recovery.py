@@ -238,6 +238,21 @@ def test_a_fence_that_cannot_be_lowered_is_said_with_what_to_paste(hook: Hook, a
     assert "The site may still be down" in result.last["hint"]
 
 
+def test_recover_exits_well_only_once_the_fence_is_down(hook: Hook, app: App, sandbox: Sandbox) -> None:
+    def refuse() -> None:
+        sandbox.fault(Action.ANSWER, "^/apps/[^/]+$", method="PATCH", times=None, status=422, effect=False, body="{}")
+
+    at_event(failing(hook).start(), "database_compared", refuse, verdict="equal")
+
+    still = hook.run("recover")
+    assert (still.exit_code, still.last["outcome"], app.maintenance()) == (1, "restored", True)
+    assert f"heroku maintenance:off --app {app.name}" in still.last["hint"]
+
+    sandbox.clear_faults()
+    assert hook.run("recover").ended == (0, "restored", None)
+    assert app.maintenance() is False
+
+
 # Others' transfers.
 
 
