@@ -13,8 +13,9 @@ import pytest
 
 from heroku_sandbox import Action, App, Reset, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
-from tests.judge import differing, execute, query, running, whole_picture
+from tests.judge import differing, execute, picture, query, running, whole_picture
 from tests.others import Writers, at_event, rows_in_dump
+from tests.phase.test_foreign_runs import cut_off
 from tests.phase.test_nothing_lost import BROKEN, SLOW, migrating, wait_for
 
 
@@ -251,6 +252,17 @@ def test_recover_exits_well_only_once_the_fence_is_down(hook: Hook, app: App, sa
     sandbox.clear_faults()
     assert hook.run("recover").ended == (0, "restored", None)
     assert app.maintenance() is False
+
+
+def test_a_sealed_run_is_undone_unasked_unless_restores_are_off(hook: Hook, app: App, sandbox: Sandbox) -> None:
+    cut_off(hook, app, RELEASE_FENCE="release")
+    left = picture(sandbox.superuser_url(app))
+
+    refused = hook.run(RELEASE_FENCE="release", RELEASE_RESTORE="never")
+
+    assert refused.ended == (3, "refused", "unfinished_run")
+    assert picture(sandbox.superuser_url(app)) == left
+    assert hook.run("recover", RELEASE_FENCE="release").ended == (0, "restored", "cut_off")
 
 
 # Others' transfers.
