@@ -47,12 +47,12 @@ class Answer:
     @property
     def ok(self) -> bool:
         """2xx exactly."""
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 -- HTTP statuses
 
     @property
     def redirect(self) -> bool:
         """3xx, which is not followed."""
-        return self.status is not None and 300 <= self.status < 400  # noqa: PLR2004
+        return self.status is not None and 300 <= self.status < 400  # noqa: PLR2004 -- HTTP statuses
 
     def __str__(self) -> str:
         if self.status is None:
@@ -88,7 +88,7 @@ class Request:
         return self._thread.is_alive()
 
     def wait(self, seconds: float) -> Answer:
-        """Waits until the whole answer is there, or so many seconds; what there is then."""
+        """Waits until the whole answer is there, or so many seconds. Returns what there is then."""
         self._thread.join(seconds)
         return self.answer
 
@@ -124,7 +124,7 @@ def _usual_headers(parts: SplitResult) -> dict[str, str]:
 
 
 def _place(location: str | None) -> str | None:
-    """Where a redirect leads, less its query, which may carry a token."""
+    """Returns where a redirect leads, less its query, which may carry a token."""
     return location.partition("?")[0][:SHOWN] if location else None
 
 
@@ -145,7 +145,7 @@ def _problem(error: Exception) -> Answer:
 
 
 def shown(url: str) -> str:
-    """A URL fit for the log: without user, password, query and fragment."""
+    """Returns a URL fit for the log: without user, password, query and fragment."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""

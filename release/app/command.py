@@ -18,7 +18,7 @@ from release.run import Run
 
 
 def app_environ(run: Run, **more: str) -> dict[str, str]:
-    """The app's environment, less the key to Heroku."""
+    """Returns the app's environment, less the key to Heroku."""
     return {**{name: value for name, value in run.environ.items() if name != "HEROKU_API_KEY"}, **more}
 
 
@@ -77,7 +77,7 @@ class Commands:
     asked: Framework | None
 
     def is_pending(self, answer: Answer) -> bool | None:
-        """What the pending command's answer means; None: it does not tell."""
+        """Tells what the pending command's answer means; None when it does not say."""
         question = self.framework.pending if self.framework else None
         return question.read(answer) if question else CONFIGURED(answer)
 
@@ -87,7 +87,7 @@ CONFIGURED = exit_code(1)
 
 
 def find_commands(run: Run) -> Commands:
-    """The commands to run, configured or detected. Raises Misconfigured."""
+    """Finds the commands to run, configured or detected. Raises Misconfigured."""
     settings = run.settings
     framework = _detect(run) if settings.migrate_command is None else frameworks.chosen(settings.migrate_command)
     found = Commands(
@@ -101,7 +101,7 @@ def find_commands(run: Run) -> Commands:
 
 
 def _detect(run: Run) -> Framework:
-    """The one framework of the app whose tool can be started, said in the log. Raises Misconfigured."""
+    """Finds the one framework of the app whose tool can be started, and logs it. Raises Misconfigured."""
     marked = frameworks.marked(run.folder)
     if not marked:
         markers = ", ".join(each.marker for each in frameworks.FRAMEWORKS)
@@ -130,7 +130,10 @@ def _not_usable(framework: Framework) -> str:
 
 
 def _several(run: Run, found: Sequence[Framework]) -> Misconfigured:
-    """The choice, as commands to paste. One of them, word for word, is that framework again, with all that it tells."""
+    """Makes an error that shows the choice as commands to paste.
+
+    A command that is chosen word for word stands for its framework again, with all that it tells.
+    """
     names = ", ".join(f"{each.name} ({each.marker})" for each in found)
     app = run.settings.heroku_app_name or run.settings.heroku_app_id
     to_app = f" --app {app}" if app else ""

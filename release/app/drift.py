@@ -27,7 +27,7 @@ DEPTH = 3
 
 
 def pending(run: Run, commands: Commands) -> bool:
-    """Whether to migrate: something is pending, and the database is not ahead. Raises Refused."""
+    """Decides whether to migrate: something is pending, and the database is not ahead. Raises Refused."""
     with _asked_meanwhile(run, commands) as missing:
         found = _is_pending(run, commands)
     names = ahead(run, commands, pending=found)
@@ -49,7 +49,7 @@ def _is_pending(run: Run, commands: Commands) -> bool:
 
 
 def ahead(run: Run, commands: Commands, *, pending: bool) -> list[str]:
-    """The migrations that the database knows and this code does not; none where the framework cannot tell."""
+    """Names the migrations that the database knows and this code does not; none where the framework cannot tell."""
     framework = commands.asked
     if framework is None or not framework.histories:
         return []
@@ -63,7 +63,7 @@ def ahead(run: Run, commands: Commands, *, pending: bool) -> list[str]:
 
 
 def _denied(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
-    """The newest revisions, less those that the code has: each is asked for."""
+    """Returns the newest revisions, less those that the code has: the framework is asked for each."""
     return [
         entry
         for entry in history.applied(run.database.connection, framework.histories[0])
@@ -108,7 +108,10 @@ def _has_file(folder: Path, framework: Framework, entry: Entry) -> bool:
 
 
 def _go_on_ahead(run: Run, commands: Commands, names: list[str], *, pending: bool) -> bool:
-    """What a database that is ahead means: refused, or left as it is with a warning; never migrated unasked."""
+    """Decides what a database that is ahead means: refused, or left as it is with a warning.
+
+    It is never migrated unasked. Returns whether to migrate.
+    """
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     detail = f"not in this code: {', '.join(names[:SHOWN])}{more}"
     # Who knows heads only cannot say what is pending over one that the code does not have; for others, it is its own.
@@ -160,7 +163,7 @@ def _judge_missing(run: Run, commands: Commands, answer: Answer, *, pending: boo
 
 
 def missing_after(run: Run, commands: Commands) -> list[str]:
-    """What a framework says is missing, some lines of it, that can tell only once nothing is pending."""
+    """Asks a framework that can tell only once nothing is pending what is missing; returns some lines of its answer."""
     framework = commands.asked
     if framework is None or framework.missing is None or not framework.missing_at_head:
         return []

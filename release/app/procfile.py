@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def command(folder: Path, process: str) -> str | None:
-    """The shell line behind a process type, as written; None when there is no Procfile or no such type."""
+    """Reads the shell line behind a process type, as written; None when there is no Procfile or no such type."""
     try:
         text = (folder / "Procfile").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -54,11 +54,11 @@ class Descendants:
         _set_subreaper(self._was_subreaper)
 
     def any_alive(self, leader: int) -> bool:
-        """Whether anything in the session that `leader` began is still running: itself, or an orphan of it."""
+        """Tells whether anything in the session that `leader` began is still running: itself, or an orphan of it."""
         return any(child.session == leader and not child.zombie for child in _children())
 
     def pids(self) -> set[int]:
-        """All processes below this one that were not there before; none where there is no /proc."""
+        """Returns all processes below this one that were not there before; none where there is no /proc."""
         children: dict[int, list[int]] = {}
         for process in filter(None, map(_process, _all_processes())):
             children.setdefault(process.parent, []).append(process.pid)
@@ -71,7 +71,7 @@ class Descendants:
         return found
 
     def kill(self, leader: int) -> tuple[int, int]:
-        """SIGKILL for all that is left, and reap it, but for `leader` itself (its owner does that).
+        """Kills all that is left (SIGKILL) and reaps it, but for `leader` itself, which its owner reaps.
 
         Returns how many were killed besides `leader`, and how many are still there after `KILL_PATIENCE`.
         """
@@ -96,7 +96,10 @@ class Descendants:
         return len(killed - {leader}), 0
 
     def _look(self, leader: int) -> tuple[set[int], int]:
-        """The children that are running, and how many zombies were reaped on the way. Theirs come into view next."""
+        """Reaps the children that are zombies, whose own children come into view next time.
+
+        Returns the children that are running, and how many were reaped.
+        """
         running = set()
         reaped = 0
         for child in _children():
@@ -117,13 +120,13 @@ def _reap(pid: int) -> bool:
 
 
 def _children() -> list[_Process]:
-    """Our children, orphans that became ours included; none where there is no /proc.
+    """Returns our children, orphans that became ours included; none where there is no /proc.
 
     The kernel can list them (proc_tid_children(5)); where it is built without that, all processes are looked through,
     which takes some milliseconds on a busy machine.
     """
     try:
-        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 (names, not paths)
+        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 -- names, not paths
         names = [name for task in tasks for name in Path("/proc/self/task", task, "children").read_text().split()]
     except OSError:
         names = _all_processes()
@@ -132,7 +135,7 @@ def _children() -> list[_Process]:
 
 def _all_processes() -> list[str]:
     try:
-        return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 (names, not paths)
+        return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 -- names, not paths
     except OSError:
         return []
 
@@ -148,7 +151,7 @@ def _process(name: str) -> _Process | None:
 
 
 def _subreaper() -> int:
-    import ctypes  # noqa: PLC0415 (10 ms that a run without a command can do without)
+    import ctypes  # noqa: PLC0415 -- 10 ms that a run without a command can do without
 
     value = ctypes.c_int(0)
     with suppress(AttributeError, OSError):
@@ -157,7 +160,7 @@ def _subreaper() -> int:
 
 
 def _set_subreaper(value: int) -> None:
-    import ctypes  # noqa: PLC0415 (see above)
+    import ctypes  # noqa: PLC0415 -- see above
 
     with suppress(AttributeError, OSError):  # no prctl: not Linux
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, value, 0, 0, 0)

@@ -113,20 +113,23 @@ class Running:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def ports(self) -> frozenset[int]:
-        """The local TCP ports by which it, or anything that it started, is connected at this moment."""
+        """Returns the local TCP ports by which it, or anything that it started, is connected at this moment."""
         return local_ports(self._descendants.pids())
 
     def pump(self, seconds: float) -> None:
-        """Pass its output on for so long; less when it ends or a signal is pending."""
+        """Passes its output on for so many seconds; less when it ends or a signal is pending."""
         self._watch(Deadline(self._clock, seconds))
 
     def wait(self, deadline: Deadline) -> Ended:
-        """Until it has ended, the deadline has come or a signal is pending; in the latter cases it is ended."""
+        """Waits until it has ended, the deadline has come or a signal is pending; in the latter cases it is ended."""
         self._watch(deadline)
         return self.stop(timed_out=deadline.expired and not self._signals.pending)
 
     def stop(self, *, timed_out: bool = False) -> Ended:
-        """End it and all that it started, if need be: SIGTERM, grace, SIGKILL. How it ended, also if it had before."""
+        """Ends it and all that it started, if need be: SIGTERM, grace, SIGKILL.
+
+        Returns how it ended, also if it had before.
+        """
         if self.ended is not None:
             return self.ended
         if self.alive:
@@ -156,7 +159,7 @@ class Running:
             self._round(self._clock.real(deadline.left()))
 
     def _terminate(self) -> None:
-        """SIGTERM to the group, and its output passed on until nobody is left or the grace is over."""
+        """Sends SIGTERM to the group, and passes output on until no process is left or the grace is over."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGTERM)
             os.killpg(self.pid, signal.SIGCONT)  # a stopped process does not hear SIGTERM
@@ -165,13 +168,13 @@ class Running:
             self._round(LOOK)
 
     def _drain(self) -> None:
-        """Read what is still to come, until both pipes are closed at the other end."""
+        """Reads what is still to come, until both pipes are closed at the other end or `LINGER` is over."""
         linger = Deadline(Clock(), LINGER)
         while self._pipes and not linger.expired:
             self._round(linger.left())
 
     def _round(self, seconds: float) -> None:
-        """Wait at most so many real seconds for output, a signal or the child's end; pass on what is there."""
+        """Waits at most so many real seconds for output, a signal or the child's end, and passes on what is there."""
         for key, _ in self._selector.select(min(seconds, LOOK if self._wakeup is None else 1.0)):
             if key.fd == self._wakeup:
                 self._signals.drain()
@@ -228,7 +231,7 @@ def start_command(
     on_lines: Lines | None = None,
     quiet: bool = False,
 ) -> Iterator[Running]:
-    """Start a command and end it, with all that it started, when the block is left.
+    """Starts a command and ends it, with all that it started, when the block is left.
 
     `env` is its whole environment; `quiet`: its output goes to `on_lines` and not into the log. Raises
     `CommandNotStarted`, and `Interrupted` when a signal is pending already.

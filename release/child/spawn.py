@@ -20,7 +20,7 @@ class CommandNotStarted(Exception):
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own: stdin closed, stdout and stderr as pipes. Or `CommandNotStarted`."""
+    """Starts a command in a session of its own: stdin closed, stdout and stderr as pipes. Raises CommandNotStarted."""
     if not argv:
         raise CommandNotStarted("", "the command is empty")
     try:

@@ -52,7 +52,7 @@ def shelf(run: Run) -> Shelf:
 
 
 def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Transfer:
-    """The backup that somebody means: b012, 12, a uuid, or (None) the latest of this database that succeeded.
+    """Finds the backup that somebody means: b012, 12, a uuid, or (None) the latest of this database that succeeded.
 
     Raises Misconfigured (backup_unknown), Refused (other_backup, backup_unusable).
     """
@@ -88,7 +88,7 @@ def _named(transfers: tuple[Transfer, ...], name: str) -> Transfer | None:
 
 
 def state(transfer: Transfer) -> str:
-    """How it stands, in a word or two."""
+    """Says in a word or two how it stands."""
     if transfer.deleted_at:
         return "deleted"
     if transfer.canceled_at:
@@ -103,7 +103,7 @@ Runs = list[tuple[Entry, dict[str, Any]]]
 
 
 def makers(runs: Runs) -> dict[str, str]:
-    """Which run made which backup or salvage, in words, by uuid and by name."""
+    """Tells which run made which backup or salvage, in words, by uuid and by name."""
     found: dict[str, str] = {}
     for entry, record in reversed(runs):
         if entry.elsewhere:  # its backups are another database's, and may have the same names
@@ -121,13 +121,15 @@ def makers(runs: Runs) -> dict[str, str]:
 
 
 def made_by(transfer: Transfer, makers: Mapping[str, str]) -> str:
-    """Who made it."""
+    """Says who made it."""
     known = makers.get(transfer.uuid) or makers.get(transfer.name)
     return known or ("schedule" if transfer.schedule else "somebody, or a run the journal does not know")
 
 
 def backups(run: Run) -> list[Held]:
-    """The backups of this database, newest first. The journal is asked who made them, where the database answers.
+    """Lists the backups of this database, newest first.
+
+    The journal is asked who made them, where the database answers.
 
     Raises Refused or HerokuError.
     """

@@ -68,7 +68,7 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
 
     def work(run: Run) -> Ending:
         from release.steps.recover import Choice  # noqa: PLC0415 -- guarded, as the release phase itself is
-        from release.steps.recover import recover as finish  # noqa: PLC0415
+        from release.steps.recover import recover as finish  # noqa: PLC0415 -- only for this command
 
         return finish(run, Choice(choice) if choice else None, run_id)
 
@@ -81,7 +81,7 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
 
 
 def _heroku_known(environ: Mapping[str, str]) -> bool:
-    """Whether there is a key and an app's name to ask Heroku with."""
+    """Tells whether there is a key and an app's name to ask Heroku with."""
 
     def given(name: str) -> bool:
         return bool(environ.get(name, "").strip())
@@ -99,8 +99,8 @@ def plan(context: click.Context) -> None:
 
     Example: heroku run bin/release plan
     """
-    from release.commands.plan import plan as make  # noqa: PLC0415
-    from release.output import plan as text  # noqa: PLC0415
+    from release.commands.plan import plan as make  # noqa: PLC0415 -- only for this command
+    from release.output import plan as text  # noqa: PLC0415 -- only for this command
 
     edge: Edge = context.obj
     found = make(edge)
@@ -112,7 +112,7 @@ def plan(context: click.Context) -> None:
 
 
 def _for_people(environ: Mapping[str, str]) -> bool:
-    """Whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
+    """Tells whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
     wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
     return wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1))
 
@@ -140,8 +140,8 @@ def report(file: Path | None, html: bool, as_json: bool, output: Path | None) ->
 
     Example: heroku releases:output --app my-app | bin/release report
     """
-    from release.output import page, timeline  # noqa: PLC0415
-    from release.output import report as text  # noqa: PLC0415
+    from release.output import page, timeline  # noqa: PLC0415 -- only for this command
+    from release.output import report as text  # noqa: PLC0415 -- only for this command
 
     if file is None and sys.stdin.isatty():
         raise click.UsageError("Give it a FILE, or a log on standard input.")
@@ -198,8 +198,8 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
 
     Example: heroku run bin/release history v42
     """
-    from release.commands import history as past  # noqa: PLC0415
-    from release.output import history as text  # noqa: PLC0415
+    from release.commands import history as past  # noqa: PLC0415 -- only for this command
+    from release.output import history as text  # noqa: PLC0415 -- only for this command
 
     def show(run: Run) -> int:
         if run_name:
@@ -224,8 +224,8 @@ def backups(context: click.Context, as_json: bool) -> None:
 
     Example: heroku run bin/release backups
     """
-    from release.commands.backups import backups as held_now  # noqa: PLC0415
-    from release.output.backups import as_text  # noqa: PLC0415
+    from release.commands.backups import backups as held_now  # noqa: PLC0415 -- only for this command
+    from release.output.backups import as_text  # noqa: PLC0415 -- only for this command
 
     def show(run: Run) -> int:
         held = held_now(run)
@@ -251,7 +251,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
 
     Example: bin/release download b012 -o backups/
     """
-    from release.commands.download import download as fetch  # noqa: PLC0415
+    from release.commands.download import download as fetch  # noqa: PLC0415 -- only for this command
 
     def save(run: Run) -> int:
         with _progress(run.environ) as progress:
@@ -270,7 +270,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
 
 
 def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
-    """What shows how far a download is: something on a terminal, elsewhere nothing."""
+    """Shows how far a download is, on a terminal only."""
     if not sys.stderr.isatty():
         return nullcontext(lambda _done, _whole: None)
     from release.output.progress import download as shown  # noqa: PLC0415 -- rich costs 0.2 s
@@ -293,7 +293,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
     """
 
     def confirm(run: Run, app: str) -> None:
-        from release.commands.restore import confirmed  # noqa: PLC0415
+        from release.commands.restore import confirmed  # noqa: PLC0415 -- only for this command
 
         if yes:
             return
@@ -306,7 +306,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
         confirmed(app, typed)
 
     def work(run: Run) -> Ending:
-        from release.commands.restore import restore_by_hand  # noqa: PLC0415
+        from release.commands.restore import restore_by_hand  # noqa: PLC0415 -- only for this command
 
         return restore_by_hand(run, backup, lambda app: confirm(run, app))
 
@@ -324,7 +324,10 @@ def _look(context: click.Context, work: Callable[[Run], int]) -> int:
 
 
 def _complete(edge: Edge) -> Edge:
-    """On somebody's own machine the database's URL is not set: Heroku knows it. Left out where that fails."""
+    """Asks Heroku for the database's URL, which is not set on somebody's own machine.
+
+    It is left out where that fails.
+    """
     environ = edge.environ
     try:
         settings = read(environ)
@@ -332,8 +335,8 @@ def _complete(edge: Edge) -> Edge:
         return edge  # the command itself says what is wrong
     if settings.database_url is not None or settings.heroku_api_key is None or settings.app is None:
         return edge
-    from release.heroku.http import Session  # noqa: PLC0415
-    from release.heroku.platform import Platform  # noqa: PLC0415
+    from release.heroku.http import Session  # noqa: PLC0415 -- only for this command
+    from release.heroku.platform import Platform  # noqa: PLC0415 -- only for this command
 
     session = Session(settings.heroku_api_key.reveal(), clock=edge.clock, signals=edge.signals)
     try:

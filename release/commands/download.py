@@ -81,7 +81,10 @@ def download(
 
 
 def destination(output: Path | None, name: str) -> Path:
-    """The final name. Raises Misconfigured when there is something already: it may be the only copy of another."""
+    """Returns the final name.
+
+    Raises Misconfigured when there is something already: it may be the only copy of another.
+    """
     path = Path(name) if output is None else output / name if output.is_dir() else output
     if path.exists():
         raise Misconfigured(Reason.FILE_NOT_WRITTEN, f"{path} is there already")
@@ -121,7 +124,7 @@ def _there(work: _Download) -> int:
 
 
 def _part(work: _Download) -> None:
-    """One connection: as much as comes. A break after some progress is no failure. Raises StoreError."""
+    """Writes as much as one connection brings. A break after some progress is no failure. Raises StoreError."""
     if work.link is None:
         work.link = work.store.link(work.backup)
     begin = _there(work)
@@ -162,7 +165,7 @@ def _end_of_part(work: _Download) -> None:
 
 
 def _all_there(work: _Download, there: int) -> None:
-    """There is nothing beyond what is here: it is whole, or the store has lost some. Raises StepFailed."""
+    """Takes the file for whole, since there is nothing beyond it, unless the store has lost some. Raises StepFailed."""
     if there < work.backup.size:
         work.part.unlink()
         raise StepFailed(
@@ -172,7 +175,10 @@ def _all_there(work: _Download, there: int) -> None:
 
 
 def _check(work: _Download) -> str:
-    """The table of contents; the size is right by now. A file that fails is removed: it would only be gone on with."""
+    """Reads the table of contents and says what was found; the size is right by now.
+
+    A file that fails is removed, since the next download would only go on with it. Raises StepFailed.
+    """
     program = shutil.which("pg_restore", path=work.run.environ.get("PATH", ""))
     if program is None:
         return "its table of contents was not looked at: there is no pg_restore here"
@@ -193,5 +199,8 @@ def _check(work: _Download) -> str:
 
 
 def too_old(complaint: bytes) -> bool:
-    """Whether pg_restore only says that a newer pg_dump made the file. Text is all there is (pg_backup_archiver.c)."""
+    """Tells whether pg_restore only says that a newer pg_dump made the file.
+
+    Text is all there is (pg_backup_archiver.c).
+    """
     return b"unsupported version" in complaint

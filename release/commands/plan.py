@@ -58,7 +58,7 @@ MARGIN_OF_RESTORE = 1.5
 
 
 def plan(edge: Edge) -> Plan:
-    """What a release would do, with the exit code that it would refuse with. Nothing in it is secret."""
+    """Finds out what a release would do, and the exit code that it would refuse with. Nothing in it is secret."""
     found = Plan()
 
     def hear(event: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ def _look(found: Plan, run: Run) -> None:
 
 
 def _look_for_others(run: Run) -> None:
-    """What a release would wait for, or finish first; it is only named here."""
+    """Warns of what a release would wait for, or finish first; it is only named here."""
     if holder := run.database.lock_holder():
         run.warn("locked", f"{holder.application_name} holds the lock since {holder.since}; a release would wait")
     if run.database.being_restored():
@@ -143,7 +143,10 @@ def _look_for_others(run: Run) -> None:
 
 
 def _judge_unfinished(run: Run, entry: Entry) -> None:
-    """A release finishes what a cut-off run left, unless it left changes that others may have built upon."""
+    """Warns that a release would finish what a cut-off run left.
+
+    It would refuse where that run left changes that others may have built upon: then this raises Refused.
+    """
     cut_off = f"the run {entry.run_id} of release {entry.release or '?'} was cut off in {entry.state}"
     if entry.state in {State.BACKING_UP, State.FINISHED}:
         run.warn("unfinished_run", f"{cut_off}; a release would finish that first")
@@ -166,7 +169,7 @@ def _describe(found: Plan, run: Run, target: Target) -> None:
 
 
 def sources(settings: Settings, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Every setting with its value, secrets left out, and where it comes from: the environment, or the default."""
+    """Returns every setting with its value, secrets left out, and its source: the environment, or the default."""
     found = {}
     for name, spec in VARIABLES.items():
         value = getattr(settings, spec.name)
@@ -177,7 +180,10 @@ def sources(settings: Settings, environ: Mapping[str, str]) -> dict[str, dict[st
 
 
 def estimate(run: Run, target: Target) -> dict[str, Any]:
-    """Seconds that backup and restore will take, and how that is known; None where there is nothing to go by."""
+    """Estimates the seconds that backup and restore will take, and says how that is known.
+
+    Values are None where there is nothing to go by.
+    """
     backup, restore = target.expected(restores=False), target.expected(restores=True)
     based_on = "the latest backup and restore of this database"
     if backup is None:
@@ -197,7 +203,7 @@ def estimate(run: Run, target: Target) -> dict[str, Any]:
 
 
 def in_its_own_words(run: Run, commands: Commands) -> list[str]:
-    """What the framework says is pending; nothing where it cannot be asked."""
+    """Returns what the framework says is pending; nothing where it cannot be asked."""
     framework = commands.asked
     if framework is None or framework.shown is None:
         return []
@@ -227,7 +233,7 @@ def _steps(found: Plan, settings: Settings, target: Target | None) -> list[str]:
 
 
 def on_failure(settings: Settings) -> list[str]:
-    """What would happen to the database if the migration or a probe failed."""
+    """Says what would happen to the database if the migration or a probe failed."""
     if settings.backup is Backup.OFF:
         return ["Nothing is undone: RELEASE_BACKUP=off. A database that is proved unchanged ends as `untouched`."]
     if settings.restore is Restore.NEVER:

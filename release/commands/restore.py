@@ -77,7 +77,10 @@ class RestorePlan:
 
 
 def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
-    """Shows what will be lost, asks, and restores the backup of that name. What it raises was raised before that."""
+    """Shows what will be lost, asks, and restores the backup of that name.
+
+    Raises what `plan_restore` raises, and Refused when it is not confirmed.
+    """
     mode = FenceMode.OFF if run.settings.fence is FenceMode.OFF else FenceMode.RELEASE
     settings = structs.replace(run.settings, lock_wait=LOCK_WAIT, fence=mode)
     run = replace(run, settings=settings, deadline=Deadline(run.clock, LIMIT))
@@ -89,7 +92,7 @@ def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
 
 
 def plan_restore(run: Run, name: str) -> RestorePlan:
-    """Finds out everything that can be known before anything changes, and says it in `restore_planned`.
+    """Finds out everything that can be known before anything changes, and logs it as `restore_planned`.
 
     Raises Misconfigured, Refused or HerokuError.
     """
@@ -148,7 +151,10 @@ def _say(run: Run, plan: RestorePlan) -> None:
 
 
 def _loss(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
-    """Tables with rows written since the backup, where its counters are known; else a note that says why not."""
+    """Returns the tables with rows written since the backup, and notes.
+
+    The tables are known where the backup's counters are; else a note says why they are not.
+    """
     document = run.journal.evidence(plan.source.uuid)
     if document is None:
         return {}, [f"what was written since {plan.source.name} is not known: no run of this tool made it"]
@@ -162,7 +168,10 @@ def _loss(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
 
 
 def carry_out(run: Run, plan: RestorePlan) -> Ending:
-    """Fence, salvage, restore, proof. A failure before the restore was asked for leaves all as it was."""
+    """Raises the fence, salvages, restores and proves.
+
+    A failure before the restore was asked for leaves all as it was.
+    """
     present = take_fingerprint(run)
     backup = BackedUp(
         uuid=plan.source.uuid,
@@ -252,7 +261,7 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
 
 
 def _still_there(run: Run, plan: RestorePlan) -> bool:
-    """Whether the journal is still that of the database which was to be overwritten."""
+    """Tells whether the journal is still that of the database which was to be overwritten."""
     if plan.earlier is None:
         return run.journal.entry(run.id) is not None
     now = run.journal.entry(plan.earlier.run_id)
@@ -287,7 +296,9 @@ def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept
 
 
 def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: Entry | None) -> None:
-    """A run that was under way when the dump was made: whoever chose the dump has chosen the state it was in.
+    """Closes a run that was under way when the dump was made.
+
+    Whoever chose the dump has chosen the state it was in.
 
     Left open, the next release would ask what to do about it, or undo what was just restored.
     """
@@ -300,7 +311,7 @@ def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: E
 def _broken_off(
     run: Run, plan: RestorePlan, backup: BackedUp, kept: Transfer | None, failure: ReleaseError | Interrupted
 ) -> Ending:
-    """It ended early: with a restore under way at Heroku, or with nothing done but a fence, which is lowered."""
+    """Ends a restore early: with a restore under way at Heroku, or with nothing done but a fence, which is lowered."""
     run.signals.acknowledge()
     names = {"backup": backup.name, "salvage": kept.name if kept else None}
     try:

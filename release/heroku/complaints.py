@@ -60,7 +60,7 @@ class Complaint(msgspec.Struct, frozen=True):
 
 
 def complaints(messages: Iterable[str]) -> list[Complaint]:
-    """All that a restore's log complains of, in its order. A message may be of several lines."""
+    """Returns all that a restore's log complains of, in its order. A message may be of several lines."""
     return list(_complaints(line for message in messages for line in message.splitlines()))
 
 
@@ -97,7 +97,7 @@ def _complaint(entry: str, error: str, command: str, loading: str) -> Complaint:
 
 
 def _table(entry: str, error: str, loading: str) -> str | None:
-    """The table that an error is about, with its schema where the log tells."""
+    """Returns the table that an error is about, with its schema where the log tells."""
     if table := _TABLE.search(error):
         name = table[1]
     elif entry.startswith("TABLE DATA "):

@@ -82,7 +82,10 @@ def _settle(
     log: Log,
     deadline: Deadline,
 ) -> Transfer | None:
-    """What became of a request whose answer was lost: the transfer it made, or None when there surely is none."""
+    """Finds out what became of a request whose answer was lost.
+
+    Returns the transfer that it made, or None when there surely is none. Raises StepFailed.
+    """
     log.warning(
         Event.WARNING_RAISED,
         warning="answer_lost",
@@ -114,7 +117,10 @@ class _Search:
         self._patience = Patience(clock)
 
     def listed(self) -> tuple[Transfer, ...] | None:
-        """The request's transfer, empty if there surely is none; None as long as that cannot be told."""
+        """Looks for the request's transfer in the list.
+
+        Returns it, or nothing if there surely is none; None as long as that cannot be told.
+        """
         request, looked = self._request, self._clock.monotonic()
         try:
             new = [each for each in request.listed() if each.uuid not in request.known]

@@ -79,7 +79,7 @@ class HerokuError(Unavailable):
     @property
     def passing(self) -> bool:
         """Whether another try can help: broken connections and answers, timeouts, rate limits, Heroku's own errors."""
-        return self.status is None or self.status in {408, 429} or not 300 <= self.status < 500  # noqa: PLR2004
+        return self.status is None or self.status in {408, 429} or not 300 <= self.status < 500  # noqa: PLR2004 -- HTTP statuses
 
 
 class ShapeUnknown(HerokuError):
@@ -102,7 +102,7 @@ def _reason(status: int | None) -> Reason:
             return Reason.KEY_REJECTED
         case 403:
             return Reason.KEY_FORBIDDEN
-        case int() if 400 <= status < 500 and status not in {408, 429}:  # noqa: PLR2004
+        case int() if 400 <= status < 500 and status not in {408, 429}:  # noqa: PLR2004 -- HTTP statuses
             return Reason.HEROKU_REFUSED
         case _:
             return Reason.HEROKU_UNAVAILABLE
@@ -117,8 +117,8 @@ class Session:
     def __init__(self, key: str, *, clock: Clock, signals: Signals) -> None:
         from http.client import HTTPException  # noqa: PLC0415 -- see above
 
-        import requests  # noqa: PLC0415
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        import requests  # noqa: PLC0415 -- see above
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 -- see above
 
         self._requests = requests.Session()
         self._broken = OSError, HTTPError, HTTPException
@@ -132,7 +132,7 @@ class Session:
         """When set, no request waits longer: in the seconds between SIGTERM and SIGKILL."""
 
     def request(self, method: str, url: str, **kwargs: Any) -> Response:
-        """As in requests, but bounded in time and size, and never redirected. Raises HerokuError."""
+        """Makes a request as requests does, but bounded in time and size, and never redirected. Raises HerokuError."""
         left = self.deadline.left() if self.deadline else READ_TIMEOUT
         patience = (min(CONNECT_TIMEOUT, max(0.5, left)), min(READ_TIMEOUT, max(0.5, left)))
         kwargs.update(timeout=patience, allow_redirects=False, stream=True)
@@ -150,7 +150,7 @@ class Session:
         response = self._requests.request(method, url, **kwargs)
         with response:
             response._content = self._body(what, response)  # noqa: SLF001 -- requests has no capped read
-        if not 200 <= response.status_code < 300:  # noqa: PLR2004
+        if not 200 <= response.status_code < 300:  # noqa: PLR2004 -- HTTP statuses
             raise _refused(what, response)
         return response
 
@@ -169,30 +169,30 @@ class Session:
 
 
 def _arrived(raw: Any) -> bytes:
-    """Of a body what has arrived by now, at most 64 KiB as it travels, unpacked; empty at the end."""
+    """Returns what has arrived of a body by now, unpacked: at most 64 KiB as it travels, empty at the end."""
     return bytes(raw.read1(CHUNK, decode_content=True) if hasattr(raw, "read1") else _arrived_in_old(raw))
 
 
 def _arrived_in_old(raw: Any) -> bytes:
-    """The same with urllib3 1.26, which requests before 2.30 brings: it has no `read1`.
+    """Does the same with urllib3 1.26, which requests before 2.30 brings: it has no `read1`.
 
     http.client's response below it has one, and says nothing when a body ends early: its `length` is what is missing.
     """
     from http.client import IncompleteRead  # noqa: PLC0415 -- requests has imported it already
 
     raw._init_decoder()  # noqa: SLF001 -- once, however often it is called
-    while packed := raw._fp.read1(CHUNK):  # noqa: SLF001
-        if chunk := raw._decode(packed, decode_content=True, flush_decoder=False):  # noqa: SLF001
+    while packed := raw._fp.read1(CHUNK):  # noqa: SLF001 -- urllib3 1.26 has no public name for it
+        if chunk := raw._decode(packed, decode_content=True, flush_decoder=False):  # noqa: SLF001 -- urllib3 1.26 has no public name for it
             return bytes(chunk)
-    if raw._fp.length:  # noqa: SLF001
-        raise IncompleteRead(b"", raw._fp.length)  # noqa: SLF001
-    return bytes(raw._decode(b"", decode_content=True, flush_decoder=True))  # noqa: SLF001
+    if raw._fp.length:  # noqa: SLF001 -- urllib3 1.26 has no public name for it
+        raise IncompleteRead(b"", raw._fp.length)  # noqa: SLF001 -- urllib3 1.26 has no public name for it
+    return bytes(raw._decode(b"", decode_content=True, flush_decoder=True))  # noqa: SLF001 -- urllib3 1.26 has no public name for it
 
 
 def pages(
     what: str, read: Callable[[str | None], Response], kind: type[T], *, required: tuple[str, ...] = ()
 ) -> tuple[T, ...]:
-    """A list, whole: an answer of 206 is a part of it, and `Next-Range` is what to ask for next.
+    """Reads a whole list: an answer of 206 is a part of it, and `Next-Range` is what to ask for next.
 
     `read` takes the range to ask for; Heroku gives 200 entries a page; `required` as in `decode`, of each entry. Raises
     HerokuError.
@@ -203,13 +203,15 @@ def pages(
         response = read(following)
         found += decode(what, response, list[kind], required=required)  # type: ignore[valid-type]
         following = response.headers.get("Next-Range")
-        if response.status_code != 206 or not following:  # noqa: PLR2004
+        if response.status_code != 206 or not following:  # noqa: PLR2004 -- HTTP statuses
             return tuple(found)
     raise HerokuError(f"{what}: the list has over {MOST_PAGES} pages", status=206)
 
 
 def decode(what: str, response: Response, kind: type[T], *, required: tuple[str, ...] = ()) -> T:
-    """The answer as `kind`: wrong types and missing fields are errors, unknown fields and those that inform are not.
+    """Returns the answer as `kind`.
+
+    Wrong types and missing fields are errors. Unknown fields, and fields that only inform, are not.
 
     `required`: fields that have to be there, if only as null. Raises ShapeUnknown, or HerokuError when it is no JSON.
     """
@@ -222,12 +224,12 @@ def decode(what: str, response: Response, kind: type[T], *, required: tuple[str,
 
 
 def _broken(what: str, error: Exception) -> HerokuError:
-    """A transport error. Only where no connection was made is it sure that nothing was done.
+    """Makes an error of a transport's. Only where no connection was made is it sure that nothing was done.
 
     A certificate that is not accepted is such a case; any other TLS error may also come after the request was sent.
     """
     import requests  # noqa: PLC0415 -- there is a session, so it is imported already
-    from urllib3.exceptions import NewConnectionError, SSLError  # noqa: PLC0415
+    from urllib3.exceptions import NewConnectionError, SSLError  # noqa: PLC0415 -- see above
 
     cause = getattr(error.args[0], "reason", None) if error.args else None
     unsent = (
@@ -245,9 +247,9 @@ def _refused(what: str, response: Response) -> HerokuError:
     status = response.status_code
     error_id, message = _explanation(response)
     detail = f"{what}: {status} {message or response.reason}"
-    if status == 403 and (accepted := response.headers.get("Oauth-Scope-Accepted")):  # noqa: PLR2004
+    if status == 403 and (accepted := response.headers.get("Oauth-Scope-Accepted")):  # noqa: PLR2004 -- HTTP statuses
         detail += f" (the key has the scopes {response.headers.get('Oauth-Scope', '?')}; needed: {accepted})"
-    certain = 400 <= status < 500 and status not in {408, 429}  # noqa: PLR2004
+    certain = 400 <= status < 500 and status not in {408, 429}  # noqa: PLR2004 -- HTTP statuses
     return HerokuError(
         detail,
         status=status,
@@ -279,4 +281,4 @@ def retry_after(value: str | None) -> float | None:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError, OverflowError):
             return None
-    return seconds if 0 <= seconds <= 3600 else None  # noqa: PLR2004
+    return seconds if 0 <= seconds <= 3600 else None  # noqa: PLR2004 -- HTTP statuses

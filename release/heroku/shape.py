@@ -28,7 +28,9 @@ class Unknown(Exception):
 
 
 def read(content: bytes, kind: type[T], *, required: tuple[str, ...] = ()) -> T:
-    """JSON as `kind`; `required`: fields of it (or of each entry of a list) that have to be there, if only as null.
+    """Reads JSON as `kind`.
+
+    `required` are fields of it (or of each entry of a list) that have to be there, if only as null.
 
     Raises Unknown, or what msgspec raises when it is no JSON.
     """
@@ -47,7 +49,7 @@ def read(content: bytes, kind: type[T], *, required: tuple[str, ...] = ()) -> T:
 
 
 def _explained(text: str) -> Unknown:
-    """A complaint of msgspec, taken apart: text is all there is. It names types and places, and never a value."""
+    """Takes a complaint of msgspec apart. Text is all there is; it names types and places, and never a value."""
     why, _, path = text.partition(" - at `")
     place = path.removesuffix("`").removeprefix("$").removeprefix(".")
     if missing := re.fullmatch(r"Object missing required field `(.+)`", why):
@@ -56,7 +58,7 @@ def _explained(text: str) -> Unknown:
 
 
 def _softened(document: Any, kind: Any) -> Any:
-    """The document without those fields that only inform and are of another type than `kind` has them."""
+    """Leaves out of the document those fields that only inform and are of another type than `kind` has them."""
     if get_origin(kind) in {list, tuple} and isinstance(document, list):
         return [_softened(each, get_args(kind)[0]) for each in document]
     for inner in (kind, *get_args(kind)):
@@ -86,7 +88,7 @@ def _fits(value: Any, type_: Any) -> bool:
 
 @cache
 def _fields(kind: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
-    """The fields' types, and whether they only inform."""
+    """Returns the fields' types by name, and whether they only inform."""
     found = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         marked = get_origin(hint) is Annotated and INFORMS in hint.__metadata__

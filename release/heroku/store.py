@@ -60,7 +60,7 @@ class Body:
 
 @contextmanager
 def opened(url: str, *, begin: int, ca: str | None) -> Iterator[Body]:
-    """The file at a signed address from byte `begin` on. Raises StoreError.
+    """Opens the file at a signed address from byte `begin` on. Raises StoreError.
 
     `ca`: a file with the certificate to trust, honoured for this machine only (the sandbox's).
     """
@@ -89,15 +89,15 @@ def opened(url: str, *, begin: int, ca: str | None) -> Iterator[Body]:
 def _body(response: requests.Response, begin: int) -> Body:
     status = response.status_code
     if status not in {200, 206}:
-        passing = status >= 500 or status in {408, 429} or status in EXPIRED  # noqa: PLR2004
+        passing = status >= 500 or status in {408, 429} or status in EXPIRED  # noqa: PLR2004 -- HTTP statuses
         raise StoreError(f"the store answered {status} {response.reason}", status=status, passing=passing)
     kind = response.headers.get("Content-Type", "")
     if kind.startswith(("text/", "application/xml", "application/json")):
         raise StoreError(f"the store sent a page ({kind}) and no backup", status=status)
     length = response.headers.get("Content-Length", "")
-    whole = int(length) if length.isdecimal() and status == 200 else None  # noqa: PLR2004
+    whole = int(length) if length.isdecimal() and status == 200 else None  # noqa: PLR2004 -- HTTP statuses
     begins = 0
-    if status == 206:  # noqa: PLR2004
+    if status == 206:  # noqa: PLR2004 -- HTTP statuses
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         if not found or int(found[1]) != begin:
             raise StoreError("the store sent another part than the one asked for", status=status)

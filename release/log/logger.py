@@ -95,19 +95,19 @@ class Log(structlog.BoundLoggerBase):
     _logger: _Writer
 
     def info(self, event: Event, **fields: object) -> None:
-        """Something happened as it should."""
+        """Logs that something happened as it should."""
         self._log("info", event, fields)
 
     def warning(self, event: Event, **fields: object) -> None:
-        """Somebody should look at it, but the run goes on."""
+        """Logs what somebody should look at, while the run goes on."""
         self._log("warning", event, fields)
 
     def error(self, event: Event, **fields: object) -> None:
-        """A step or the run failed. `exc_info=error` adds the traceback as `exception`."""
+        """Logs that a step or the run failed. `exc_info=error` adds the traceback as `exception`."""
         self._log("error", event, fields)
 
     def command_output(self, lines: Sequence[str], *, clean: bool = False, **fields: str | int) -> Sequence[str]:
-        """One `command_output` event for each line; returns the lines as they were logged, redacted.
+        """Logs one `command_output` event for each line; returns the lines as they were logged, redacted.
 
         A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (`release.output` sees to it). `clean` lines have been
         redacted already.
@@ -136,18 +136,18 @@ class Log(structlog.BoundLoggerBase):
         return self._logger.sink.dropped
 
     def hurry(self) -> None:
-        """Time has become short (a signal came): do not wait long for whoever reads the log."""
+        """Shortens all waits for whoever reads the log: a signal came, and time is short."""
         self._logger.sink.hurry()
 
     def last_words(self, text: str) -> None:
-        """Say something on stderr, redacted, best effort."""
+        """Writes a text on stderr, redacted. A failure to do so is ignored."""
         last_words(self._logger.redactor.text(text))
 
     def _log(self, level: str, event: Event, fields: Fields) -> None:
         try:
             args, _ = self._process_event(level, event, fields)
             line = args[0]
-        except Exception as error:  # noqa: BLE001 (a log must not raise into the work it reports on)
+        except Exception as error:  # noqa: BLE001 -- a log must not raise into the work it reports on
             line = _encode({**self._head(level, event), "unprintable": type(error).__name__}) + b"\n"
         self._logger.line(line, last=event is Event.RELEASE_FINISHED)
 
@@ -176,7 +176,7 @@ def open_log(
     patience: float = 5.0,
     **context: object,
 ) -> Log:
-    """A log on a file descriptor, with the fields that every line has: `run_id`, `app`, `release`.
+    """Opens a log on a file descriptor, with the fields that every line has: `run_id`, `app`, `release`.
 
     `patience` is how many seconds a reader may stop before lines are dropped. Closed standard streams are filled with
     /dev/null, so this has to come before the first connection is opened.
@@ -224,5 +224,5 @@ def _rendered(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> 
 
 
 def _valid(text: str) -> str:
-    """Without lone surrogates, which UTF-8 cannot hold."""
+    """Replaces lone surrogates, which UTF-8 cannot hold, by question marks."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

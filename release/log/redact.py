@@ -46,7 +46,7 @@ class _Form:
 
 
 def _flexible(character: str) -> bytes:
-    """A pattern for one character as it is, and as URLs, JSON, shells and HTML escape it."""
+    """Makes a pattern for one character as it is, and as URLs, JSON, shells and HTML escape it."""
     if character.isascii() and character.isalnum():
         return character.encode()
     raw = character.encode()
@@ -90,7 +90,7 @@ class _Place:
         self._pattern = pattern
 
     def likely(self, lower: bytes) -> bool:
-        """Whether a secret may stand at such a place of a text in lower case."""
+        """Tells whether a secret may stand at such a place of a text in lower case."""
         return all(any(hint in lower for hint in group) for group in self.hints)
 
     @cached_property
@@ -225,25 +225,31 @@ class Redactor:
         """How many bytes the longest form of a secret can take: so much has to be held back at a cut."""
 
     def text(self, text: str) -> str:
-        """The text without secrets. Lone surrogates become question marks, so the result is always valid Unicode."""
+        """Returns the text without secrets.
+
+        Lone surrogates become question marks, so the result is always valid Unicode.
+        """
         return self.data(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     def data(self, data: bytes) -> bytes:
-        """The bytes without secrets; their length changes."""
+        """Returns the bytes without secrets; their length changes."""
         for pattern, instead in self._likely(data):
             data = pattern.sub(instead, data)
         return data
 
     def leaks(self, data: bytes) -> bool:
-        """Whether a known secret is in it, in any form."""
+        """Tells whether a known secret is in it, in any form."""
         return any(form.core in data and form.pattern.search(data) for form in self._forms)
 
     def suspects(self, data: bytes) -> bool:
-        """Whether there may be a secret in it. Quick, and never wrongly no; JSON's escaping makes no difference."""
+        """Tells whether there may be a secret in it.
+
+        It is quick, and it never misses one; JSON's escaping makes no difference.
+        """
         return next(self._likely(data), None) is not None
 
     def head(self, data: bytes, at: int) -> tuple[bytes, int]:
-        """The first `at` bytes, or somewhat less or more, without secrets, and how many bytes of `data` that was.
+        """Returns the beginning without secrets, and how many bytes of `data` that was: about `at` bytes.
 
         The cut goes neither through a secret nor through a character. The bytes must reach `reach` bytes beyond `at`.
         """
@@ -252,7 +258,7 @@ class Redactor:
         cut = at
         while (earlier := min((start for start, end in spans if start < cut < end), default=cut)) < cut:
             cut = earlier
-        while 0 < cut < len(data) and data[cut] & 0xC0 == 0x80:  # noqa: PLR2004 (a UTF-8 continuation byte)
+        while 0 < cut < len(data) and data[cut] & 0xC0 == 0x80:  # noqa: PLR2004 -- a UTF-8 continuation byte
             cut -= 1
         if not cut:  # something covers all of it: take the whole of that along
             cut = at
@@ -275,7 +281,7 @@ class Redactor:
 
 
 def _pieces(secret: str) -> Iterator[str]:
-    """The secret; and of one with several lines (a private key) each line, because output comes line by line."""
+    """Yields the secret, and of one with several lines (a private key) each line, because output comes line by line."""
     yield secret.strip()
     lines = secret.split("\n")
     if len(lines) > 1:
@@ -301,7 +307,7 @@ _SHORTEST_NAMED = 8
 
 
 def secrets_in(environ: Mapping[str, str]) -> list[str]:
-    """The values of an environment that count as secrets, for `Redactor`.
+    """Returns the values of an environment that count as secrets, for `Redactor`.
 
     That is the API key; every URL that holds a password, as a whole, and the password, as it stands and decoded; and
     what is called a password or passphrase, or ends in PASS or PWD, with at least 6 characters, or a key, secret,
@@ -342,7 +348,10 @@ def _url_secrets(value: str) -> Iterator[str]:
 
 
 def _json_secrets(value: str) -> Iterator[str]:
-    """The long strings inside a secret that is a JSON document (Google's credentials): an app prints them decoded."""
+    """Yields the long strings inside a secret that is a JSON document (Google's credentials).
+
+    An app prints them decoded.
+    """
     try:
         document = msgspec.json.decode(value) if value.lstrip().startswith("{") else {}
     except (msgspec.DecodeError, RecursionError):

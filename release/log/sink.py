@@ -61,7 +61,7 @@ class Sink:
         self._poll.register(self._fd, select.POLLOUT)
 
     def close(self) -> None:
-        """Close what the sink has opened itself; the descriptor it was given is its owner's."""
+        """Closes what the sink has opened itself; the descriptor it was given is its owner's."""
         if self._open and self._own:
             os.close(self._fd)
         self._open = False
@@ -72,11 +72,11 @@ class Sink:
         return self.dropped > 0 or bool(self._rest) or self._lossy or not self._open
 
     def hurry(self) -> None:
-        """Time has become short: wait a second at most from here on."""
+        """Limits all waits from here on to a second: time has become short."""
         self._patience = self._left = min(self._patience, 1.0)
 
     def write(self, lines: bytes, *, insist: bool = False) -> bool:
-        """Write whole lines (each ends with a newline). False when at least one of them was dropped.
+        """Writes whole lines (each ends with a newline). Returns False when at least one of them was dropped.
 
         To insist means to have the whole patience once more, for a line that matters more than the time it costs.
         """
@@ -93,7 +93,7 @@ class Sink:
         return self.dropped == before and not self._rest
 
     def _push(self, data: bytes) -> bytes:
-        """Write what goes in; returns what did not."""
+        """Writes what goes in; returns what did not."""
         if not self._open:
             return data
         view = memoryview(data)
@@ -106,7 +106,7 @@ class Sink:
         return bytes(view)
 
     def _write_some(self, view: memoryview) -> int:
-        """Write some of it as soon as there is room; 0 when there was none for too long."""
+        """Writes some of it as soon as there is room. Returns how many bytes; 0 when there was no room for too long."""
         written = self._try(view)
         if written or self._lossy:
             return written
@@ -132,7 +132,7 @@ class Sink:
             return 0
 
     def _drop(self, lines: bytes, left: bytes) -> None:
-        """Count what was not written, but keep the end of a line that was begun."""
+        """Counts what was not written, but keeps the end of a line that was begun."""
         written = len(lines) - len(left)
         if written and lines[written - 1] != ord("\n"):
             end = left.index(b"\n") + 1
@@ -141,7 +141,7 @@ class Sink:
 
 
 def last_words(text: str) -> bool:
-    """Say something on stderr, best effort and within a second; False when it could not be said."""
+    """Writes a text on stderr within a second. Returns False when it could not be written."""
     sink = Sink(2, patience=1.0)
     said = sink.write(text.encode("utf-8", "replace").rstrip(b"\n") + b"\n")
     sink.close()
@@ -149,7 +149,9 @@ def last_words(text: str) -> bool:
 
 
 def hold_standard_streams() -> None:
-    """Fill the places of closed standard streams with /dev/null. To be called before anything else is opened.
+    """Fills the places of closed standard streams with /dev/null.
+
+    It has to be called before anything else is opened.
 
     Otherwise the next socket gets the number 1 or 2, and a stray `print`, or a child's output, goes to Heroku or into
     the database's connection.
@@ -162,7 +164,7 @@ def hold_standard_streams() -> None:
 
 
 def settle_standard_streams() -> None:
-    """Flush stdout and stderr now; one that cannot be flushed is pointed at /dev/null.
+    """Flushes stdout and stderr now; one that cannot be flushed is pointed at /dev/null.
 
     To be called last. At its end Python flushes both itself, and a failure there turns the exit code into 120
     (https://docs.python.org/3/library/sys.html#sys.exit).

@@ -95,7 +95,10 @@ class Audience:
 
 
 def find_audience(environ: Mapping[str, str], log: Log, about: Record) -> Audience:
-    """Those whose address is set; read before the settings are, so that they hear when these are wrong, too."""
+    """Finds those whose address is set.
+
+    The environment is read before the settings are, so that they hear when these are wrong, too.
+    """
     given = ((notifier, environ.get(notifier.variable, "").strip()) for notifier in NOTIFIERS)
     return Audience([(each, address) for each, address in given if address and each.accepted(address)], log, about)
 
@@ -115,7 +118,7 @@ class Delivery:
         self._thread.join(seconds)
 
     def _run(self, address: str, body: Mapping[str, Any], deadline: Deadline) -> None:
-        """Two attempts at most; an answer that will be the same again is not asked for twice."""
+        """Makes two attempts at most; an answer that will be the same again is not asked for twice."""
         for attempt in range(1, ATTEMPTS + 1):
             self.attempts = attempt
             problem, again = self.notifier.send(address, body, max(0.1, deadline.clamp(WITHIN / ATTEMPTS)))
@@ -126,7 +129,7 @@ class Delivery:
 
 
 def message(record: Record) -> str:
-    """The text: what people read first."""
+    """Returns the text: what people read first."""
     outcome = record.get("outcome")
     head = f"{ICONS.get(outcome, '🚨')} {title(record)}: {outcome or 'not started'}"
     reason = f" ({record['reason']})" if record.get("reason") else ""
@@ -135,6 +138,6 @@ def message(record: Record) -> str:
 
 
 def patience(since_signal: float | None) -> float:
-    """Seconds for the last message: less when a signal has started Heroku's countdown of 30 s."""
+    """Returns the seconds for the last message: fewer when a signal has started Heroku's countdown of 30 s."""
     left = math.inf if since_signal is None else 23.0 - since_signal
     return max(LEAST, min(WITHIN, left))

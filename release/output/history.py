@@ -42,7 +42,7 @@ class Past(Struct, frozen=True, kw_only=True):
 
 
 def as_text(runs: Sequence[Past]) -> str:
-    """The list, in the order given."""
+    """Returns the list as text, in the order given."""
     if not runs:
         return "The journal knows no runs yet: it begins with the first release that migrates.\n"
     return columns([HEADING, *map(_cells, runs)])
@@ -75,7 +75,7 @@ def _origin(run: Past) -> str:
 
 
 def _waited(record: Mapping[str, Any]) -> str:
-    """Whom the run waited for, and how long."""
+    """Says whom the run waited for, and how long."""
     return ", ".join(
         f"{', '.join(each['holder']) if isinstance(each['holder'], list) else each['holder'] or '?'}"
         f" ({seconds(each['duration'])})"
@@ -84,7 +84,7 @@ def _waited(record: Mapping[str, Any]) -> str:
 
 
 def in_full(run: Past) -> str:
-    """One run with all that is known of it."""
+    """Returns one run with all that is known of it, as text."""
     record = run.record or {}
     text = "".join(f"{name:<11} {value}\n" for name, value in _facts(run, record) if value)
     text += "".join(f"  {line}\n" for line in _details(record))

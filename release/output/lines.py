@@ -14,7 +14,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 
 def parse(line: str) -> Mapping[str, Any] | None:
-    """The event in a line, whatever stands before it; None for a line that holds none.
+    """Returns the event in a line, whatever stands before it; None for a line that holds none.
 
     A child's output cannot pass for an event: it stands inside one, as the text of a `command_output`.
     """
@@ -35,7 +35,7 @@ EVENTS = frozenset(str(each) for each in Event)
 
 
 def whole_lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a stream that comes in pieces, each once it is whole."""
+    """Yields the lines of a stream that comes in pieces, each once it is whole."""
     rest = b""
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
@@ -45,5 +45,5 @@ def whole_lines(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """Text without terminal escapes and control characters: what a child prints must not draw over what is ours."""
+    """Removes terminal escapes and control characters: what a child prints must not draw over what is ours."""
     return _ESCAPES.sub("", text.expandtabs(4))

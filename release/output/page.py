@@ -60,7 +60,7 @@ RIGHT = 64
 
 
 def as_html(stories: list[Story]) -> str:
-    """All runs on one page."""
+    """Returns all runs on one page."""
     name = title({"release": stories[0].release, "app": stories[0].app})
     body = "\n<hr>\n".join("\n".join(_run(story)) for story in stories)
     return (
@@ -163,7 +163,7 @@ def _within(moment: Moment, y: int, scale: float) -> Iterator[str]:
 
 
 def _ticks(whole: float) -> list[float]:
-    """About five round figures from 0 up to the whole."""
+    """Returns about five round figures from 0 up to the whole."""
     rough = whole / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(each for each in (power, 2 * power, 5 * power, 10 * power) if each >= rough)

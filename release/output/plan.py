@@ -42,12 +42,12 @@ class Plan(Struct, kw_only=True):
 
 
 def as_text(plan: Plan) -> str:
-    """The plan as text, at most one fact a line."""
+    """Returns the plan as text, at most one fact a line."""
     return "\n".join(_lines(plan)) + "\n"
 
 
 def verdict(plan: Plan) -> str:
-    """What would become of a release, in a sentence."""
+    """Says in a sentence what would become of a release."""
     if plan.stopped and plan.exit_code == MISCONFIGURED_EXIT_CODE:
         return "A release would not start: settings are wrong."
     if plan.stopped or plan.refusing:

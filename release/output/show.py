@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 
 def lines(event: Fields) -> Iterator[Line]:
-    """The lines for an event; none for one that says nothing to people, or that is newer than this program."""
+    """Returns the lines for an event; none for one that says nothing to people, or that is newer than this program."""
     show = _SHOWN.get(str(event.get("event")))
     return show(event) if show else iter(())
 
@@ -45,7 +45,7 @@ class Telling:
         self._error: str | None = None
 
     def __call__(self, event: Fields) -> Iterator[Line]:
-        """The lines for the next event."""
+        """Returns the lines for the next event."""
         if event.get("event") == "command_output":
             output = self._outputs.setdefault(str(event.get("stream")), Fold())
             if not self._folds or output.shows(str(event.get("line", ""))):
@@ -57,7 +57,7 @@ class Telling:
         yield from lines(self._unrepeated(event))
 
     def _unrepeated(self, event: Fields) -> Fields:
-        """A step that fails within another fails both, with the same words."""
+        """Leaves out words that were just read: a step that fails within another fails both, with the same words."""
         if event.get("event") != "step_failed":
             return event
         before, self._error = self._error, event.get("error")
@@ -65,22 +65,22 @@ class Telling:
 
 
 def good(text: str) -> Line:
-    """It went well."""
+    """Makes a line that says: it went well."""
     return Line(text, "green", "✓", 2)
 
 
 def bad(text: str) -> Line:
-    """It failed."""
+    """Makes a line that says: it failed."""
     return Line(text, "bold red", "✗", 2)
 
 
 def warn(text: str, indent: int = 2) -> Line:
-    """Somebody should look at it."""
+    """Makes a line that says: somebody should look at it."""
     return Line(text, "yellow", "!", indent)
 
 
 def note(text: str, indent: int = 2) -> Line:
-    """It is so."""
+    """Makes a line that states a fact."""
     return Line(text, "dim", "·", indent)
 
 
@@ -106,7 +106,7 @@ def _step_failed(event: Fields) -> Iterator[Line]:
 
 
 def _transfer_started(event: Fields) -> Iterator[Line]:
-    """What a salvage is has to be said: the word is this tool's own."""
+    """Says what a salvage is, too: the word is this tool's own."""
     source = f" of {event['source']}" if event.get("source") else ""
     earlier = f"; the last one took {seconds(event['expected'])}" if event.get("expected") else ""
     what = ", a backup of what is about to be overwritten" if event.get("kind") == "salvage" else ""
@@ -136,7 +136,7 @@ def _command_output(event: Fields) -> Iterator[Line]:
 
 
 def _command_finished(event: Fields) -> Iterator[Line]:
-    """A good end needs no line; nor does exit code 1 while preparing: that is how "migrations are pending" is said."""
+    """Says nothing of a good end, nor of exit code 1 while preparing: that is how "migrations are pending" is said."""
     usual = {0, 1, None} if event.get("step") in {"prepare", "plan"} else {0, None}
     if event.get("signal") or event.get("exit_code") not in usual:
         how = event.get("signal") or f"exit code {event.get('exit_code')}"

@@ -74,7 +74,7 @@ class Story:
 
 
 def read(log: Iterable[str]) -> list[Story]:
-    """All runs in a log, in the order in which they begin; none when nothing in it is ours."""
+    """Reads all runs in a log, in the order in which they begin; none when nothing in it is ours."""
     runs: dict[str, list[Fields]] = {}
     last = ""
     for line in log:
@@ -139,7 +139,7 @@ class _Teller:
         self._open: dict[str, float] = {}
 
     def take(self, event: Fields, at: float) -> None:
-        """One event, `at` seconds after the first."""
+        """Takes one event, `at` seconds after the first."""
         story, name = self._story, event["event"]
         story.seconds = max(story.seconds, at)
         match name:
@@ -164,7 +164,7 @@ class _Teller:
             step.error, step.hint = str(event.get("error")), event.get("hint")
 
     def _step(self, event: Fields, at: float) -> Step:
-        """The step an event belongs to; opened here when the log has lost its beginning."""
+        """Returns the step an event belongs to; it is opened here when the log has lost its beginning."""
         if not event.get("step") and self._story.steps:  # the hook itself failed, within whatever step it was
             return self._story.steps[-1]
         name = str(event.get("step") or "run")

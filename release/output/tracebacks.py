@@ -43,7 +43,7 @@ class Fold:
         self._told = deque[str](maxlen=LAST)
 
     def shows(self, line: str) -> bool:
-        """Whether people are to read this line, the next one."""
+        """Tells whether people are to read this line, the next one."""
         shown = not self._belongs_to_a_traceback(line) and not self._was_told(line)
         if shown:
             self._told.append(_own_words(line))
@@ -66,7 +66,7 @@ class Fold:
         return bool(_FRAME.fullmatch(line)) or (self.folded > 0 and not line.strip(" |"))
 
     def _was_told(self, line: str) -> bool:
-        """Whether a cause repeats what has been read: what one driver says, each layer above it says again."""
+        """Tells whether a cause repeats what has been read: what one driver says, each layer above it says again."""
         if self._in_cause or _CAUSE_BEFORE.match(line):
             self._in_cause = _own_words(line) in self._told
         return self._in_cause

@@ -40,7 +40,7 @@ def _nothing_pending(migrated: Migrated) -> Facts | None:
 
 
 def _nothing_missing(migrated: Migrated) -> Facts | None:
-    """For a framework that could not tell before the migration."""
+    """Asks a framework that could not tell before the migration."""
     run = migrated.run
     missing = drift.missing_after(run, migrated.commands)
     if not missing:
@@ -53,7 +53,9 @@ def _nothing_missing(migrated: Migrated) -> Facts | None:
 
 
 def _valid_indexes(migrated: Migrated) -> Facts:
-    """A concurrent index build that failed leaves an index that costs and serves nobody.
+    """Fails when an index became invalid: it costs and serves nobody.
+
+    A concurrent index build that failed leaves one.
 
     Those that were there before are warned of: CREATE INDEX … IF NOT EXISTS goes by the name and leaves them as they
     are.
@@ -80,7 +82,10 @@ def _valid_constraints(migrated: Migrated) -> Facts:
 
 
 def _emptied_tables(migrated: Migrated) -> Facts:
-    """A migration that empties tables may end well, and all is gone: flush, schema:load, a careless DELETE."""
+    """Fails when a table that held rows is empty: flush, schema:load, a careless DELETE.
+
+    Such a migration may end well, and all is gone.
+    """
     run, backup = migrated.run, migrated.backup
     with translated():
         emptied, usual, unknown = emptied_tables(run.database.connection, backup.before, backup.outset)
@@ -96,7 +101,10 @@ def _emptied_tables(migrated: Migrated) -> Facts:
 
 
 def _sequences(migrated: Migrated) -> Facts:
-    """Only of tables that were written since: what was behind before is not this release's doing."""
+    """Fails when a sequence fell behind the column that it fills, so that the next insert would fail.
+
+    Only tables that were written since the backup count: what was behind before is not this release's doing.
+    """
     run, backup = migrated.run, migrated.backup
     with translated():
         now = evidence.take(run.database.connection)

@@ -28,7 +28,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself: for the one call that needs it."""
+        """Returns the value itself, for the one call that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -270,7 +270,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field: HEROKU_* and DYNO as they are, all others with the prefix."""
+    """Returns the environment variable of a field: HEROKU_* and DYNO as they are, all others with the prefix."""
     name = field.upper()
     return name if name.startswith("HEROKU_") or name == "DYNO" else PREFIX + name
 
@@ -281,12 +281,12 @@ VARIABLES: Final[dict[str, msgspec.structs.FieldInfo]] = {
 
 
 def example(field: msgspec.structs.FieldInfo) -> str:
-    """The example in a field's specification."""
+    """Returns the example in a field's specification."""
     return str(_metas(field.type)[0].examples[0])
 
 
 def description(field: msgspec.structs.FieldInfo) -> str:
-    """The meaning in a field's specification."""
+    """Returns the meaning in a field's specification."""
     return str(_metas(field.type)[0].description)
 
 

@@ -94,7 +94,7 @@ def read(environ: Mapping[str, str]) -> Settings:
 
 
 def _typos(environ: Mapping[str, str]) -> list[str]:
-    """RELEASE_ names one typo away from a known one; other unknown names are the platform's or the app's own."""
+    """Finds RELEASE_ names one typo away from a known one. Other unknown names are the platform's or the app's own."""
     known = [name for name in VARIABLES if name.startswith(PREFIX)]
     errors = []
     for name in sorted(environ):
@@ -107,7 +107,7 @@ def _typos(environ: Mapping[str, str]) -> list[str]:
 
 
 def _split(field: msgspec.structs.FieldInfo, text: str) -> Any:
-    """The text as msgspec wants it: a list where the type is a set."""
+    """Returns the text as msgspec wants it: a list where the type is a set."""
     if field.name == "allow":
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
@@ -127,7 +127,10 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 def _for_a_shell(command: str) -> str | None:
-    """A word of the command that only a shell understands, if there is one; in quotes it is an argument like others."""
+    """Returns a word of the command that only a shell understands, if there is one.
+
+    Within quotes it is an argument like others.
+    """
     for word in _WORD.findall(command):
         if word in OPERATORS:
             return f"`{word}`"
@@ -137,7 +140,7 @@ def _for_a_shell(command: str) -> str | None:
 
 
 def _what_is_wrong(field: msgspec.structs.FieldInfo, error: Exception) -> str:
-    """Never the value itself: it may be a secret that was typed into the wrong place."""
+    """Says what is wrong, and never the value itself: it may be a secret that was typed into the wrong place."""
     choices = get_args(field.type)[0]
     if field.name == "allow":
         choices = Guard
