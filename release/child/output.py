@@ -27,9 +27,9 @@ _encode = msgspec.json.encode
 
 
 class Output:
-    """One stream of a child on its way into the log. `feed` it what was read, `close` it at its end.
+    """One stream of a child on its way into the log. It is fed what was read, and closed at its end.
 
-    `quiet`: the lines go to `on_lines` only.
+    `tail`: where its last lines are kept; `quiet`: the lines go to `on_lines` only.
     """
 
     def __init__(

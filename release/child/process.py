@@ -34,17 +34,17 @@ LINGER = 0.2
 """Seconds in which what a finished command left behind may still finish its last lines (`tee` does)."""
 READ = 64 * 1024
 """Bytes a read: what a pipe holds by default."""
-LOOK = 0.05
-"""Seconds between two looks at what cannot wake us."""
+LOOK_EVERY = 0.05
+"""Seconds between two looks at what cannot wake us: orphans, and the child itself where no signal can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a command ended. Either `exit_code` or `signal` is set.
 
-    `timed_out` and `interrupted` say that we ended it, or would have; it may still have exited with 0, which proves
-    nothing then. `tail` is its last lines, redacted. `leftovers` is how many processes it had left behind and were
-    killed, `survivors` how many could not be killed.
+    `timed_out` and `interrupted` say that we ended it, or would have. It may still have exited with 0, but then that
+    proves nothing. `duration` is in seconds. `tail` is its last lines, redacted. `leftovers` is how many processes it
+    had left behind and were killed, `survivors` how many could not be killed.
     """
 
     exit_code: int | None
@@ -63,12 +63,12 @@ class Ended:
 
     @property
     def ok(self) -> bool:
-        """It came to its own end, with 0, and nothing of it is alive."""
+        """Whether it came to its own end, with 0, and nothing of it is alive."""
         return self.exit_code == 0 and not (self.timed_out or self.interrupted or self.survivors)
 
 
 class Running:
-    """A command that runs. Made by `start_command`."""
+    """A command that runs, as `start_command` makes it."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class Running:
             os.killpg(self.pid, signal.SIGCONT)  # a stopped process does not hear SIGTERM
         grace = Deadline(self._clock, self._grace)
         while not grace.expired and (self.alive or self._descendants.any_alive(self.pid)):
-            self._round(LOOK)
+            self._round(LOOK_EVERY)
 
     def _drain(self) -> None:
         """Reads what is still to come, until both pipes are closed at the other end or `LINGER` is over."""
@@ -175,7 +175,7 @@ class Running:
 
     def _round(self, seconds: float) -> None:
         """Waits at most so many real seconds for output, a signal or the child's end, and passes on what is there."""
-        for key, _ in self._selector.select(min(seconds, LOOK if self._wakeup is None else 1.0)):
+        for key, _ in self._selector.select(min(seconds, LOOK_EVERY if self._wakeup is None else 1.0)):
             if key.fd == self._wakeup:
                 self._signals.drain()
             else:
@@ -200,7 +200,7 @@ class Running:
 
     def _reap(self) -> int:
         try:
-            return self._child.wait(LOOK if self.alive else None)
+            return self._child.wait(LOOK_EVERY if self.alive else None)
         except subprocess.TimeoutExpired:  # killed, but it hangs in the kernel: among the survivors
             self._child.returncode = -signal.SIGKILL
             return self._child.returncode

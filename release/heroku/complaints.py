@@ -65,6 +65,7 @@ def complaints(messages: Iterable[str]) -> list[Complaint]:
 
 
 def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
+    """Yields each error once the line after it shows that it is complete: its command stands below it."""
     entry, error, command, loading = "", "", "", ""
     for line in lines:
         named, left_out, loads = _ENTRY.match(line), _LEFT_OUT.match(line), _LOADING.match(line)
@@ -80,8 +81,8 @@ def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
             yield Complaint(f"TABLE DATA {left_out[2]}", left_out[1], fatal=True, table=left_out[2])
         elif said:
             error = said[1]
-        elif error and not command and (found := _COMMAND.match(line)):
-            command = found[1]
+        elif error and not command and (wanted := _COMMAND.match(line)):
+            command = wanted[1]
     if error:
         yield _complaint(entry, error, command, loading)
 

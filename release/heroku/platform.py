@@ -37,7 +37,7 @@ class Ref(msgspec.Struct, frozen=True):
 
 
 class App(msgspec.Struct, frozen=True):
-    """What is needed of an app."""
+    """An app, with what is needed of it."""
 
     id: str
     name: str
@@ -67,7 +67,7 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where an add-on is attached."""
+    """A place where an add-on is attached: the app."""
 
     app: Ref
 

@@ -2,7 +2,8 @@
 
 Heroku's Data API is not documented and may change on any day. A field that a decision stands on has to be there and of
 the type that it always was; a field that only informs is left out when it is not. Which is which stands beside the
-field: `Annotated[int | None, INFORMS]`, and in `REQUIRED` what has to be there though it may be null.
+field: `Annotated[int | None, INFORMS]`. Whoever reads an answer names in `required` what has to be there though it may
+be null.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _explained(text: str) -> Unknown:
 def _softened(document: Any, kind: Any) -> Any:
     """Leaves out of the document those fields that only inform and are of another type than `kind` has them."""
     if get_origin(kind) in {list, tuple} and isinstance(document, list):
-        return [_softened(each, get_args(kind)[0]) for each in document]
+        return [_softened(entry, get_args(kind)[0]) for entry in document]
     for inner in (kind, *get_args(kind)):
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(document, dict):
             return _softened_fields(document, inner)
@@ -89,8 +90,8 @@ def _fits(value: Any, type_: Any) -> bool:
 @cache
 def _fields(kind: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
     """Returns the fields' types by name, and whether they only inform."""
-    found = {}
+    fields = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
-        marked = get_origin(hint) is Annotated and INFORMS in hint.__metadata__
-        found[name] = (hint.__origin__ if marked else hint, marked)
-    return found
+        informs = get_origin(hint) is Annotated and INFORMS in hint.__metadata__
+        fields[name] = (hint.__origin__ if informs else hint, informs)
+    return fields

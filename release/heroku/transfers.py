@@ -95,7 +95,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As Heroku's CLI names it: b012, a007 (scheduled), r013, c001."""
+        """Its name as in Heroku's CLI: b012 (backup), a007 (scheduled backup), r013 (restore), c001 (copy)."""
         if self.from_type == "pg_dump":
             letter = "c" if self.to_type == "pg_restore" else "a" if self.schedule else "b"
         else:
@@ -109,17 +109,17 @@ class Transfer(msgspec.Struct, frozen=True):
 
     @property
     def is_backup(self) -> bool:
-        """A dump into Heroku's store."""
+        """Whether it is a dump into Heroku's store."""
         return self.from_type == "pg_dump" and self.to_type != "pg_restore"
 
     @property
     def is_restore(self) -> bool:
-        """A load into a database, from a backup or from another database (a copy)."""
+        """Whether it loads into a database, from a backup or from another database (a copy)."""
         return self.to_type == "pg_restore"
 
     @property
     def finished(self) -> bool:
-        """Nothing more will happen. A cancelled dump may still set `finished_at`."""
+        """Whether it has come to an end. A cancelled dump may still set `finished_at`."""
         return self.finished_at is not None or self.canceled_at is not None
 
     @property
@@ -143,7 +143,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, once finished."""
+        """Seconds that it took; None until it has finished."""
         started, finished = moment(self.started_at or self.created_at), moment(self.finished_at)
         return (finished - started).total_seconds() if started and finished else None
 

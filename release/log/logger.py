@@ -39,15 +39,15 @@ ROOM_FOR_HEAD = 300
 
 Fields = dict[str, Any]
 Render = Callable[[Mapping[str, Any]], str]
-"""Turns an event (redacted, plain values) into text for people, newlines included; may be empty."""
+"""A function that turns an event (redacted, plain values) into text for people, newlines included; it may be empty."""
 Observe = Callable[[Mapping[str, Any]], None]
-"""Is shown every event but `command_output`, as it was given; must not raise."""
+"""A function that is shown every event but `command_output`, as it was given; it must not raise."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class _Writer:
-    """What structlog wraps: takes finished lines to the sink, and the last one to stderr when the sink is broken."""
+    """What structlog wraps: it takes finished lines to the sink, and the last one to stderr when the sink is broken."""
 
     def __init__(
         self, sink: Sink, redactor: Redactor, clock: Clock, render: Render | None, observe: Observe | None
@@ -66,10 +66,10 @@ class _Writer:
             last_words(line.decode())
 
     def checked(self, lines: bytes) -> bytes:
-        """Lines that were redacted as text, looked through once more as they will be written.
+        """Looks once more through lines that were redacted as text, now as they will be written.
 
-        What is found now came together by the encoding itself. Redacting JSON can break it, and a line that is broken
-        by it gives way to one that says nothing.
+        A secret that is found now came together by the encoding itself. Redacting JSON can break it, and a line that is
+        broken by it gives way to one that only says so.
         """
         if not self.redactor.leaks(lines):
             return lines
@@ -87,9 +87,10 @@ class _Writer:
 
 
 class Log(structlog.BoundLoggerBase):
-    """`log.info(Event.STEP_STARTED, backup="b012")`; `log.bind(step="backup")` for fields that stay.
+    """The log as the hook uses it: `log.info(Event.STEP_STARTED, backup="b012")`.
 
-    Logging never raises. Fields may hold anything: what JSON does not know is written as `str()` of it.
+    `log.bind(step="backup")` returns a log with fields that stay. Logging never raises. Fields may hold anything: what
+    JSON does not know is written as `str()` of it.
     """
 
     _logger: _Writer
@@ -109,7 +110,7 @@ class Log(structlog.BoundLoggerBase):
     def command_output(self, lines: Sequence[str], *, clean: bool = False, **fields: str | int) -> Sequence[str]:
         """Logs one `command_output` event for each line; returns the lines as they were logged, redacted.
 
-        A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (`release.output` sees to it). `clean` lines have been
+        A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (child/output.py sees to it). `clean` lines have been
         redacted already.
         """
         writer = self._logger
@@ -127,7 +128,7 @@ class Log(structlog.BoundLoggerBase):
 
     @property
     def redactor(self) -> Redactor:
-        """What keeps the secrets out; for text that goes elsewhere than into the log."""
+        """What keeps the secrets out, for text that goes elsewhere than into the log."""
         return self._logger.redactor
 
     @property

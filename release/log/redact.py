@@ -21,9 +21,9 @@ import msgspec
 
 MARK = b"[redacted]"
 SHORTEST = 6
-"""Shorter values are not taken as secrets: `app` or `1234` as somebody's password would black out half of the log."""
+"""Characters. Shorter values are not taken as secrets: `app` as somebody's password would black out half of the log."""
 LONGEST_PATTERN = 4096
-"""No pattern below matches more bytes than that."""
+"""Bytes that a pattern below matches at most."""
 
 _WORDS = re.compile(rb"[0-9A-Za-z]+")
 _HTML = {"&": b"amp", "<": b"lt", ">": b"gt", '"': b"quot", "'": b"(?:#0?39|#[xX]27|apos)"}
@@ -31,7 +31,7 @@ _CONTROLS = {"\n": b"n", "\r": b"r", "\t": b"t"}
 
 
 class _Form:
-    """One way of writing one secret. The pattern is costly, so it is made only when its longest word turns up."""
+    """One way of writing one secret. Its pattern is costly, so it is made only when its longest word turns up."""
 
     def __init__(self, literal: str, *, around: bytes = b"") -> None:
         self._literal = literal
@@ -296,6 +296,7 @@ _PASSWORD_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|(?<!COM)(?<!BY)(?<!TRES)PASS(?:_?\d{1,3})?$|PWD(?:_?\d{1,3})?$", re.IGNORECASE
 )
 _SHELLS_OWN = frozenset({"PWD", "OLDPWD"})
+"""Folders, and no passwords."""
 _INNOCENT_NAME = re.compile(r"(?:^PUBLIC_|_)(?:PREFIX|NAME|ALGORITHM|VERSION|HEADER|TTL|TIMEOUT|FILE|PATH|DIR)$")
 _INNOCENT_VALUE = re.compile(
     r"true|false|yes|no|on|off|none|null|enabled|disabled"
@@ -304,6 +305,7 @@ _INNOCENT_VALUE = re.compile(
     re.IGNORECASE,
 )
 _SHORTEST_NAMED = 8
+"""Characters that the value of a key, secret or token has at least; people's passwords are shorter."""
 
 
 def secrets_in(environ: Mapping[str, str]) -> list[str]:
@@ -314,19 +316,18 @@ def secrets_in(environ: Mapping[str, str]) -> list[str]:
     token, credential or webhook, with at least 8; unless it is plainly none (a number, a boolean, a file's path, a
     name that ends in `_NAME` or the like).
     """
-    found: list[str] = []
+    secrets: list[str] = []
     for name, value in environ.items():
-        found += _url_secrets(value)
+        secrets += _url_secrets(value)
         if name == "HEROKU_API_KEY" or _is_secret(name, value):
-            found.append(value)
-            found += _json_secrets(value)
-    return list(dict.fromkeys(found))
+            secrets.append(value)
+            secrets += _json_secrets(value)
+    return list(dict.fromkeys(secrets))
 
 
 def _is_secret(name: str, value: str) -> bool:
     if name in _SHELLS_OWN:
         return False
-    # A key or a token is long; people's passwords are not.
     password = _PASSWORD_NAME.search(name) is not None
     return (
         len(value) >= (SHORTEST if password else _SHORTEST_NAMED)

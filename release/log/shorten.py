@@ -18,6 +18,7 @@ REDACTED = "[redacted]"
 
 _SECRET_FIELD = re.compile(r"(?:password|passwd|passphrase|secret|token|api_key|authorization)$", re.IGNORECASE)
 _MARKER_ROOM = 60
+"""Bytes for the words that say how much was left out."""
 _encode = msgspec.json.encode
 
 

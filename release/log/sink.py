@@ -18,13 +18,11 @@ from contextlib import suppress
 CHUNK = 4096
 """PIPE_BUF on Linux: when `poll` says that a pipe is writable, this much goes in without blocking (pipe(7))."""
 FILE_CHUNK = 1 << 20
-"""A file never makes anybody wait."""
-
-
+"""Bytes of one write to a file, which never makes anybody wait."""
 SHORT_WAIT = 0.1
-"""Seconds that are nobody's fault: a reader that takes a chunk in this time is slow, and the child waits with us."""
+"""Seconds that cost no patience: a reader that takes a chunk in this time is only slow, and the child waits with us."""
 REGAINED = 0.05
-"""How much patience comes back in a second."""
+"""Seconds of patience that come back in a second."""
 
 
 class Sink:
