@@ -1,6 +1,6 @@
 """One request to an address that the operator named: a probe's GET, a notifier's POST.
 
-Heroku's APIs have a client of their own. What came back is a fact, and so is why nothing did: nothing is raised. No
+Heroku's APIs have a client of their own. Nothing is raised here: what came back is returned, or why nothing did. No
 redirect is followed, no proxy and no `.netrc` is looked at, certificates are verified, and only the first bytes of an
 answer are read. http.client does all of this by itself, so that no library has to be imported for it.
 """
@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from release import __version__
 
 SHOWN = 300
-"""Bytes of a wrong answer that are shown."""
+"""Bytes of an answer that are read, and shown when it is a wrong one."""
 
 
 class Problem(StrEnum):
@@ -46,12 +46,12 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """2xx exactly."""
+        """Whether its status is 2xx."""
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 -- HTTP statuses
 
     @property
     def redirect(self) -> bool:
-        """3xx, which is not followed."""
+        """Whether its status is 3xx. It is not followed."""
         return self.status is not None and 300 <= self.status < 400  # noqa: PLR2004 -- HTTP statuses
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Answer:
 
 
 class Request:
-    """A request under way, in a thread of its own: no name server and no dripping answer can hold anybody up.
+    """A request under way, in a thread of its own, so that no name server and no dripping answer can hold up the run.
 
     `timeout`: seconds for each of connecting, waiting and reading. How long to wait for all of it is up to whoever
     asks; a request that is given up ends with its thread, at the latest with the process. `answer` is SILENT until
@@ -84,7 +84,7 @@ class Request:
 
     @property
     def under_way(self) -> bool:
-        """Whether more may still come."""
+        """Whether more of the answer may still come."""
         return self._thread.is_alive()
 
     def wait(self, seconds: float) -> Answer:

@@ -19,7 +19,7 @@ Entry = tuple[str, ...]
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A command's answer: its exit code (None: there was none to get), and all lines of both streams."""
+    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams."""
 
     exit_code: int | None = None
     lines: list[str] = field(default_factory=list)
@@ -31,7 +31,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """Words that change nothing, and the reader of the answer. `whole`: they do without the framework's tool."""
+    """A question to a framework: words of a command that changes nothing, and the reader of its answer.
+
+    `whole`: the words are the whole command, without the framework's tool before them.
+    """
 
     words: tuple[str, ...]
     read: Callable[[Answer], T]
@@ -82,7 +85,7 @@ def listed(pattern: str) -> Callable[[Answer], set[Entry]]:
     Its groups are the history table's columns.
     """
     compiled = re.compile(pattern)
-    return lambda answer: {found.groups() for line in answer.lines if (found := compiled.match(line))}
+    return lambda answer: {match.groups() for line in answer.lines if (match := compiled.match(line))}
 
 
 def denied(pattern: str) -> Callable[[Answer], set[Entry]]:
@@ -95,7 +98,7 @@ def denied(pattern: str) -> Callable[[Answer], set[Entry]]:
     def answered(answer: Answer) -> set[Entry]:
         if answer.exit_code == 0:
             return set()
-        return {found.groups() for line in answer.lines if (found := compiled.search(line))}
+        return {match.groups() for line in answer.lines if (match := compiled.search(line))}
 
     return answered
 
@@ -121,10 +124,10 @@ def operations(lines: Sequence[str]) -> list[str]:
 
     Alembic with `include_schemas` sees the hook's own journal, which is no change of the app's: it is left out.
     """
-    found = _operations(lines)
-    if found is None:
+    printed = _operations(lines)
+    if printed is None:
         return _all_lines(lines)
-    return [_short(each) for each in found if not _OWN_SCHEMA.search(each)]
+    return [_short(operation) for operation in printed if not _OWN_SCHEMA.search(operation)]
 
 
 def _operations(lines: Sequence[str]) -> list[str] | None:
@@ -133,9 +136,9 @@ def _operations(lines: Sequence[str]) -> list[str] | None:
     Alembic prints the list as Python shows it, twice (as an error, and in the log), in a line that may come in pieces.
     """
     for place, line in enumerate(lines):
-        _, found, rest = line.partition(_OPERATIONS)
-        if found and (read := _items("".join([rest, *lines[place + 1 :]]))) is not None:
-            return read
+        _, heading, rest = line.partition(_OPERATIONS)
+        if heading and (items := _items("".join([rest, *lines[place + 1 :]]))) is not None:
+            return items
     return None
 
 

@@ -12,5 +12,5 @@ def command(folder: Path, process: str) -> str | None:
         text = (folder / "Procfile").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    found = re.search(rf"^{re.escape(process)}:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)
-    return found.group(1) if found else None
+    line = re.search(rf"^{re.escape(process)}:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)
+    return line[1] if line else None

@@ -14,7 +14,7 @@ from typing import Any, Final, LiteralString
 import msgspec
 from msgspec import structs
 
-from release.app import drift
+from release.app import migrations
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
 from release.database.journal import Entry, State
@@ -207,7 +207,9 @@ def in_its_own_words(run: Run, commands: Commands) -> list[str]:
     framework = commands.asked
     if framework is None or framework.shown is None:
         return []
-    lines = [line.rstrip() for line in drift.ask_framework(run, framework.tool + framework.shown).lines if line.strip()]
+    lines = [
+        line.rstrip() for line in migrations.ask_framework(run, framework.tool + framework.shown).lines if line.strip()
+    ]
     more = [f"… {len(lines) - SHOWN_LINES} more lines"] if len(lines) > SHOWN_LINES else []
     return lines[:SHOWN_LINES] + more
 

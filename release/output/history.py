@@ -10,7 +10,7 @@ from msgspec import Struct
 from release.output.words import columns, seconds, what_happened, what_the_database_is
 
 FINISHED = "finished"
-"""The state of a run that has come to its end."""
+"""The state of a run that has come to its end, as in the journal."""
 
 STEPS = ("prepare", "recover", "rehearse", "backup", "migrate", "probe", "finish", "restore")
 HEADING = ("RUN", "RELEASE", "COMMIT", "STARTED (UTC)", "OUTCOME", "TOOK", "BACKUP", "SALVAGE", "WAITED FOR")
@@ -77,9 +77,9 @@ def _origin(run: Past) -> str:
 def _waited(record: Mapping[str, Any]) -> str:
     """Says whom the run waited for, and how long."""
     return ", ".join(
-        f"{', '.join(each['holder']) if isinstance(each['holder'], list) else each['holder'] or '?'}"
-        f" ({seconds(each['duration'])})"
-        for each in record.get("waits") or ()
+        f"{', '.join(wait['holder']) if isinstance(wait['holder'], list) else wait['holder'] or '?'}"
+        f" ({seconds(wait['duration'])})"
+        for wait in record.get("waits") or ()
     )
 
 
@@ -114,10 +114,10 @@ def _facts(run: Past, record: Mapping[str, Any]) -> list[tuple[str, str | None]]
 
 
 def _details(record: Mapping[str, Any]) -> Iterator[str]:
-    steps = record.get("steps") or {}  # jsonb has forgotten their order
-    for name, duration in sorted(steps.items(), key=lambda each: STEPS.index(each[0]) if each[0] in STEPS else 0):
-        yield f"{name:<9} {seconds(duration)}"
-    for each in record.get("transfers") or ():
-        yield f"{each.get('kind')} {each.get('transfer')}: {seconds(each.get('duration'))}"
+    steps = record.get("steps") or {}  # in no order: jsonb keeps none
+    for name in sorted(steps, key=lambda name: STEPS.index(name) if name in STEPS else 0):
+        yield f"{name:<9} {seconds(steps[name])}"
+    for transfer in record.get("transfers") or ():
+        yield f"{transfer.get('kind')} {transfer.get('transfer')}: {seconds(transfer.get('duration'))}"
     for change in record.get("changes") or ():
         yield f"changed: {change}"

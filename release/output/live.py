@@ -27,15 +27,17 @@ from release.output.progress import Transfer, drawable
 from release.output.show import Line, Telling
 from release.output.words import seconds
 
-EVERY = 0.125
+DRAW_EVERY = 0.125
 """Seconds between two drawings of the live line."""
 QUIET = 0.15
 """Seconds around an event in which the live line is left alone."""
 CLEAR = "\r\x1b[2K"
+"""What moves the cursor to the line's beginning and empties the line."""
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 NARROW = 24
+"""Columns at least, however narrow a terminal says it is."""
 WIDE = 100
-"""Columns: nothing is drawn wider, so that lines stay readable and a drawing stays below 256 bytes or so."""
+"""Columns at most, so that lines stay readable and a drawing stays below 256 bytes or so."""
 HANG = 2
 """Columns by which the rest of a line stands further in than its beginning."""
 
@@ -89,7 +91,7 @@ def _draw(console: Console, fd: int) -> None:
     """Draws the live line until the end. A terminal that does not take it at once is left alone."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    while not console.closed.wait(EVERY):
+    while not console.closed.wait(DRAW_EVERY):
         with console.lock:
             text = console.drawing()
             try:
@@ -100,7 +102,10 @@ def _draw(console: Console, fd: int) -> None:
 
 
 class Console:
-    """Turns events into text. `width` is asked anew each time: windows are dragged."""
+    """What turns events into text.
+
+    `width` is asked anew each time, since a window may be dragged; `now` gives seconds.
+    """
 
     def __init__(
         self,
@@ -229,8 +234,8 @@ def wrapped(text: str, width: int, hang: int) -> list[str]:
 
 def _wrapped(text: str, width: int, hang: int) -> Iterator[str]:
     line, empty = "", True
-    for each in _WORDS.findall(text):
-        word = each
+    for whole_word in _WORDS.findall(text):
+        word = whole_word  # what is left of it
         while cell_len(line + word) > width:
             if cell_len(word.strip()) > width - hang:
                 piece = _head(word, width - cell_len(line), whole=empty)

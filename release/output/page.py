@@ -1,6 +1,7 @@
-"""The report as one page of HTML: no script, nothing from elsewhere, dark and light, phone and paper.
+"""The report as one page of HTML. It has no script, loads nothing, and fits dark and light, phone and paper.
 
-The picture is inline SVG: a row for each step, bars to scale, transfers and waits within, retries as marks.
+The picture is inline SVG. It has a row for each step, with bars to scale, transfers within them, and waits and retries
+as marks.
 """
 
 from __future__ import annotations
@@ -166,5 +167,5 @@ def _ticks(whole: float) -> list[float]:
     """Returns about five round figures from 0 up to the whole."""
     rough = whole / 5
     power = 10 ** math.floor(math.log10(rough))
-    step = next(each for each in (power, 2 * power, 5 * power, 10 * power) if each >= rough)
+    step = next(figure for figure in (power, 2 * power, 5 * power, 10 * power) if figure >= rough)
     return [step * number for number in range(int(whole / step) + 1)]

@@ -11,6 +11,7 @@ from release.errors import MISCONFIGURED_EXIT_CODE
 from release.output.words import seconds, size
 
 LABEL = 12
+"""Columns of a fact's label."""
 
 
 class Plan(Struct, kw_only=True):

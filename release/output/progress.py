@@ -28,7 +28,7 @@ WIDTH = 30
 """Columns of a bar, where there is room for them."""
 
 Arrived = Callable[[int, int | None], None]
-"""Is told how many bytes are there, and of how many; None where that is not known."""
+"""A function that is told how many bytes are there, and of how many; None where that is not known."""
 
 
 class Transfer:
@@ -60,6 +60,7 @@ class Transfer:
         expected, whole, moved = self._expected, self._whole, self._moved
         left = f", about {seconds(expected - gone)} left" if expected and expected > gone else ""
         if whole and moved:
+            # Never full before the end is known: both figures are estimates.
             return min(moved, whole * 0.99), whole, f"{size(moved)} of about {size(whole)}, {seconds(gone)}{left}"
         return (min(gone, expected * 0.99) if expected else 0), expected, f"{size(moved)}, {seconds(gone)}{left}"
 

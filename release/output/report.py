@@ -17,6 +17,7 @@ BAR = 24
 TAIL = 15
 """Lines of output that are shown of a step that failed."""
 LEAST = 40
+"""Columns of the narrowest report."""
 
 GLYPHS = {kind.__name__: kind("").glyph for kind in (good, bad, warn, note)}
 

@@ -14,7 +14,7 @@ from release.output.words import count, seconds, sentence, size, title, what_hap
 Fields = Mapping[str, Any]
 
 MOST = 20
-"""So many differences are shown; the log has them all."""
+"""Differences, or tables, that are shown; the log has them all."""
 
 
 class Line(NamedTuple):
@@ -51,7 +51,7 @@ class Telling:
             if not self._folds or output.shows(str(event.get("line", ""))):
                 yield from lines(event)
             return
-        if folded := sum(each.folded for each in self._outputs.values()):
+        if folded := sum(output.folded for output in self._outputs.values()):
             yield note(f"{count(folded, 'line')} more in the log", 4)
         self._outputs.clear()
         yield from lines(self._unrepeated(event))
@@ -85,8 +85,8 @@ def note(text: str, indent: int = 2) -> Line:
 
 
 def _started(event: Fields) -> Iterator[Line]:
-    facts = [str(event[each])[:12] for each in ("commit",) if event.get(each)]
-    facts += [str(event[each]) for each in ("description", "trigger") if event.get(each)]
+    facts = [str(event["commit"])[:12]] if event.get("commit") else []
+    facts += [str(event[name]) for name in ("description", "trigger") if event.get(name)]
     yield Line(title(event), "bold")
     yield Line(" · ".join([*facts, f"run {event.get('run_id')}"]), "dim")
 
@@ -166,7 +166,7 @@ def _compared(event: Fields) -> Iterator[Line]:
     text = f"{what}, compared with how it was before: {str(event.get('verdict')).replace('_', ' ')}"
     yield good(text) if event.get("verdict") == "equal" else note(text)
     written = (f"{table}: {rows}" for table, rows in (event.get("written") or {}).items())
-    for text in [*(str(each) for each in event.get("differences") or ()), *written][:MOST]:
+    for text in [*map(str, event.get("differences") or ()), *written][:MOST]:
         yield note(text, 4)
 
 

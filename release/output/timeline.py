@@ -24,7 +24,7 @@ SHOWN = frozenset(
     | {"warning_raised", "fence_raised", "fence_lowered", "restore_skipped", "handover_started", "signal_received"}
     | {"guard_overridden", "framework_detected", "database_compared", "restore_planned", "command_finished"}
 )
-"""Events that stand in a timeline; the others (progress, starts) are told by what ends them."""
+"""Events that stand in a timeline. The others (progress, starts) are left out: an event that ends them says it all."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Story:
     @property
     def changes(self) -> list[str]:
         """What the run changed in the database, by name."""
-        return [str(each) for each in (self.record or {}).get("changes") or ()]
+        return [str(change) for change in (self.record or {}).get("changes") or ()]
 
 
 def read(log: Iterable[str]) -> list[Story]:
@@ -87,11 +87,12 @@ def read(log: Iterable[str]) -> list[Story]:
 
 
 def _moment(event: Fields) -> datetime | None:
+    """Returns when an event was written; None when that is not readable, or has no time zone."""
     try:
-        at = datetime.fromisoformat(event["timestamp"])
+        written = datetime.fromisoformat(event["timestamp"])
     except ValueError:
         return None
-    return at if at.tzinfo else None
+    return written if written.tzinfo else None
 
 
 def _story(run_id: str, events: list[Fields]) -> Story:
@@ -132,7 +133,7 @@ def _find_oddities(story: Story, events: list[Fields]) -> None:
 
 
 class _Teller:
-    """Takes the events of one run in their order."""
+    """A reader of one run's events, in their order, that fills in its story."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
@@ -192,7 +193,7 @@ class _Teller:
             at=at + float(event.get("wait") or 0),
             event=event["event"],
             kind=_KINDS.get(shown[0].glyph, "note"),
-            texts=[each.text for each in shown],
+            texts=[line.text for line in shown],
         )
         if event.get("step"):
             self._step(event, at).moments.append(moment)

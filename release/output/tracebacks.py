@@ -30,7 +30,7 @@ _CAUSE_BEFORE = re.compile(r"\s*(?:Caused by: |\[cause\]: )")
 _KIND = re.compile(r"\s*(?:[\w.$:]+: +)*")
 """What stands before an error's own words: its class, and the class of what it wraps."""
 LAST = 20
-"""So many lines are remembered to know a cause that says the same."""
+"""Lines that are remembered, to know a cause that says the same."""
 
 
 class Fold:

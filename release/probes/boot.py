@@ -24,11 +24,11 @@ GET_WITHIN = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two requests."""
 
-LOOK = 0.02
+LOOK_EVERY = 0.02
 """Seconds between two looks at a request under way; meanwhile the process's output is passed on."""
 
 NOT_STARTED = frozenset({126, 127})
-"""What a shell exits with when it finds no such command, or one that cannot be executed (POSIX, 2.8.2)."""
+"""Exit codes of a shell that finds no such command, or one that cannot be executed (POSIX, 2.8.2)."""
 
 
 def boot(run: Run, path: str, environ: Mapping[str, str]) -> dict[str, object]:
@@ -77,12 +77,12 @@ def _answer(run: Run, web: Running, url: str, headers: Mapping[str, str]) -> Ans
     A process whose output nobody reads stands still, and never answers.
     """
     given_up = run.deadline.within(GET_WITHIN)
-    request = Request("GET", url, timeout=max(LOOK, run.clock.real(given_up.left())), headers=headers)
+    request = Request("GET", url, timeout=max(LOOK_EVERY, run.clock.real(given_up.left())), headers=headers)
     while request.under_way and not given_up.expired and not run.signals.pending:
         if web.alive:
-            web.pump(LOOK)
+            web.pump(LOOK_EVERY)
         else:
-            request.wait(LOOK)
+            request.wait(LOOK_EVERY)
     return request.answer
 
 

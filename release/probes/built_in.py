@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from release.app import drift
+from release.app import migrations
 from release.app.command import Commands, ask_pending
 from release.database import checks, evidence
 from release.database.outset import emptied_tables
@@ -42,7 +42,7 @@ def _nothing_pending(migrated: Migrated) -> Facts | None:
 def _nothing_missing(migrated: Migrated) -> Facts | None:
     """Asks a framework that could not tell before the migration."""
     run = migrated.run
-    missing = drift.missing_after(run, migrated.commands)
+    missing = migrations.missing_after(run, migrated.commands)
     if not missing:
         return None
     detail = f"models were changed without a migration: {'; '.join(missing)}"
@@ -107,8 +107,8 @@ def _sequences(migrated: Migrated) -> Facts:
     """
     run, backup = migrated.run, migrated.backup
     with translated():
-        now = evidence.take(run.database.connection)
-    written = evidence.compare(backup.outset.evidence, now).written
+        current = evidence.take(run.database.connection)
+    written = evidence.compare(backup.outset.evidence, current).written
     behind = checks.sequences_behind(run.database.connection)
     ours = sorted(name for name, table in behind.items() if name not in backup.behind and table in written)
     if ours:

@@ -20,6 +20,7 @@ from release.retry import TimedOut, polling
 from release.run import Run
 
 SHOWN_ROWS = 5
+"""Rows that are not all true and that a failure shows."""
 SHOWN_VALUE = 80
 """Characters of a value in a row that is shown."""
 
@@ -103,17 +104,20 @@ def _live(run: Run) -> Facts:
 
     url = run.settings.probe_url
     assert url  # noqa: S101 -- or the probe is not given
-    seen = []
+    answers = []
 
-    def look() -> bool:
+    def answered_for_good() -> bool:
         within = max(0.1, run.clock.real(run.deadline.clamp(GET_WITHIN)))
         with run.signals.interruptible():
-            seen.append(Request("GET", url, timeout=within).wait(within))
-        return seen[-1].ok or seen[-1].problem in {Problem.CERTIFICATE, Problem.NOT_FOUND}
+            answers.append(Request("GET", url, timeout=within).wait(within))
+        # A wrong certificate and an unknown host do not pass within a probe's time.
+        return answers[-1].ok or answers[-1].problem in {Problem.CERTIFICATE, Problem.NOT_FOUND}
 
-    with suppress(TimedOut):
-        polling(look, until=bool, name="GET the live app", clock=run.clock, log=run.log, deadline=run.deadline)
-    answer = seen[-1]
+    with suppress(TimedOut):  # the last answer says what was wrong
+        polling(
+            answered_for_good, until=bool, name="GET the live app", clock=run.clock, log=run.log, deadline=run.deadline
+        )
+    answer = answers[-1]
     if not answer.ok:
         raise failed(f"{shown(url)}: {answer}", url=shown(url), status=answer.status, body=answer.body or None)
     return {"url": shown(url), "status": answer.status}
