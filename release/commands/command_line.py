@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from release.run import Ending, Run
 
 LONGEST_LINE = 1_000_000
-"""Bytes. No line of ours is over 10,000; whatever is longer is somebody else's."""
+"""Bytes. No line of ours is over 10,000, so a longer one is left out: it is another program's."""
 
 
 def command(words: Sequence[str], edge: Edge) -> int:
@@ -99,16 +99,16 @@ def plan(context: click.Context) -> None:
 
     Example: heroku run bin/release plan
     """
-    from release.commands.plan import plan as make  # noqa: PLC0415 -- only for this command
+    from release.commands.plan import plan as make_plan  # noqa: PLC0415 -- only for this command
     from release.output import plan as text  # noqa: PLC0415 -- only for this command
 
     edge: Edge = context.obj
-    found = make(edge)
+    made = make_plan(edge)
     if _for_people(edge.environ):
-        click.echo(text.as_text(found), nl=False)
+        click.echo(text.as_text(made), nl=False)
     else:
-        click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(found)}))
-    context.exit(found.exit_code)
+        click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(made)}))
+    context.exit(made.exit_code)
 
 
 def _for_people(environ: Mapping[str, str]) -> bool:
@@ -118,7 +118,7 @@ def _for_people(environ: Mapping[str, str]) -> bool:
 
 
 class WrongInput(click.ClickException):
-    """What was given cannot be worked with; nothing was started."""
+    """A usage error: what was given cannot be worked with, and nothing was started."""
 
     exit_code = MISCONFIGURED_EXIT_CODE
 
@@ -210,7 +210,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
             click.echo(_json(runs) if as_json else text.as_text(runs), nl=False)
         return 0
 
-    context.exit(_look(context, show))
+    context.exit(_run_inspection(context, show))
 
 
 @cli.command()
@@ -232,7 +232,7 @@ def backups(context: click.Context, as_json: bool) -> None:
         click.echo(_json(held) if as_json else as_text(held), nl=False)
         return 0
 
-    context.exit(_look(context, show))
+    context.exit(_run_inspection(context, show))
 
 
 @cli.command()
@@ -266,7 +266,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
         click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
         return 0
 
-    context.exit(_look(context, save))
+    context.exit(_run_inspection(context, save))
 
 
 def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
@@ -313,7 +313,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
     context.exit(_complete(context.obj)(work))
 
 
-def _look(context: click.Context, work: Callable[[Run], int]) -> int:
+def _run_inspection(context: click.Context, work: Callable[[Run], int]) -> int:
     """Runs a command that only looks: nothing that guards a restore needs to hold it up."""
 
     def freely(run: Run) -> int:

@@ -42,13 +42,13 @@ from release.steps.handover import restore_under_way
 from release.steps.recover import half_restored
 
 LIMIT = 12 * 3600.0
-"""Seconds. Nobody ends a process on somebody's own machine after an hour."""
+"""Seconds. Heroku's limit of an hour does not hold on somebody's own machine."""
 
 LOCK_WAIT = 1.0
-"""Seconds: while a release runs, a restore by hand does not queue up behind it."""
+"""Seconds. While a release runs, a restore by hand is refused and does not wait for its end."""
 
 Confirm = Callable[[str], None]
-"""Is given the app's name; raises Refused unless somebody means it."""
+"""A function that is given the app's name. It raises Refused unless somebody confirms that it is meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def plan_restore(run: Run, name: str) -> RestorePlan:
         half=half_restored(run, target) is not None,
         why_no_salvage=_why_no_salvage(run, shelf, source),
     )
-    _say(run, plan)
+    _log_plan(run, plan)
     return plan
 
 
@@ -120,22 +120,24 @@ def _why_no_salvage(run: Run, shelf: Shelf, source: Transfer) -> str:
     return ""
 
 
-def _say(run: Run, plan: RestorePlan) -> None:
+def _log_plan(run: Run, plan: RestorePlan) -> None:
+    """Logs what is to be restored, and what will be lost by it."""
     source = plan.source
     taken = moment(source.started_at or source.created_at)
     age = f"taken {seconds((run.clock.now() - taken).total_seconds())} ago, " if taken else ""
     runs = run.journal.history(1000)
-    written, notes = _loss(run, plan)
+    written, notes = _written_since(run, plan)
     since = [
-        each.release or each.run_id
-        for each, _ in runs
-        if each.outcome == "released"
-        and each.belongs(plan.target.app.id, plan.target.addon.id)
-        and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
+        entry.release or entry.run_id
+        for entry, _ in runs
+        if entry.outcome == "released"
+        and entry.belongs(plan.target.app.id, plan.target.addon.id)
+        and ((entry.baseline or 0) >= source.number or entry.backup == source.uuid)
     ]
     if since:
         notes.append(
-            f"released since then: {', '.join(since)}; their migrations go, their code stays (`heroku rollback`)"
+            f"released since then: {', '.join(since)}. Their migrations are undone, and their code stays until"
+            " `heroku rollback`"
         )
     if plan.why_no_salvage:
         notes.append(f"the present state will not be kept: {plan.why_no_salvage}")
@@ -150,7 +152,7 @@ def _say(run: Run, plan: RestorePlan) -> None:
     )
 
 
-def _loss(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
+def _written_since(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
     """Returns the tables with rows written since the backup, and notes.
 
     The tables are known where the backup's counters are; else a note says why they are not.
@@ -238,7 +240,9 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
     """
     reconnect(run)
     if _still_there(run, plan):
-        raise StepFailed(Reason.RESTORE_UNPROVED, "the journal still knows this run: the restore did not reset")
+        raise StepFailed(
+            Reason.RESTORE_UNPROVED, "the journal still knows this run, so the restore did not reset the database"
+        )
     made = run.journal.in_the_dump()
     document = run.journal.fingerprint(made.run_id) if made else None
     if made is None or document is None:
@@ -256,7 +260,8 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
     dump = Fingerprint.from_json(document)
     dumped = replace(backup, before=dump, outset=Outset(), sealed=made.fence == FenceMode.RELEASE)
     # What there was beyond the dump was to be overwritten: whoever chose the dump has chosen that.
-    beyond = [each for each in structural(dump.structure, backup.before.structure) if each.change is Change.ADDED]
+    differences = structural(dump.structure, backup.before.structure)
+    beyond = [difference for difference in differences if difference.change is Change.ADDED]
     prove_structure(replace(run, id=made.run_id), dumped, beyond, log_read=log_read)
 
 
@@ -264,8 +269,8 @@ def _still_there(run: Run, plan: RestorePlan) -> bool:
     """Tells whether the journal is still that of the database which was to be overwritten."""
     if plan.earlier is None:
         return run.journal.entry(run.id) is not None
-    now = run.journal.entry(plan.earlier.run_id)
-    return now is not None and now.state is plan.earlier.state is not State.BACKING_UP
+    entry = run.journal.entry(plan.earlier.run_id)
+    return entry is not None and entry.state is plan.earlier.state is not State.BACKING_UP
 
 
 def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept: Transfer | None) -> Ending:
