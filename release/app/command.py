@@ -1,4 +1,4 @@
-"""The app's own commands: what each of them is given, and one that is run to its end."""
+"""The app's own commands: which they are, what each of them is given, and how one is run to its end."""
 
 from __future__ import annotations
 

@@ -193,8 +193,8 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     """Show what earlier runs did, newest first.
 
     From the journal in the database; with RUN, that one in full. A RUN is named by its id, the beginning of it, or
-    its release. Runs that had nothing to migrate are not in the
-    journal, and a restore takes the journal back with everything else.
+    its release. Runs that had nothing to migrate are not in the journal, and a restore takes the journal back with
+    everything else.
 
     Example: heroku run bin/release history v42
     """
@@ -246,8 +246,8 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     """Download a backup and check it.
 
     BACKUP is b012, 12 or a uuid; by default the latest of this database. A download that broke is taken up where it
-    ended when the command is run again. The file appears under its name only
-    when it is whole; where pg_restore is at hand, its table of contents is read first.
+    ended when the command is run again. The file appears under its name only when it is whole; where pg_restore is at
+    hand, its table of contents is read first.
 
     Example: bin/release download b012 -o backups/
     """
@@ -286,8 +286,8 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
     """Restore a backup by hand. It OVERWRITES the database.
 
     Fence, salvage of the present state, restore, proof, as after a failed release. Shows first what will be lost,
-    then asks for the app's name. Refuses while a release runs, and without a terminal
-    unless --yes is given. Works from any machine with HEROKU_API_KEY and HEROKU_APP_NAME.
+    then asks for the app's name. Refuses while a release runs, and without a terminal unless --yes is given. Works
+    from any machine with HEROKU_API_KEY and HEROKU_APP_NAME.
 
     Example: bin/release restore b012
     """
@@ -314,7 +314,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
 
 
 def _run_inspection(context: click.Context, work: Callable[[Run], int]) -> int:
-    """Runs a command that only looks: nothing that guards a restore needs to hold it up."""
+    """Runs a command that only looks. No guard holds it up, since guards are there for what changes something."""
 
     def freely(run: Run) -> int:
         return work(replace(run, settings=structs.replace(run.settings, allow=frozenset(Guard))))

@@ -1,4 +1,4 @@
-"""Download a backup for safekeeping: resumed after a break, checked, and never half a file under the final name."""
+"""The download of a backup. It goes on after a break, is checked, and never leaves half a file under the final name."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _unwritable(work: _Download, error: OSError) -> StepFailed:
 
 
 def _fetch(work: _Download) -> None:
-    """Gets what is missing, taken up again after each break. Raises StoreError when nothing more comes."""
+    """Gets what is missing, over as many connections as it takes. Raises StoreError when nothing more comes."""
     for _ in range(BREAKS):  # no pauses here: each connection brought something, or was tried again in `retried`
         if work.whole is not None and _bytes_so_far(work) == work.whole:
             return

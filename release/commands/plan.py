@@ -1,7 +1,7 @@
-"""Plan: everything that a release would check and decide, changing nothing, not even the journal.
+"""The plan: everything that a release would check and decide. It changes nothing, not even the journal.
 
-The checks are the release's own. Every guard is let pass here and noted, so that one plan names them all; what refuses
-without a guard ends the plan where it stands, and the rest is not known. A plan is a value: nothing is printed here.
+The checks are the release's own. Every guard is let pass here and noted, so that one plan names them all. What refuses
+without a guard ends the plan there, and the rest stays unknown. A plan is a value: nothing is printed here.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from release.clock import Deadline, Interrupted
 from release.commands import backups
-from release.commands.backups import Shelf, pick
+from release.commands.backups import Shelf
 from release.database import evidence, repair
 from release.database.comparison import Change, structural
 from release.database.evidence import Evidence
@@ -30,7 +30,6 @@ from release.output.words import seconds, size
 from release.protected import fence, lock
 from release.protected.before import BackedUp, take_fingerprint
 from release.protected.locate import find_target
-from release.protected.lock import reconnect
 from release.protected.proof import prove as prove_structure
 from release.protected.target import Target
 from release.protected.transfers import capture
@@ -99,7 +98,7 @@ def plan_restore(run: Run, name: str) -> RestorePlan:
     identity = lock.connect(run)
     target = find_target(run)
     shelf = Shelf(attached=target, source=target.source, transfers=target.transfers)
-    source = pick(shelf, name)
+    source = backups.pick(shelf, name)
     plan = RestorePlan(
         target=target,
         identity=identity,
@@ -238,7 +237,7 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
 
     Then owners, grants and settings, which no dump carries, become what they were right before the restore.
     """
-    reconnect(run)
+    lock.reconnect(run)
     if _still_there(run, plan):
         raise StepFailed(
             Reason.RESTORE_UNPROVED, "the journal still knows this run, so the restore did not reset the database"

@@ -1,4 +1,4 @@
-"""Reading a log again: JSON lines among whatever else a terminal, `heroku logs` or a drain has put around them."""
+"""The lines of a log that is read again: JSON, with whatever a terminal, `heroku logs` or a drain has put around it."""
 
 from __future__ import annotations
 

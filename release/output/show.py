@@ -1,4 +1,4 @@
-"""What people read of each event: lines with an indent, a glyph and a style. No terminal is known here.
+"""What people read of each event: lines with an indent, a glyph and a style. Nothing here knows a terminal.
 
 Step headings stand at the edge, what happens within a step two columns in, what the app's own commands print four.
 """

@@ -34,7 +34,7 @@ LAST = 20
 
 
 class Fold:
-    """The output of one stream of a command, line by line. `folded` counts the lines that are not to be shown."""
+    """The output of one stream of a command, read line by line. `folded` counts the lines that are not shown."""
 
     def __init__(self) -> None:
         self.folded = 0

@@ -33,10 +33,10 @@ class Migrated:
 
 
 def _nothing_pending(migrated: Migrated) -> Facts | None:
-    answer = ask_pending(migrated.run, migrated.commands)
-    if answer:
+    is_pending = ask_pending(migrated.run, migrated.commands)
+    if is_pending:
         raise failed("the migration ended well, but migrations are still pending")
-    return {} if answer is False else None
+    return {} if is_pending is False else None
 
 
 def _nothing_missing(migrated: Migrated) -> Facts | None:
