@@ -25,7 +25,7 @@ SHOWN = 300
 
 
 class Problem(StrEnum):
-    """Why a request did not bring an answer."""
+    """A reason why a request did not bring an answer."""
 
     REFUSED = "refused"
     NOT_FOUND = "no such host"
@@ -36,7 +36,7 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Status and first bytes of an answer, or a problem with its detail. As a text it holds no part of the URL."""
+    """An answer's status and first bytes, or a problem with its detail. As a text it holds no part of the URL."""
 
     status: int | None = None
     body: str = ""

@@ -83,7 +83,7 @@ class Commands:
 
 
 CONFIGURED = exit_code(1)
-"""Reads the answer of a configured pending command."""
+"""The reader of a configured pending command's answer."""
 
 
 def find_commands(run: Run) -> Commands:

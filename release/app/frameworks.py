@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """One row. All words follow `tool`; a question is None where the framework has no such command.
+    """A row of the table. All words follow `tool`; a question is None where the framework has no such command.
 
     marker: the file by which it is recognised. pending: whether something is to be migrated; its answer is None where
     it does not tell. shown: prints what is pending, for people. missing: which models were changed without a migration;

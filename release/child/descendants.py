@@ -17,7 +17,7 @@ from typing import Self
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
-"""From linux/prctl.h."""
+"""Numbers of prctl's options, from linux/prctl.h."""
 KILL_PATIENCE = 2.0
 """Real seconds in which killed processes have to be gone; one that hangs in the kernel may take longer."""
 QUIET_LOOKS = 2

@@ -21,7 +21,7 @@ TAIL_WIDTH = 500
 """How much of a child's last words is kept: lines, and characters of each."""
 
 Lines = Callable[[str, Sequence[str]], None]
-"""Called with the stream's name and its next lines, redacted, as they were logged."""
+"""A function that is called with the stream's name and its next lines, redacted, as they were logged."""
 
 _encode = msgspec.json.encode
 

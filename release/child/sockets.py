@@ -13,7 +13,7 @@ from pathlib import Path
 PROC = Path("/proc")
 
 ESTABLISHED = "01"
-"""From net/tcp_states.h, as /proc/net/tcp prints it (proc_net_tcp.rst in the kernel's documentation)."""
+"""A state as /proc/net/tcp prints it (net/tcp_states.h; proc_net_tcp.rst in the kernel's documentation)."""
 
 
 def local_ports(pids: Iterable[int]) -> frozenset[int]:

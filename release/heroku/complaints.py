@@ -26,7 +26,7 @@ _LEFT_OUT: Final = re.compile(r'pg_restore: (table "(.+)" could not be created, 
 
 _TABLE: Final = re.compile(r'COPY failed for table "(.+?)":')
 _LOADING: Final = re.compile(r'pg_restore: processing data for table "(.+)"')
-"""Said before each table, by --verbose: the only line that tells tables of one name in two schemas apart."""
+"""A line before each table (pg_restore --verbose). Only it tells tables of one name in two schemas apart."""
 
 _COMMAND: Final = re.compile(r"\s*Command was: (.*)")
 
@@ -37,7 +37,7 @@ _COMMAND_FAILED: Final = re.compile(r"could not execute query: ERROR: |could not
 """The server refused a command, and the next one was sent. FATAL, or words of the client's, end the session instead."""
 
 _VALUE: Final = re.compile(r'(: |\bvalue )".*"(?=$| is out of range)')
-"""Where the server's words quote a value of somebody's row."""
+"""A place where the server's words quote a value of somebody's row."""
 
 SHOWN: Final = 300
 """Characters of a complaint that are kept."""

@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 
 class Effect(StrEnum):
-    """What a failed request may have done."""
+    """What a failed request may have done: surely nothing, or nobody knows."""
 
     NONE = "none"
     UNKNOWN = "unknown"

@@ -80,7 +80,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Dyno(msgspec.Struct, frozen=True):
-    """A dyno that was started: by then it is there, whatever it is called."""
+    """A dyno that was started. It is there whatever it is called, so its name only informs."""
 
     name: Annotated[str, INFORMS] = "run"
 

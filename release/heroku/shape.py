@@ -17,7 +17,7 @@ import msgspec
 T = TypeVar("T")
 
 INFORMS: Final = msgspec.Meta(extra={"informs": True})
-"""Marks a field that no decision needs: of another type it counts as not given."""
+"""The mark of a field that no decision needs. When it is of another type, it counts as not given."""
 
 
 class Unknown(Exception):

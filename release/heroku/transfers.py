@@ -25,10 +25,10 @@ Number = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(patter
 Count = Annotated[int, msgspec.Meta(ge=0)] | None
 
 LOOKED_AT: Final = ("succeeded", "finished_at")
-"""What a transfer that is looked at has to say, if only null: else one that has ended looks as if it went on."""
+"""Fields that a transfer's answer has to hold, if only as null. Without them one that has ended seems to go on."""
 
 PROVED_BY: Final = ("warnings", "processed_bytes")
-"""What a backup has to say when it has succeeded: without it nothing proves that it is whole."""
+"""Fields that the answer has to hold of a backup that succeeded. Without them nothing proves that it is whole."""
 
 
 class Source(msgspec.Struct, frozen=True):

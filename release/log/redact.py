@@ -108,7 +108,7 @@ _QUOTED = (
     rb"(?:'(?:[^'\n\\]|''|\\.){1,1024}(?:'|(?=\n)|\Z)|\"(?:[^\"\n\\]|\\.){1,1024}(?:\"|(?=\n)|\Z)"
     rb"|(?P<quote>\\{1,4}[\"']|\\{1,4}u002[27]|%2[27])(?:(?!(?P=quote))[^\n]){1,1024}(?:(?P=quote)|(?=\n)|\Z))"
 )
-"""Between quotation marks, plain or as JSON and URLs escape them. The closing one may have been cut off."""
+"""A value between quotation marks, plain or as JSON and URLs escape them. The closing one may have been cut off."""
 
 # What YAML, type declarations and messages say after "password:" that is no password.
 _SAYS_NOTHING = (
@@ -156,7 +156,7 @@ _PLACES = (
 )
 
 _NAMING = (b"passw", b"passp", b"secret", b"token", b"api", b"identified", b"pwd=")
-"""One of these is at all of the following places; they are looked for once."""
+"""Words of which one is at each of the following places, so that a text is searched for them only once."""
 
 _NAMED = (
     _Place(
@@ -209,7 +209,7 @@ _NAMED = (
 
 
 class Redactor:
-    """Replaces secrets by `[redacted]`.
+    """What replaces secrets by `[redacted]`.
 
     `secrets` are values to be found anywhere; `spare` are words that the log itself writes: a secret that is part of
     one of them ("release" as a password) is hidden only in the places above.
@@ -296,7 +296,7 @@ _PASSWORD_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|(?<!COM)(?<!BY)(?<!TRES)PASS(?:_?\d{1,3})?$|PWD(?:_?\d{1,3})?$", re.IGNORECASE
 )
 _SHELLS_OWN = frozenset({"PWD", "OLDPWD"})
-"""Folders, and no passwords."""
+"""Variables of the shell's own that hold folders and no passwords."""
 _INNOCENT_NAME = re.compile(r"(?:^PUBLIC_|_)(?:PREFIX|NAME|ALGORITHM|VERSION|HEADER|TTL|TIMEOUT|FILE|PATH|DIR)$")
 _INNOCENT_VALUE = re.compile(
     r"true|false|yes|no|on|off|none|null|enabled|disabled"

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 
 CHUNK = 4096
-"""PIPE_BUF on Linux: when `poll` says that a pipe is writable, this much goes in without blocking (pipe(7))."""
+"""Bytes: PIPE_BUF on Linux. When `poll` says that a pipe is writable, so much goes in without blocking (pipe(7))."""
 FILE_CHUNK = 1 << 20
 """Bytes of one write to a file, which never makes anybody wait."""
 SHORT_WAIT = 0.1
@@ -26,7 +26,7 @@ REGAINED = 0.05
 
 
 class Sink:
-    """Writes whole lines to a file descriptor.
+    """A writer of whole lines to a file descriptor.
 
     A slow reader (40 KB a second or more) is waited for, as in any pipeline. One that has stopped costs `patience` real
     seconds once and makes the sink lossy: it drops lines without waiting, until there is room again. Patience that was

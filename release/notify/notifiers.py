@@ -46,7 +46,7 @@ fields that the event has in the log.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notifier:
-    """A way to tell somebody. `variable` holds the address; of one that is not `accepted` the settings complain."""
+    """A way to tell somebody. `variable` holds the address; the settings refuse one that is not `accepted`."""
 
     name: str
     variable: str

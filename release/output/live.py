@@ -221,7 +221,7 @@ class Console:
 
 _WORDS = re.compile(r"\s*\S+")
 _PARTS = re.compile(r".*[/\\.,:;=&?@_-]")
-"""Where a word that is longer than a line is broken: behind a sign between the parts of a path or a name."""
+"""The place where a word that is longer than a line is broken: behind a sign between the parts of a path or a name."""
 
 
 def wrapped(text: str, width: int, hang: int) -> list[str]:

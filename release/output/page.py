@@ -55,7 +55,7 @@ body { max-width: none; padding: 0;
 
 GLYPHS = {"good": "✓", "bad": "✗", "warn": "!", "note": "·"}
 LABEL, WIDTH, ROW, TOP = 90, 720, 26, 22
-"""Of the picture, in its own units: the column of names, the whole, a step's row, the axis above."""
+"""Sizes within the picture, in its own units: the column of names, the whole, a step's row, the axis above."""
 RIGHT = 64
 """Room for a duration behind the longest bar."""
 

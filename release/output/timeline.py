@@ -29,7 +29,7 @@ SHOWN = frozenset(
 
 @dataclass(slots=True, kw_only=True)
 class Moment:
-    """Something within a step: from `began` to `at`, both in seconds since the run began; `kind` as in show.py."""
+    """A moment within a step: from `began` to `at`, both in seconds since the run began; `kind` as in show.py."""
 
     began: float
     at: float
@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """One run. `record`: the final record, None when the log ends before it; `notes`: what is odd about the log."""
+    """A run as its log tells it. `record`: the final record, None when the log ends early; `notes`: what is odd in it."""
 
     run_id: str
     app: str | None

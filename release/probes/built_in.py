@@ -154,4 +154,4 @@ BUILT_IN: Final[tuple[Probe[Migrated], ...]] = (
         run=_sequences,
     ),
 )
-"""In the order in which they run. `describe` ends the sentence "Check that …"."""
+"""The built-in probes, in the order in which they run. `describe` ends the sentence "Check that …"."""

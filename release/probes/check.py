@@ -19,7 +19,7 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe(Generic[Subject]):
-    """One probe. `name` is what the log calls it.
+    """A probe. `name` is what the log calls it.
 
     `given`: whether the settings ask for it, as anything true. `describe`: what it is, for people, before it has run;
     it must not hold a secret. `run` returns what it saw, or None when it cannot tell, and raises ProbeFailed.

@@ -149,4 +149,4 @@ CONFIGURED: Final[tuple[Probe[Run], ...]] = (
         run=_live,
     ),
 )
-"""In the order in which they run."""
+"""The configured probes, in the order in which they run."""

@@ -57,14 +57,14 @@ class Words(tuple[str, ...]):
 
 
 class Backup(StrEnum):
-    """A choice whether to back up."""
+    """The values of RELEASE_BACKUP: whether to back up."""
 
     CAPTURE = "capture"
     OFF = "off"
 
 
 class Restore(StrEnum):
-    """A choice when to restore after a failure."""
+    """The values of RELEASE_RESTORE: when to restore after a failure."""
 
     ALWAYS = "always"
     IF_CHANGED = "if-changed"
@@ -72,7 +72,7 @@ class Restore(StrEnum):
 
 
 class FenceMode(StrEnum):
-    """A choice when the fence is up."""
+    """The values of RELEASE_FENCE: when the fence is up."""
 
     RESTORE = "restore"
     RELEASE = "release"
@@ -80,21 +80,21 @@ class FenceMode(StrEnum):
 
 
 class Switch(StrEnum):
-    """A choice between on and off."""
+    """The values of a setting that is on or off."""
 
     ON = "on"
     OFF = "off"
 
 
 class OnAhead(StrEnum):
-    """A choice what a database means that is ahead of the code."""
+    """The values of RELEASE_ON_DATABASE_AHEAD: what happens when the database is ahead of the code."""
 
     WARN = "warn"
     REFUSE = "refuse"
 
 
 class OnMissing(StrEnum):
-    """A choice what a missing migration means."""
+    """The values of RELEASE_ON_MISSING_MIGRATIONS: what happens when a migration is missing."""
 
     WARN = "warn"
     REFUSE = "refuse"
@@ -102,7 +102,7 @@ class OnMissing(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """A choice how the log looks."""
+    """The values of RELEASE_LOG: how the log looks."""
 
     AUTO = "auto"
     JSON = "json"
@@ -128,7 +128,7 @@ def _spec(meaning: str, example: str) -> Meta:
 
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-"""A duration of a day at most."""
+"""A duration in seconds: more than 0, a day at most."""
 PostgresDuration = Annotated[str, Meta(pattern=r"^[0-9]+ ?(us|ms|s|min|h|d)?$")]
 """A duration as PostgreSQL writes it: a number, in milliseconds where no unit is given."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 HEROKU_DOMAINS: Final = ("heroku.com", "herokai.com", "herokuspace.com", "herokudev.com")
-"""As in Heroku's own CLI (@heroku-cli/command, vars.ts)."""
+"""The domains that Heroku's own CLI takes for Heroku's (@heroku-cli/command, vars.ts)."""
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
