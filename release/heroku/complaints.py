@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 _STAGE: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?while [A-Z ]+:")
 _ENTRY: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?from TOC entry \d+; \d+ \d+ (.*)")
@@ -43,7 +42,8 @@ SHOWN: Final = 300
 """Characters of a complaint that are kept."""
 
 
-class Complaint(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
     """One error that pg_restore ignored: `error` is the server's words, without values of rows.
 
     `about`: the entry, or outside of any the command, which may hold a password (CREATE SUBSCRIPTION) and is said there
@@ -78,7 +78,7 @@ def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
         if named or begins:
             entry = named[1] if named else ""
         elif left_out:
-            yield Complaint(f"TABLE DATA {left_out[2]}", left_out[1], fatal=True, table=left_out[2])
+            yield Complaint(about=f"TABLE DATA {left_out[2]}", error=left_out[1], fatal=True, table=left_out[2])
         elif said:
             error = said[1]
         elif error and not command and (wanted := _COMMAND.match(line)):

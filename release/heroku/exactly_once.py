@@ -9,8 +9,7 @@ request.
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import msgspec
+from dataclasses import dataclass
 
 from release.clock import Clock, Deadline
 from release.errors import Reason, StepFailed
@@ -27,7 +26,8 @@ SETTLE = ROUTER_TIMEOUT + 5.0
 """Seconds after which a request whose answer was lost cannot take effect any more."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
     """A transfer to be started.
 
     `post` makes the request, `listed` reads the list, `known` are the uuids listed before, `ours` tells from a listed

@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """A run as its log tells it. `record`: the final record, None when the log ends early; `notes`: what is odd in it."""
+    """A run as its log tells it. `record`: the final record, None when the log ends early; `notes`: its oddities."""
 
     run_id: str
     app: str | None
