@@ -4,7 +4,7 @@ cli.py edge.py          arguments and environment in, exit code out; the only br
 phase.py                the recipe, on one screen · run.py record.py one run, and what it came to
 steps/                  the recipe's verbs: prepare backup rehearse migrate probe restore recover keep handover
 protected/               what is protected: the lock, the fence, transfers, sessions, salvage, the proof
-app/                    the user's app: framework, Procfile, commands, drift · probes/ what is checked afterwards
+app/                    the user's app: framework, Procfile, commands, migrations · probes/ what is checked afterwards
 heroku/ database/ child/   Heroku's two APIs · PostgreSQL · a child process: the adapters, which do not know each other
 web.py                  one more of them: a request to an address that the operator named
 output/ commands/ notify/  what people read · what they can ask for · who is told

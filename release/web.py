@@ -1,6 +1,6 @@
 """One request to an address that the operator named: a probe's GET, a notifier's POST.
 
-Heroku's APIs have a client of their own. What came back is a fact, and so is why nothing did: nothing is raised. No
+Heroku's APIs have a client of their own. Nothing is raised here: what came back is returned, or why nothing did. No
 redirect is followed, no proxy and no `.netrc` is looked at, certificates are verified, and only the first bytes of an
 answer are read. http.client does all of this by itself, so that no library has to be imported for it.
 """
@@ -21,11 +21,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from release import __version__
 
 SHOWN = 300
-"""Bytes of a wrong answer that are shown."""
+"""Bytes of an answer that are read, and shown when it is a wrong one."""
 
 
 class Problem(StrEnum):
-    """Why a request did not bring an answer."""
+    """A reason why a request did not bring an answer."""
 
     REFUSED = "refused"
     NOT_FOUND = "no such host"
@@ -36,7 +36,7 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Status and first bytes of an answer, or a problem with its detail. As a text it holds no part of the URL."""
+    """An answer's status and first bytes, or a problem with its detail. As a text it holds no part of the URL."""
 
     status: int | None = None
     body: str = ""
@@ -46,13 +46,13 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """2xx exactly."""
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
+        """Whether its status is 2xx."""
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 -- HTTP statuses
 
     @property
     def redirect(self) -> bool:
-        """3xx, which is not followed."""
-        return self.status is not None and 300 <= self.status < 400  # noqa: PLR2004
+        """Whether its status is 3xx. It is not followed."""
+        return self.status is not None and 300 <= self.status < 400  # noqa: PLR2004 -- HTTP statuses
 
     def __str__(self) -> str:
         if self.status is None:
@@ -62,7 +62,7 @@ class Answer:
 
 
 class Request:
-    """A request under way, in a thread of its own: no name server and no dripping answer can hold anybody up.
+    """A request under way, in a thread of its own, so that no name server and no dripping answer can hold up the run.
 
     `timeout`: seconds for each of connecting, waiting and reading. How long to wait for all of it is up to whoever
     asks; a request that is given up ends with its thread, at the latest with the process. `answer` is SILENT until
@@ -84,11 +84,11 @@ class Request:
 
     @property
     def under_way(self) -> bool:
-        """Whether more may still come."""
+        """Whether more of the answer may still come."""
         return self._thread.is_alive()
 
     def wait(self, seconds: float) -> Answer:
-        """Waits until the whole answer is there, or so many seconds; what there is then."""
+        """Waits until the whole answer is there, or so many seconds. Returns what there is then."""
         self._thread.join(seconds)
         return self.answer
 
@@ -124,7 +124,7 @@ def _usual_headers(parts: SplitResult) -> dict[str, str]:
 
 
 def _place(location: str | None) -> str | None:
-    """Where a redirect leads, less its query, which may carry a token."""
+    """Returns where a redirect leads, less its query, which may carry a token."""
     return location.partition("?")[0][:SHOWN] if location else None
 
 
@@ -145,7 +145,7 @@ def _problem(error: Exception) -> Answer:
 
 
 def shown(url: str) -> str:
-    """A URL fit for the log: without user, password, query and fragment."""
+    """Returns a URL fit for the log: without user, password, query and fragment."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""

@@ -1,1 +1,1 @@
-"""The user's app: its migration framework, Procfile and commands, and where it has drifted from its database."""
+"""The user's app: its migration framework, its Procfile, its commands and its migrations."""

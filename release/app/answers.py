@@ -19,7 +19,7 @@ Entry = tuple[str, ...]
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A command's answer: its exit code (None: there was none to get), and all lines of both streams."""
+    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams."""
 
     exit_code: int | None = None
     lines: list[str] = field(default_factory=list)
@@ -31,7 +31,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """Words that change nothing, and the reader of the answer. `whole`: they do without the framework's tool."""
+    """A question to a framework: words of a command that changes nothing, and the reader of its answer.
+
+    `whole`: the words are the whole command, without the framework's tool before them.
+    """
 
     words: tuple[str, ...]
     read: Callable[[Answer], T]
@@ -42,7 +45,7 @@ class Question(Generic[T]):
 
 
 def exit_code(*something: int) -> Callable[[Answer], bool | None]:
-    """0 says that nothing is pending, `something` that a migration is."""
+    """Makes a reader of exit codes: 0 says that nothing is pending, `something` that a migration is."""
     meanings: dict[int | None, bool] = {0: False, **dict.fromkeys(something, True)}
     return lambda answer: meanings.get(answer.exit_code)
 
@@ -53,7 +56,11 @@ def exit_code(*something: int) -> Callable[[Answer], bool | None]:
 def changes(
     *exit_codes: int, says: str, read: Callable[[Sequence[str]], list[str]] | None = None
 ) -> Callable[[Answer], list[str] | None]:
-    """0 says that none is missing; one of `exit_codes` does when a line matches the pattern `says`, too."""
+    """Makes a reader of changes.
+
+    0 says that no migration is missing. One of `exit_codes` says that some are, when a line matches the pattern `says`
+    too.
+    """
     pattern, read = re.compile(says), read or _all_lines
 
     def answered(answer: Answer) -> list[str] | None:
@@ -73,19 +80,25 @@ def _all_lines(lines: Sequence[str]) -> list[str]:
 
 
 def listed(pattern: str) -> Callable[[Answer], set[Entry]]:
-    """The entries in the lines that begin with the pattern: its groups are the history table's columns."""
+    """Makes a reader of the entries in the lines that begin with the pattern.
+
+    Its groups are the history table's columns.
+    """
     compiled = re.compile(pattern)
-    return lambda answer: {found.groups() for line in answer.lines if (found := compiled.match(line))}
+    return lambda answer: {match.groups() for line in answer.lines if (match := compiled.match(line))}
 
 
 def denied(pattern: str) -> Callable[[Answer], set[Entry]]:
-    """The entries that a command which failed says it does not know: as `listed`, anywhere in a line."""
+    """Makes a reader of the entries that a command which failed says it does not know.
+
+    The pattern is as in `listed`, but may match anywhere in a line.
+    """
     compiled = re.compile(pattern)
 
     def answered(answer: Answer) -> set[Entry]:
         if answer.exit_code == 0:
             return set()
-        return {found.groups() for line in answer.lines if (found := compiled.search(line))}
+        return {match.groups() for line in answer.lines if (match := compiled.search(line))}
 
     return answered
 
@@ -105,30 +118,32 @@ SHOWN_OPERATION = 300
 
 
 def operations(lines: Sequence[str]) -> list[str]:
-    """The operations in the list that Alembic prints, a text each; all lines when no list can be read to its end.
+    """Returns the operations in the list that Alembic prints, one text for each.
+
+    Returns all lines when no list can be read to its end.
 
     Alembic with `include_schemas` sees the hook's own journal, which is no change of the app's: it is left out.
     """
-    found = _operations(lines)
-    if found is None:
+    printed = _operations(lines)
+    if printed is None:
         return _all_lines(lines)
-    return [_short(each) for each in found if not _OWN_SCHEMA.search(each)]
+    return [_short(operation) for operation in printed if not _OWN_SCHEMA.search(operation)]
 
 
 def _operations(lines: Sequence[str]) -> list[str] | None:
-    """The operations as text; None when no list can be read to its end.
+    """Returns the operations as text; None when no list can be read to its end.
 
     Alembic prints the list as Python shows it, twice (as an error, and in the log), in a line that may come in pieces.
     """
     for place, line in enumerate(lines):
-        _, found, rest = line.partition(_OPERATIONS)
-        if found and (read := _items("".join([rest, *lines[place + 1 :]]))) is not None:
-            return read
+        _, heading, rest = line.partition(_OPERATIONS)
+        if heading and (items := _items("".join([rest, *lines[place + 1 :]]))) is not None:
+            return items
     return None
 
 
 def _items(text: str) -> list[str] | None:
-    """The items of the list with which a text begins, as Python shows a list."""
+    """Returns the items of the list with which a text begins, as Python shows a list; None when it does not end."""
     if not text.startswith("["):
         return None
     depth, start, items = 0, 1, []

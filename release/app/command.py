@@ -1,4 +1,4 @@
-"""The app's own commands: what each of them is given, and one that is run to its end."""
+"""The app's own commands: which they are, what each of them is given, and how one is run to its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from release.run import Run
 
 
 def app_environ(run: Run, **more: str) -> dict[str, str]:
-    """The app's environment, less the key to Heroku."""
+    """Returns the app's environment, less the key to Heroku."""
     return {**{name: value for name, value in run.environ.items() if name != "HEROKU_API_KEY"}, **more}
 
 
@@ -77,44 +77,44 @@ class Commands:
     asked: Framework | None
 
     def is_pending(self, answer: Answer) -> bool | None:
-        """What the pending command's answer means; None: it does not tell."""
+        """Tells what the pending command's answer means; None when it does not say."""
         question = self.framework.pending if self.framework else None
         return question.read(answer) if question else CONFIGURED(answer)
 
 
 CONFIGURED = exit_code(1)
-"""Reads the answer of a configured pending command."""
+"""The reader of a configured pending command's answer."""
 
 
 def find_commands(run: Run) -> Commands:
-    """The commands to run, configured or detected. Raises Misconfigured."""
+    """Finds the commands to run, configured or detected. Raises Misconfigured."""
     settings = run.settings
     framework = _detect(run) if settings.migrate_command is None else frameworks.chosen(settings.migrate_command)
-    found = Commands(
+    commands = Commands(
         migrate=settings.migrate_command or (framework.migrate_command if framework else ()),
         pending=settings.pending_command or (framework.pending_command if framework else None),
         framework=framework if settings.pending_command is None else None,
         asked=framework or frameworks.recognise(settings.migrate_command or ()),
     )
-    _check_runnable(run, found)
-    return found
+    _check_runnable(run, commands)
+    return commands
 
 
 def _detect(run: Run) -> Framework:
-    """The one framework of the app whose tool can be started, said in the log. Raises Misconfigured."""
+    """Finds the one framework of the app whose tool can be started, and logs it. Raises Misconfigured."""
     marked = frameworks.marked(run.folder)
     if not marked:
-        markers = ", ".join(each.marker for each in frameworks.FRAMEWORKS)
+        markers = ", ".join(framework.marker for framework in frameworks.FRAMEWORKS)
         raise Misconfigured(Reason.NO_FRAMEWORK, f"looked for {markers}")
-    usable = [each for each in marked if _runnable(run, each.migrate_command)]
-    absent = [_not_usable(each) for each in marked if each not in usable]
+    usable = [framework for framework in marked if _runnable(run, framework.migrate_command)]
+    absent = [_not_usable(framework) for framework in marked if framework not in usable]
     if not usable:
         raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(absent), errors=absent)
     if len(usable) > 1:
         raise _several(run, usable)
     (framework,) = usable
     if absent:
-        run.warn("framework_passed_over", f"{'; '.join(absent)}; so {framework.name} it is")
+        run.warn("framework_passed_over", f"{'; '.join(absent)}. So {framework.name} is used")
     run.log.info(
         Event.FRAMEWORK_DETECTED,
         framework=framework.name,
@@ -129,14 +129,17 @@ def _not_usable(framework: Framework) -> str:
     return f"{framework.marker} is there, but {framework.name}'s command {tool!r} cannot be started here"
 
 
-def _several(run: Run, found: Sequence[Framework]) -> Misconfigured:
-    """The choice, as commands to paste. One of them, word for word, is that framework again, with all that it tells."""
-    names = ", ".join(f"{each.name} ({each.marker})" for each in found)
+def _several(run: Run, usable: Sequence[Framework]) -> Misconfigured:
+    """Makes an error that shows the choice as commands to paste.
+
+    A command that is chosen word for word stands for its framework again, with all that it tells.
+    """
+    names = ", ".join(f"{framework.name} ({framework.marker})" for framework in usable)
     app = run.settings.heroku_app_name or run.settings.heroku_app_id
     to_app = f" --app {app}" if app else ""
     choices = [
-        f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(each.migrate_command))}{to_app}"
-        for each in found
+        f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(framework.migrate_command))}{to_app}"
+        for framework in usable
     ]
     detail = f"{names}. Choose one of them: {'; '.join(choices)}"
     return Misconfigured(Reason.SEVERAL_FRAMEWORKS, detail, choices=choices)
@@ -146,12 +149,13 @@ def _runnable(run: Run, argv: Sequence[str]) -> bool:
     return frameworks.runnable(argv, folder=run.folder, environ=run.environ)
 
 
-def _check_runnable(run: Run, found: Commands) -> None:
+def _check_runnable(run: Run, commands: Commands) -> None:
+    """Raises Misconfigured, which names every configured command that cannot be started here."""
     missing = [
         f"{name}: {argv[0]!r} is not a command that can be started here"
         for name, argv in (
-            ("RELEASE_MIGRATE_COMMAND", found.migrate),
-            ("RELEASE_PENDING_COMMAND", found.pending),
+            ("RELEASE_MIGRATE_COMMAND", commands.migrate),
+            ("RELEASE_PENDING_COMMAND", commands.pending),
             ("RELEASE_PROBE_COMMAND", run.settings.probe_command),
         )
         if argv and not _runnable(run, argv)
@@ -162,23 +166,25 @@ def _check_runnable(run: Run, found: Commands) -> None:
         raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(missing), errors=missing)
 
 
-def ask_pending(run: Run, found: Commands) -> bool | None:
-    """Runs the pending command. Raises StepFailed when a configured one answers with neither 0 nor 1."""
-    if found.pending is None:
+def ask_pending(run: Run, commands: Commands) -> bool | None:
+    """Runs the pending command and tells whether something is pending; None when it cannot be asked or does not say.
+
+    Raises StepFailed when it cannot be run to its end, or a configured one answers with neither 0 nor 1.
+    """
+    if commands.pending is None:
         return None
-    said = Answer()
+    heard = Answer()
+    on_lines = heard.hear if commands.framework else None
     try:
-        ended = run_app(
-            run, found.pending, run.deadline.within(PENDING_LIMIT), on_lines=said.hear if found.framework else None
-        )
+        ended = run_app(run, commands.pending, run.deadline.within(PENDING_LIMIT), on_lines=on_lines)
     except CommandNotStarted as error:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, str(error)) from error
     if ended.timed_out:
-        raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{found.pending[0]} took over {PENDING_LIMIT:g} s")
-    said.exit_code = ended.exit_code
-    answer = found.is_pending(said)
-    if answer is None and found.framework is None:
+        raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{commands.pending[0]} took over {PENDING_LIMIT:g} s")
+    heard.exit_code = ended.exit_code
+    is_pending = commands.is_pending(heard)
+    if is_pending is None and commands.framework is None:
         raise StepFailed(
             Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"
         )
-    return answer
+    return is_pending

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """One row. All words follow `tool`; a question is None where the framework has no such command.
+    """A row of the table. All words follow `tool`; a question is None where the framework has no such command.
 
     marker: the file by which it is recognised. pending: whether something is to be migrated; its answer is None where
     it does not tell. shown: prints what is pending, for people. missing: which models were changed without a migration;
@@ -55,7 +55,7 @@ class Framework:
         return self.asking(self.pending) if self.pending else None
 
     def asking(self, question: Question[T], entry: Entry = ()) -> tuple[str, ...]:
-        """The command that asks a question, in which an entry of the history takes the place of `{}`."""
+        """Returns the command that asks a question, in which an entry of the history takes the place of `{}`."""
         words = tuple(word.format(*entry) for word in question.words) if entry else question.words
         return words if question.whole else self.tool + words
 
@@ -168,23 +168,26 @@ OTHER_HISTORIES = (
 
 
 def histories() -> tuple[HistoryTable, ...]:
-    """Every table that holds a migration history, whichever framework the app has: it may have had another one."""
+    """Returns every table that holds a migration history, whichever framework the app has: it may have had another."""
     known = (history for framework in FRAMEWORKS for history in framework.histories)
     return tuple(dict.fromkeys([*known, *OTHER_HISTORIES]))
 
 
 def marked(folder: Path) -> list[Framework]:
-    """The frameworks whose file is in the app's folder."""
+    """Returns the frameworks whose file is in the app's folder."""
     return [framework for framework in FRAMEWORKS if (folder / framework.marker).is_file()]
 
 
 def chosen(migrate: Sequence[str]) -> Framework | None:
-    """The framework whose own migration command was configured, word for word: that is how one of several is chosen."""
+    """Returns the framework whose own migration command was configured word for word.
+
+    That is how one of several is chosen.
+    """
     return next((framework for framework in FRAMEWORKS if framework.migrate_command == tuple(migrate)), None)
 
 
 def recognise(migrate: Sequence[str]) -> Framework | None:
-    """The framework behind a configured migration command, with its words before the verb as the tool.
+    """Returns the framework behind a configured migration command, with its words before the verb as the tool.
 
     `python src/manage.py migrate` is Django's, `poetry run alembic upgrade head` Alembic's. It is asked what it knows
     of its migrations, but not whether one is pending: the command may be meant for a part of them only.
@@ -199,7 +202,10 @@ def recognise(migrate: Sequence[str]) -> Framework | None:
 
 
 def runnable(argv: Sequence[str], *, folder: Path, environ: Mapping[str, str]) -> bool:
-    """Whether the command's first word can be started in `folder`: a path, or a name on the environment's PATH."""
+    """Tells whether the command's first word can be started in `folder`.
+
+    The word is a path, or a name on the environment's PATH.
+    """
     word = argv[0]
     if "/" in word:
         return shutil.which(str(folder / word)) is not None

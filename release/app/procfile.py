@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def command(folder: Path, process: str) -> str | None:
-    """The shell line behind a process type, as written; None when there is no Procfile or no such type."""
+    """Reads the shell line behind a process type, as written; None when there is no Procfile or no such type."""
     try:
         text = (folder / "Procfile").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    found = re.search(rf"^{re.escape(process)}:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)
-    return found.group(1) if found else None
+    line = re.search(rf"^{re.escape(process)}:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)
+    return line[1] if line else None

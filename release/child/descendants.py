@@ -17,11 +17,11 @@ from typing import Self
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
-"""From linux/prctl.h."""
+"""Numbers of prctl's options, from linux/prctl.h."""
 KILL_PATIENCE = 2.0
 """Real seconds in which killed processes have to be gone; one that hangs in the kernel may take longer."""
-LOOKS = 2
-"""How often in a row nobody must be in sight."""
+QUIET_LOOKS = 2
+"""So many looks in a row have to find no process before all are taken for gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class _Process:
 
 
 class Descendants:
-    """While it is open, orphans below this process become its children; they are told apart from those it had before.
+    """The processes below this one. While it is open, orphans become children, told apart from those it had before.
 
     Whatever this process starts itself in the meantime by other means counts as a descendant too, unless it is done
     with at the end. Commands may be nested: what an outer one started is left alone by an inner one.
@@ -54,36 +54,37 @@ class Descendants:
         _set_subreaper(self._was_subreaper)
 
     def any_alive(self, leader: int) -> bool:
-        """Whether anything in the session that `leader` began is still running: itself, or an orphan of it."""
+        """Tells whether anything in the session that `leader` began is still running: itself, or an orphan of it."""
         return any(child.session == leader and not child.zombie for child in _children())
 
     def pids(self) -> set[int]:
-        """All processes below this one that were not there before; none where there is no /proc."""
+        """Returns all processes below this one that were not there before; none where there is no /proc."""
         children: dict[int, list[int]] = {}
         for process in filter(None, map(_process, _all_processes())):
             children.setdefault(process.parent, []).append(process.pid)
-        found: set[int] = set()
+        below: set[int] = set()
         waiting = [pid for pid in children.get(os.getpid(), []) if pid not in self._bystanders]
         while waiting:
             pid = waiting.pop()
-            found.add(pid)
+            below.add(pid)
             waiting += children.get(pid, [])
-        return found
+        return below
 
     def kill(self, leader: int) -> tuple[int, int]:
-        """SIGKILL for all that is left, and reap it, but for `leader` itself (its owner does that).
+        """Kills all that is left (SIGKILL) and reaps it, but for `leader` itself, which its owner reaps.
 
         Returns how many were killed besides `leader`, and how many are still there after `KILL_PATIENCE`.
         """
-        killed = self._look(leader)[0]
+        killed = self._reap_zombies(leader)[0]
         # Until the leader is reaped nobody else can have its number.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, signal.SIGKILL)
         end = time.monotonic() + KILL_PATIENCE
         quiet = 0
-        # One who dies between the two halves of a look hands its children over unseen, so it takes two to be sure.
-        while quiet < LOOKS:
-            running, reaped = self._look(leader)
+        # A process that dies after the children were listed and before its state is read hands its own children over
+        # unseen. So one quiet look is not enough.
+        while quiet < QUIET_LOOKS:
+            running, reaped = self._reap_zombies(leader)
             killed |= running
             if (running or reaped) and time.monotonic() > end:
                 return len(killed - {leader}), max(1, len(running))
@@ -92,11 +93,14 @@ class Descendants:
                     os.kill(pid, signal.SIGKILL)
             quiet = 0 if running or reaped else quiet + 1
             if running:
-                time.sleep(0.002)
+                time.sleep(0.002)  # a killed process is gone within some milliseconds
         return len(killed - {leader}), 0
 
-    def _look(self, leader: int) -> tuple[set[int], int]:
-        """The children that are running, and how many zombies were reaped on the way. Theirs come into view next."""
+    def _reap_zombies(self, leader: int) -> tuple[set[int], int]:
+        """Reaps the children that are zombies, whose own children come into view next time.
+
+        Returns the children that are running, and how many were reaped.
+        """
         running = set()
         reaped = 0
         for child in _children():
@@ -112,18 +116,18 @@ class Descendants:
 def _reap(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:
+    except ChildProcessError:  # somebody else in this process has reaped it
         return False
 
 
 def _children() -> list[_Process]:
-    """Our children, orphans that became ours included; none where there is no /proc.
+    """Returns our children, orphans that became ours included; none where there is no /proc.
 
     The kernel can list them (proc_tid_children(5)); where it is built without that, all processes are looked through,
     which takes some milliseconds on a busy machine.
     """
     try:
-        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 (names, not paths)
+        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 -- names, not paths
         names = [name for task in tasks for name in Path("/proc/self/task", task, "children").read_text().split()]
     except OSError:
         names = _all_processes()
@@ -132,7 +136,7 @@ def _children() -> list[_Process]:
 
 def _all_processes() -> list[str]:
     try:
-        return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 (names, not paths)
+        return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 -- names, not paths
     except OSError:
         return []
 
@@ -148,7 +152,7 @@ def _process(name: str) -> _Process | None:
 
 
 def _subreaper() -> int:
-    import ctypes  # noqa: PLC0415 (10 ms that a run without a command can do without)
+    import ctypes  # noqa: PLC0415 -- 10 ms that a run without a command can do without
 
     value = ctypes.c_int(0)
     with suppress(AttributeError, OSError):
@@ -157,7 +161,7 @@ def _subreaper() -> int:
 
 
 def _set_subreaper(value: int) -> None:
-    import ctypes  # noqa: PLC0415 (see above)
+    import ctypes  # noqa: PLC0415 -- see above
 
     with suppress(AttributeError, OSError):  # no prctl: not Linux
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, value, 0, 0, 0)

@@ -21,15 +21,15 @@ TAIL_WIDTH = 500
 """How much of a child's last words is kept: lines, and characters of each."""
 
 Lines = Callable[[str, Sequence[str]], None]
-"""Called with the stream's name and its next lines, redacted, as they were logged."""
+"""A function that is called with the stream's name and its next lines, redacted, as they were logged."""
 
 _encode = msgspec.json.encode
 
 
 class Output:
-    """One stream of a child on its way into the log. `feed` it what was read, `close` it at its end.
+    """One stream of a child on its way into the log. It is fed what was read, and closed at its end.
 
-    `quiet`: the lines go to `on_lines` only.
+    `tail`: where its last lines are kept; `quiet`: the lines go to `on_lines` only.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Output:
         self._part = 0
 
     def feed(self, data: bytes) -> None:
-        """The next bytes, of any number."""
+        """Takes the next bytes, of any number."""
         newline = data.rfind(b"\n")
         if newline < 0:
             self._rest += data
@@ -65,13 +65,13 @@ class Output:
             del self._rest[:cut]
 
     def close(self) -> None:
-        """The end: what came after the last newline is a line too."""
+        """Ends the stream: what came after the last newline is a line too."""
         if self._rest or self._part:
             self._complete(bytes(self._rest))
         self._rest = bytearray()
 
     def _complete(self, data: bytes) -> None:
-        """Whole lines, without the last newline."""
+        """Logs whole lines, given without the last newline."""
         lines = data.decode("utf-8", "replace").split("\n")
         if b"\r" in data:
             lines = [line.rstrip("\r") for line in lines]
@@ -88,7 +88,10 @@ class Output:
                 self._parts(self._log.redactor.text(line), continued=False)
 
     def _parts(self, text: str, *, continued: bool) -> None:
-        """A line, or the next piece of one, that does not fit into a single event. It has been redacted as a whole."""
+        """Logs a line, or the next piece of one, that does not fit into a single event.
+
+        It has been redacted as a whole.
+        """
         pieces = list(_halved(text))
         for place, piece in enumerate(pieces, 1):
             self._part += 1
@@ -109,7 +112,7 @@ class Output:
 
 
 def _halved(text: str) -> Iterator[str]:
-    """The text in pieces that fit."""
+    """Halves the text until its pieces fit."""
     if len(_encode(text)) <= ROOM_FOR_OUTPUT:
         yield text
         return

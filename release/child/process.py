@@ -34,17 +34,17 @@ LINGER = 0.2
 """Seconds in which what a finished command left behind may still finish its last lines (`tee` does)."""
 READ = 64 * 1024
 """Bytes a read: what a pipe holds by default."""
-LOOK = 0.05
-"""Seconds between two looks at what cannot wake us."""
+LOOK_EVERY = 0.05
+"""Seconds between two looks at what cannot wake us: orphans, and the child itself where no signal can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a command ended. Either `exit_code` or `signal` is set.
 
-    `timed_out` and `interrupted` say that we ended it, or would have; it may still have exited with 0, which proves
-    nothing then. `tail` is its last lines, redacted. `leftovers` is how many processes it had left behind and were
-    killed, `survivors` how many could not be killed.
+    `timed_out` and `interrupted` say that we ended it, or would have. It may still have exited with 0, but then that
+    proves nothing. `duration` is in seconds. `tail` is its last lines, redacted. `leftovers` is how many processes it
+    had left behind and were killed, `survivors` how many could not be killed.
     """
 
     exit_code: int | None
@@ -63,12 +63,12 @@ class Ended:
 
     @property
     def ok(self) -> bool:
-        """It came to its own end, with 0, and nothing of it is alive."""
+        """Whether it came to its own end, with 0, and nothing of it is alive."""
         return self.exit_code == 0 and not (self.timed_out or self.interrupted or self.survivors)
 
 
 class Running:
-    """A command that runs. Made by `start_command`."""
+    """A command that runs, as `start_command` makes it."""
 
     def __init__(
         self,
@@ -113,20 +113,23 @@ class Running:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def ports(self) -> frozenset[int]:
-        """The local TCP ports by which it, or anything that it started, is connected at this moment."""
+        """Returns the local TCP ports by which it, or anything that it started, is connected at this moment."""
         return local_ports(self._descendants.pids())
 
     def pump(self, seconds: float) -> None:
-        """Pass its output on for so long; less when it ends or a signal is pending."""
+        """Passes its output on for so many seconds; less when it ends or a signal is pending."""
         self._watch(Deadline(self._clock, seconds))
 
     def wait(self, deadline: Deadline) -> Ended:
-        """Until it has ended, the deadline has come or a signal is pending; in the latter cases it is ended."""
+        """Waits until it has ended, the deadline has come or a signal is pending; in the latter cases it is ended."""
         self._watch(deadline)
         return self.stop(timed_out=deadline.expired and not self._signals.pending)
 
     def stop(self, *, timed_out: bool = False) -> Ended:
-        """End it and all that it started, if need be: SIGTERM, grace, SIGKILL. How it ended, also if it had before."""
+        """Ends it and all that it started, if need be: SIGTERM, grace, SIGKILL.
+
+        Returns how it ended, also if it had before.
+        """
         if self.ended is not None:
             return self.ended
         if self.alive:
@@ -156,23 +159,23 @@ class Running:
             self._round(self._clock.real(deadline.left()))
 
     def _terminate(self) -> None:
-        """SIGTERM to the group, and its output passed on until nobody is left or the grace is over."""
+        """Sends SIGTERM to the group, and passes output on until no process is left or the grace is over."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGTERM)
             os.killpg(self.pid, signal.SIGCONT)  # a stopped process does not hear SIGTERM
         grace = Deadline(self._clock, self._grace)
         while not grace.expired and (self.alive or self._descendants.any_alive(self.pid)):
-            self._round(LOOK)
+            self._round(LOOK_EVERY)
 
     def _drain(self) -> None:
-        """Read what is still to come, until both pipes are closed at the other end."""
+        """Reads what is still to come, until both pipes are closed at the other end or `LINGER` is over."""
         linger = Deadline(Clock(), LINGER)
         while self._pipes and not linger.expired:
             self._round(linger.left())
 
     def _round(self, seconds: float) -> None:
-        """Wait at most so many real seconds for output, a signal or the child's end; pass on what is there."""
-        for key, _ in self._selector.select(min(seconds, LOOK if self._wakeup is None else 1.0)):
+        """Waits at most so many real seconds for output, a signal or the child's end, and passes on what is there."""
+        for key, _ in self._selector.select(min(seconds, LOOK_EVERY if self._wakeup is None else 1.0)):
             if key.fd == self._wakeup:
                 self._signals.drain()
             else:
@@ -197,7 +200,7 @@ class Running:
 
     def _reap(self) -> int:
         try:
-            return self._child.wait(LOOK if self.alive else None)
+            return self._child.wait(LOOK_EVERY if self.alive else None)
         except subprocess.TimeoutExpired:  # killed, but it hangs in the kernel: among the survivors
             self._child.returncode = -signal.SIGKILL
             return self._child.returncode
@@ -228,7 +231,7 @@ def start_command(
     on_lines: Lines | None = None,
     quiet: bool = False,
 ) -> Iterator[Running]:
-    """Start a command and end it, with all that it started, when the block is left.
+    """Starts a command and ends it, with all that it started, when the block is left.
 
     `env` is its whole environment; `quiet`: its output goes to `on_lines` and not into the log. Raises
     `CommandNotStarted`, and `Interrupted` when a signal is pending already.

@@ -13,17 +13,17 @@ from pathlib import Path
 PROC = Path("/proc")
 
 ESTABLISHED = "01"
-"""From net/tcp_states.h, as /proc/net/tcp prints it (proc_net_tcp.rst in the kernel's documentation)."""
+"""A state as /proc/net/tcp prints it (net/tcp_states.h; proc_net_tcp.rst in the kernel's documentation)."""
 
 
 def local_ports(pids: Iterable[int]) -> frozenset[int]:
-    """The local ports of the connections that these processes have at this moment."""
+    """Returns the local ports of the connections that these processes have at this moment."""
     inodes = {inode for pid in pids for inode in _sockets(pid)}
     return frozenset(port for port, inode in _connections() if inode in inodes) if inodes else frozenset()
 
 
 def _sockets(pid: int) -> Iterator[str]:
-    """The inodes of a process's sockets."""
+    """Yields the inodes of a process's sockets."""
     with suppress(OSError):
         for entry in (PROC / str(pid) / "fd").iterdir():
             with suppress(OSError):
@@ -33,7 +33,7 @@ def _sockets(pid: int) -> Iterator[str]:
 
 
 def _connections() -> Iterator[tuple[int, str]]:
-    """(local port, inode) of every TCP connection of this machine or container."""
+    """Yields local port and inode of every TCP connection of this machine or container."""
     for name in ("tcp", "tcp6"):
         with suppress(OSError):
             for line in (PROC / "net" / name).read_text().splitlines()[1:]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class CommandNotStarted(Exception):
-    """There is no process: `why` says in words what is wrong with `command`."""
+    """A command that could not be started: `why` says what is wrong with `command`."""
 
     def __init__(self, command: str, why: str) -> None:
         super().__init__(f"{command}: {why}")
@@ -20,7 +20,7 @@ class CommandNotStarted(Exception):
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own: stdin closed, stdout and stderr as pipes. Or `CommandNotStarted`."""
+    """Starts a command in a session of its own: stdin closed, stdout and stderr as pipes. Raises CommandNotStarted."""
     if not argv:
         raise CommandNotStarted("", "the command is empty")
     try:
@@ -42,10 +42,10 @@ def _why(error: OSError | ValueError, program: str, env: Mapping[str, str], cwd:
         return f"it cannot be passed to the system ({error})"
     if cwd is not None and not cwd.is_dir():
         return f"its folder {cwd} does not exist"
-    found = _found(program, env, cwd)
-    if found is None:
+    file = _find_program(program, env, cwd)
+    if file is None:
         return "no such file" if os.sep in program else "not found on the PATH"
-    return "it is a directory" if found.is_dir() else _why_not_this_file(error, found)
+    return "it is a directory" if file.is_dir() else _why_not_this_file(error, file)
 
 
 def _why_not_this_file(error: OSError, file: Path) -> str:
@@ -58,12 +58,13 @@ def _why_not_this_file(error: OSError, file: Path) -> str:
     return os.strerror(error.errno or 0)
 
 
-def _found(program: str, env: Mapping[str, str], cwd: Path | None) -> Path | None:
+def _find_program(program: str, env: Mapping[str, str], cwd: Path | None) -> Path | None:
+    """Finds the file behind a program's name, whether or not it can be executed."""
     if os.sep in program:
         path = (cwd or Path.cwd()) / program
         return path if path.exists() else None
-    found = shutil.which(program, os.F_OK, env.get("PATH", os.defpath))
-    return Path(found) if found else None
+    on_path = shutil.which(program, os.F_OK, env.get("PATH", os.defpath))
+    return Path(on_path) if on_path else None
 
 
 def _first_line(script: Path) -> str:

@@ -18,6 +18,7 @@ from release.protected.target import Attached
 from release.run import Run
 
 NAME = re.compile(r"([a-z])?0*(\d{1,9})", re.IGNORECASE)
+"""A backup's name as people type it: a letter or none, and a number with or without zeros before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,65 +31,69 @@ class Shelf:
 
     @property
     def own(self) -> list[Transfer]:
-        """Of this database, and those of which Heroku does not tell whose they are, newest first."""
-        found = [
-            transfer for transfer in self.transfers if transfer.is_backup and transfer.reads(self.source) is not False
+        """The backups of this database, and those of which Heroku does not tell whose they are, newest first."""
+        own = [
+            transfer
+            for transfer in self.transfers
+            if transfer.is_backup and transfer.reads(self.source) is not False and not transfer.deleted_at
         ]
-        return sorted((each for each in found if not each.deleted_at), key=lambda each: each.number, reverse=True)
+        return sorted(own, key=lambda backup: backup.number, reverse=True)
 
     @property
     def next_out(self) -> frozenset[str]:
         """The uuids of those that the next manual backup will make Heroku drop."""
-        manual = [each for each in self.own if each.succeeded and not each.schedule]
-        keep = next((each.num_keep for each in manual if each.num_keep), None)
-        return frozenset(each.uuid for each in manual[keep - 1 :]) if keep else frozenset()
+        manual = [backup for backup in self.own if backup.succeeded and not backup.schedule]
+        keep = next((backup.num_keep for backup in manual if backup.num_keep), None)
+        # After the next one, Heroku keeps `keep` of them: that one, and the `keep - 1` newest of today's.
+        return frozenset(backup.uuid for backup in manual[keep - 1 :]) if keep else frozenset()
 
 
-def shelf(run: Run) -> Shelf:
-    """Reads the list. Raises Refused or HerokuError."""
+def read_shelf(run: Run) -> Shelf:
+    """Reads the list of backups. Raises Refused or HerokuError."""
     attached = find_addon(run)
     transfers = attached.store.transfers(run)
     return Shelf(attached=attached, source=source_of(run, attached.addon), transfers=transfers)
 
 
 def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Transfer:
-    """The backup that somebody means: b012, 12, a uuid, or (None) the latest of this database that succeeded.
+    """Finds the backup that somebody means: b012, 12, a uuid, or (None) the latest of this database that succeeded.
 
     Raises Misconfigured (backup_unknown), Refused (other_backup, backup_unusable).
     """
     if name is None:
-        found = next((each for each in shelf.own if each.succeeded and each.reads(shelf.source)), None)
-        if found is None:
+        latest = next((backup for backup in shelf.own if backup.succeeded and backup.reads(shelf.source)), None)
+        if latest is None:
             raise Misconfigured(Reason.BACKUP_UNKNOWN, "this database has none")
-        return found
-    found = _named(shelf.transfers, name)
-    if found is None:
-        near = ", ".join(each.name for each in shelf.own[:8]) or "none"
+        return latest
+    backup = _find_named(shelf.transfers, name)
+    if backup is None:
+        near = ", ".join(own.name for own in shelf.own[:8]) or "none"
         raise Misconfigured(Reason.BACKUP_UNKNOWN, f"{name}; there are: {near}")
-    if not found.reads(shelf.source) and not any_database:
-        whose = "another database" if found.reads(shelf.source) is False else "a database that Heroku does not tell"
-        raise Refused(Reason.OTHER_BACKUP, f"{found.name} was taken of {whose} ({found.from_name or 'no name'})")
-    if found.succeeded is not True or found.deleted_at:
-        raise Refused(Reason.BACKUP_UNUSABLE, f"{found.name}: {state(found)}")
-    return found
+    if not backup.reads(shelf.source) and not any_database:
+        whose = "another database" if backup.reads(shelf.source) is False else "a database that Heroku does not tell"
+        raise Refused(Reason.OTHER_BACKUP, f"{backup.name} was taken of {whose} ({backup.from_name or 'no name'})")
+    if backup.succeeded is not True or backup.deleted_at:
+        raise Refused(Reason.BACKUP_UNUSABLE, f"{backup.name}: {state(backup)}")
+    return backup
 
 
-def _named(transfers: tuple[Transfer, ...], name: str) -> Transfer | None:
+def _find_named(transfers: tuple[Transfer, ...], name: str) -> Transfer | None:
+    """Finds a backup by its uuid or its exact name, else by its number: `B12` and `12` are b012."""
     backups = [transfer for transfer in transfers if transfer.is_backup]
     if exact := next((backup for backup in backups if name in {backup.uuid, backup.name}), None):
         return exact
-    found = NAME.fullmatch(name)
-    if not found:
+    typed = NAME.fullmatch(name)
+    if not typed:
         return None
-    letter = (found[1] or "").lower()
+    letter, number = (typed[1] or "").lower(), int(typed[2])
     return next(
-        (backup for backup in backups if backup.number == int(found[2]) and letter in {"", backup.name[0]}),
+        (backup for backup in backups if backup.number == number and letter in {"", backup.name[0]}),
         None,
     )
 
 
 def state(transfer: Transfer) -> str:
-    """How it stands, in a word or two."""
+    """Says in a word or two how it stands."""
     if transfer.deleted_at:
         return "deleted"
     if transfer.canceled_at:
@@ -103,9 +108,9 @@ Runs = list[tuple[Entry, dict[str, Any]]]
 
 
 def makers(runs: Runs) -> dict[str, str]:
-    """Which run made which backup or salvage, in words, by uuid and by name."""
-    found: dict[str, str] = {}
-    for entry, record in reversed(runs):
+    """Tells which run made which backup or salvage, in words, by uuid and by name."""
+    made: dict[str, str] = {}
+    for entry, record in reversed(runs):  # the oldest first, so that of two runs the newer one's words stay
         if entry.elsewhere:  # its backups are another database's, and may have the same names
             continue
         by_hand = "proof" in (record.get("facts") or {})
@@ -113,37 +118,39 @@ def makers(runs: Runs) -> dict[str, str]:
         for kind, uuid in (("backup", entry.backup), ("salvage", entry.salvage)):
             if kind == "backup" and by_hand:  # it restored that one and did not make it
                 continue
-            named = record.get(kind)
-            for each in (uuid, named):
-                if each:
-                    found[str(each)] = who if kind == "backup" else f"salvage of {who}"
-    return found
+            for name in (uuid, record.get(kind)):
+                if name:
+                    made[str(name)] = who if kind == "backup" else f"salvage of {who}"
+    return made
 
 
 def made_by(transfer: Transfer, makers: Mapping[str, str]) -> str:
-    """Who made it."""
+    """Says who made it."""
     known = makers.get(transfer.uuid) or makers.get(transfer.name)
     return known or ("schedule" if transfer.schedule else "somebody, or a run the journal does not know")
 
 
 def backups(run: Run) -> list[Held]:
-    """The backups of this database, newest first. The journal is asked who made them, where the database answers.
+    """Lists the backups of this database, newest first.
+
+    The journal is asked who made them, where the database answers.
 
     Raises Refused or HerokuError.
     """
-    found = shelf(run)
-    known = _makers(run)
+    shelf = read_shelf(run)
+    makers = _read_makers(run)
     now = run.clock.now()
-    return [_held(each, known, now, dropped_next=each.uuid in found.next_out) for each in found.own]
+    return [_held(backup, makers, now, dropped_next=backup.uuid in shelf.next_out) for backup in shelf.own]
 
 
-def _makers(run: Run) -> dict[str, str]:
+def _read_makers(run: Run) -> dict[str, str]:
+    """Asks the journal who made which backup. A database that does not answer is no reason not to list them."""
     try:
         return makers(run.journal.history(1000))
     except HerokuError:
         raise
     except ReleaseError as error:
-        run.log.last_words(f"The journal cannot be read ({error}): who made each is not known.")
+        run.log.last_words(f"The journal cannot be read ({error}), so it is not known who made each backup.")
         return {}
 
 

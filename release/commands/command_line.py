@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from release.run import Ending, Run
 
 LONGEST_LINE = 1_000_000
-"""Bytes. No line of ours is over 10,000; whatever is longer is somebody else's."""
+"""Bytes. No line of ours is over 10,000, so a longer one is left out: it is another program's."""
 
 
 def command(words: Sequence[str], edge: Edge) -> int:
@@ -68,7 +68,7 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
 
     def work(run: Run) -> Ending:
         from release.steps.recover import Choice  # noqa: PLC0415 -- guarded, as the release phase itself is
-        from release.steps.recover import recover as finish  # noqa: PLC0415
+        from release.steps.recover import recover as finish  # noqa: PLC0415 -- only for this command
 
         return finish(run, Choice(choice) if choice else None, run_id)
 
@@ -81,7 +81,7 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
 
 
 def _heroku_known(environ: Mapping[str, str]) -> bool:
-    """Whether there is a key and an app's name to ask Heroku with."""
+    """Tells whether there is a key and an app's name to ask Heroku with."""
 
     def given(name: str) -> bool:
         return bool(environ.get(name, "").strip())
@@ -99,26 +99,26 @@ def plan(context: click.Context) -> None:
 
     Example: heroku run bin/release plan
     """
-    from release.commands.plan import plan as make  # noqa: PLC0415
-    from release.output import plan as text  # noqa: PLC0415
+    from release.commands.plan import plan as make_plan  # noqa: PLC0415 -- only for this command
+    from release.output import plan as text  # noqa: PLC0415 -- only for this command
 
     edge: Edge = context.obj
-    found = make(edge)
+    made = make_plan(edge)
     if _for_people(edge.environ):
-        click.echo(text.as_text(found), nl=False)
+        click.echo(text.as_text(made), nl=False)
     else:
-        click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(found)}))
-    context.exit(found.exit_code)
+        click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(made)}))
+    context.exit(made.exit_code)
 
 
 def _for_people(environ: Mapping[str, str]) -> bool:
-    """Whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
+    """Tells whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
     wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
     return wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1))
 
 
 class WrongInput(click.ClickException):
-    """What was given cannot be worked with; nothing was started."""
+    """A usage error: what was given cannot be worked with, and nothing was started."""
 
     exit_code = MISCONFIGURED_EXIT_CODE
 
@@ -140,8 +140,8 @@ def report(file: Path | None, html: bool, as_json: bool, output: Path | None) ->
 
     Example: heroku releases:output --app my-app | bin/release report
     """
-    from release.output import page, timeline  # noqa: PLC0415
-    from release.output import report as text  # noqa: PLC0415
+    from release.output import page, timeline  # noqa: PLC0415 -- only for this command
+    from release.output import report as text  # noqa: PLC0415 -- only for this command
 
     if file is None and sys.stdin.isatty():
         raise click.UsageError("Give it a FILE, or a log on standard input.")
@@ -193,13 +193,13 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     """Show what earlier runs did, newest first.
 
     From the journal in the database; with RUN, that one in full. A RUN is named by its id, the beginning of it, or
-    its release. Runs that had nothing to migrate are not in the
-    journal, and a restore takes the journal back with everything else.
+    its release. Runs that had nothing to migrate are not in the journal, and a restore takes the journal back with
+    everything else.
 
     Example: heroku run bin/release history v42
     """
-    from release.commands import history as past  # noqa: PLC0415
-    from release.output import history as text  # noqa: PLC0415
+    from release.commands import history as past  # noqa: PLC0415 -- only for this command
+    from release.output import history as text  # noqa: PLC0415 -- only for this command
 
     def show(run: Run) -> int:
         if run_name:
@@ -210,7 +210,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
             click.echo(_json(runs) if as_json else text.as_text(runs), nl=False)
         return 0
 
-    context.exit(_look(context, show))
+    context.exit(_run_inspection(context, show))
 
 
 @cli.command()
@@ -224,15 +224,15 @@ def backups(context: click.Context, as_json: bool) -> None:
 
     Example: heroku run bin/release backups
     """
-    from release.commands.backups import backups as held_now  # noqa: PLC0415
-    from release.output.backups import as_text  # noqa: PLC0415
+    from release.commands.backups import backups as held_now  # noqa: PLC0415 -- only for this command
+    from release.output.backups import as_text  # noqa: PLC0415 -- only for this command
 
     def show(run: Run) -> int:
         held = held_now(run)
         click.echo(_json(held) if as_json else as_text(held), nl=False)
         return 0
 
-    context.exit(_look(context, show))
+    context.exit(_run_inspection(context, show))
 
 
 @cli.command()
@@ -246,12 +246,12 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     """Download a backup and check it.
 
     BACKUP is b012, 12 or a uuid; by default the latest of this database. A download that broke is taken up where it
-    ended when the command is run again. The file appears under its name only
-    when it is whole; where pg_restore is at hand, its table of contents is read first.
+    ended when the command is run again. The file appears under its name only when it is whole; where pg_restore is at
+    hand, its table of contents is read first.
 
     Example: bin/release download b012 -o backups/
     """
-    from release.commands.download import download as fetch  # noqa: PLC0415
+    from release.commands.download import download as fetch  # noqa: PLC0415 -- only for this command
 
     def save(run: Run) -> int:
         with _progress(run.environ) as progress:
@@ -266,11 +266,11 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
         click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
         return 0
 
-    context.exit(_look(context, save))
+    context.exit(_run_inspection(context, save))
 
 
 def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
-    """What shows how far a download is: something on a terminal, elsewhere nothing."""
+    """Shows how far a download is, on a terminal only."""
     if not sys.stderr.isatty():
         return nullcontext(lambda _done, _whole: None)
     from release.output.progress import download as shown  # noqa: PLC0415 -- rich costs 0.2 s
@@ -286,14 +286,14 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
     """Restore a backup by hand. It OVERWRITES the database.
 
     Fence, salvage of the present state, restore, proof, as after a failed release. Shows first what will be lost,
-    then asks for the app's name. Refuses while a release runs, and without a terminal
-    unless --yes is given. Works from any machine with HEROKU_API_KEY and HEROKU_APP_NAME.
+    then asks for the app's name. Refuses while a release runs, and without a terminal unless --yes is given. Works
+    from any machine with HEROKU_API_KEY and HEROKU_APP_NAME.
 
     Example: bin/release restore b012
     """
 
     def confirm(run: Run, app: str) -> None:
-        from release.commands.restore import confirmed  # noqa: PLC0415
+        from release.commands.restore import confirmed  # noqa: PLC0415 -- only for this command
 
         if yes:
             return
@@ -306,15 +306,15 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
         confirmed(app, typed)
 
     def work(run: Run) -> Ending:
-        from release.commands.restore import restore_by_hand  # noqa: PLC0415
+        from release.commands.restore import restore_by_hand  # noqa: PLC0415 -- only for this command
 
         return restore_by_hand(run, backup, lambda app: confirm(run, app))
 
     context.exit(_complete(context.obj)(work))
 
 
-def _look(context: click.Context, work: Callable[[Run], int]) -> int:
-    """Runs a command that only looks: nothing that guards a restore needs to hold it up."""
+def _run_inspection(context: click.Context, work: Callable[[Run], int]) -> int:
+    """Runs a command that only looks. No guard holds it up, since guards are there for what changes something."""
 
     def freely(run: Run) -> int:
         return work(replace(run, settings=structs.replace(run.settings, allow=frozenset(Guard))))
@@ -324,7 +324,10 @@ def _look(context: click.Context, work: Callable[[Run], int]) -> int:
 
 
 def _complete(edge: Edge) -> Edge:
-    """On somebody's own machine the database's URL is not set: Heroku knows it. Left out where that fails."""
+    """Asks Heroku for the database's URL, which is not set on somebody's own machine.
+
+    It is left out where that fails.
+    """
     environ = edge.environ
     try:
         settings = read(environ)
@@ -332,8 +335,8 @@ def _complete(edge: Edge) -> Edge:
         return edge  # the command itself says what is wrong
     if settings.database_url is not None or settings.heroku_api_key is None or settings.app is None:
         return edge
-    from release.heroku.http import Session  # noqa: PLC0415
-    from release.heroku.platform import Platform  # noqa: PLC0415
+    from release.heroku.http import Session  # noqa: PLC0415 -- only for this command
+    from release.heroku.platform import Platform  # noqa: PLC0415 -- only for this command
 
     session = Session(settings.heroku_api_key.reveal(), clock=edge.clock, signals=edge.signals)
     try:

@@ -1,4 +1,4 @@
-"""Download a backup for safekeeping: resumed after a break, checked, and never half a file under the final name."""
+"""The download of a backup. It goes on after a break, is checked, and never leaves half a file under the final name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from release.commands.backups import pick, shelf
+from release.commands.backups import pick, read_shelf
 from release.errors import Misconfigured, Reason, StepFailed
 from release.heroku.store import GONE_BEYOND, StoreError, opened
 from release.heroku.transfers import Link, Transfer
-from release.output.words import count, size
+from release.output.words import size
 from release.protected.store import Store
 from release.run import Run
 
@@ -22,12 +22,13 @@ MAGIC = b"PGDMP"
 """What every dump in pg_dump's custom format begins with."""
 
 BREAKS = 1000
-"""So often a download is taken up again, as long as each time some of it arrives."""
+"""Connections for one download at most, as long as each of them brings something."""
 
 LIST_WITHIN = 300
 """Seconds that pg_restore may take to read the table of contents."""
 
 Progress = Callable[[int, int | None], None]
+"""A function that is told how many bytes are there, and of how many; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Saved:
 
 @dataclass(slots=True, kw_only=True)
 class _Download:
+    """A download under way. `part`: the unfinished file; `link`: None when a new one is needed; `whole`: its bytes."""
+
     run: Run
     store: Store
     backup: Transfer
@@ -58,13 +61,13 @@ def download(
 
     Raises Misconfigured, Refused, StepFailed or HerokuError; what has arrived stays for the next try.
     """
-    found = shelf(run)
-    backup = pick(found, name, any_database=any_database)
-    path = destination(output, f"{found.attached.app.name}-{backup.name}.dump")
-    # The uuid in its name: what is there of another backup is never gone on with.
+    shelf = read_shelf(run)
+    backup = pick(shelf, name, any_database=any_database)
+    path = destination(output, f"{shelf.attached.app.name}-{backup.name}.dump")
+    # The uuid is in its name, so that a part of another backup is never gone on with.
     work = _Download(
         run=run,
-        store=found.attached.store,
+        store=shelf.attached.store,
         backup=backup,
         part=path.with_name(f"{path.name}.{backup.uuid[:8]}.part"),
         progress=progress,
@@ -81,7 +84,10 @@ def download(
 
 
 def destination(output: Path | None, name: str) -> Path:
-    """The final name. Raises Misconfigured when there is something already: it may be the only copy of another."""
+    """Returns the final name.
+
+    Raises Misconfigured when there is something already: it may be the only copy of another.
+    """
     path = Path(name) if output is None else output / name if output.is_dir() else output
     if path.exists():
         raise Misconfigured(Reason.FILE_NOT_WRITTEN, f"{path} is there already")
@@ -91,7 +97,7 @@ def destination(output: Path | None, name: str) -> Path:
 
 
 def _make_room(work: _Download) -> None:
-    """Finds out before the first byte whether the folder can be written and has room enough."""
+    """Finds out before the first byte whether the folder can be written and has room enough. Raises OSError."""
     with work.part.open("ab") as file:
         missing = work.backup.size - file.tell()
     free = shutil.disk_usage(work.part.parent).free
@@ -108,26 +114,26 @@ def _unwritable(work: _Download, error: OSError) -> StepFailed:
 
 
 def _fetch(work: _Download) -> None:
-    """Gets what is missing, taken up again after each break. Raises StoreError when nothing more comes."""
+    """Gets what is missing, over as many connections as it takes. Raises StoreError when nothing more comes."""
     for _ in range(BREAKS):  # no pauses here: each connection brought something, or was tried again in `retried`
-        if work.whole is not None and _there(work) == work.whole:
+        if work.whole is not None and _bytes_so_far(work) == work.whole:
             return
-        work.run.retried(f"GET {work.backup.name}", lambda: _part(work))
+        work.run.retried(f"GET {work.backup.name}", lambda: _fetch_part(work))
     raise StepFailed(Reason.DOWNLOAD_FAILED, f"the connection broke {BREAKS} times")
 
 
-def _there(work: _Download) -> int:
+def _bytes_so_far(work: _Download) -> int:
     return work.part.stat().st_size
 
 
-def _part(work: _Download) -> None:
-    """One connection: as much as comes. A break after some progress is no failure. Raises StoreError."""
+def _fetch_part(work: _Download) -> None:
+    """Writes as much as one connection brings. A break after some progress is no failure. Raises StoreError."""
     if work.link is None:
         work.link = work.store.link(work.backup)
-    begin = _there(work)
+    begin = _bytes_so_far(work)
     try:
         with opened(work.link.url, begin=begin, ca=work.ca) as body:
-            if body.begins != begin:  # the store ignores Range: all over again
+            if body.begins != begin:  # the store ignores Range and sends all of it again
                 os.truncate(work.part, 0)
                 begin = 0
             work.whole = body.whole
@@ -138,19 +144,20 @@ def _part(work: _Download) -> None:
                         raise StoreError("what the store sends is no dump", passing=False)
                     file.write(piece)
                     work.progress(file.tell(), work.whole)
-        _end_of_part(work)
+        _judge_end(work)
     except StoreError as error:
         if error.expired:
             work.link = None
         if error.status == GONE_BEYOND and begin:
-            _all_there(work, begin)
+            _take_for_whole(work, begin)
             return
-        if _there(work) <= begin:
+        if _bytes_so_far(work) <= begin:
             raise
 
 
-def _end_of_part(work: _Download) -> None:
-    there = _there(work)
+def _judge_end(work: _Download) -> None:
+    """Compares what is there with the file's size, of which the store and Heroku's list speak. Raises StoreError."""
+    there = _bytes_so_far(work)
     if work.whole is None:
         work.whole = there
     if there > work.whole:
@@ -161,8 +168,8 @@ def _end_of_part(work: _Download) -> None:
         raise StoreError(f"{there} bytes came, and Heroku's list says {work.backup.size}")
 
 
-def _all_there(work: _Download, there: int) -> None:
-    """There is nothing beyond what is here: it is whole, or the store has lost some. Raises StepFailed."""
+def _take_for_whole(work: _Download, there: int) -> None:
+    """Takes the file for whole, since there is nothing beyond it, unless the store has lost some. Raises StepFailed."""
     if there < work.backup.size:
         work.part.unlink()
         raise StepFailed(
@@ -172,7 +179,10 @@ def _all_there(work: _Download, there: int) -> None:
 
 
 def _check(work: _Download) -> str:
-    """The table of contents; the size is right by now. A file that fails is removed: it would only be gone on with."""
+    """Reads the table of contents and says what was found; the size is right by now.
+
+    A file that fails is removed, since the next download would only go on with it. Raises StepFailed.
+    """
     program = shutil.which("pg_restore", path=work.run.environ.get("PATH", ""))
     if program is None:
         return "its table of contents was not looked at: there is no pg_restore here"
@@ -185,13 +195,16 @@ def _check(work: _Download) -> str:
     )
     if ended.returncode == 0:
         entries = sum(not line.startswith(b";") for line in ended.stdout.splitlines())
-        return f"its table of contents has {count(entries, 'entry').replace('entrys', 'entries')}"
+        return f"its table of contents has {entries:,} {'entry' if entries == 1 else 'entries'}"
     if too_old(ended.stderr):
         return "its table of contents was not looked at: the pg_restore here is older than the server"
     work.part.unlink()
-    raise StepFailed(Reason.DOWNLOAD_FAILED, "pg_restore cannot read its table of contents; it was removed")
+    raise StepFailed(Reason.DOWNLOAD_FAILED, "pg_restore cannot read its table of contents, so the file was removed")
 
 
 def too_old(complaint: bytes) -> bool:
-    """Whether pg_restore only says that a newer pg_dump made the file. Text is all there is (pg_backup_archiver.c)."""
+    """Tells whether pg_restore only says that a newer pg_dump made the file.
+
+    Text is all there is (pg_backup_archiver.c).
+    """
     return b"unsupported version" in complaint

@@ -17,12 +17,15 @@ SEARCHED = 1000
 
 
 def history(run: Run, limit: int = LIMIT) -> list[Past]:
-    """The newest runs, newest first. Raises ReleaseError when the journal cannot be read."""
-    return [_past(run, *each) for each in run.journal.history(limit)]
+    """Returns the newest runs, newest first. Raises ReleaseError when the journal cannot be read."""
+    return [_past(run, entry, record) for entry, record in run.journal.history(limit)]
 
 
 def _past(run: Run, entry: Entry, record: dict[str, Any]) -> Past:
-    """A run of another app counts as foreign like one of another database, whatever else is said of it."""
+    """Describes a run.
+
+    A run of another app counts as foreign like one of another database, whatever else is said of it.
+    """
     return Past(
         run_id=entry.run_id,
         app=entry.app,
@@ -45,10 +48,10 @@ def _past(run: Run, entry: Entry, record: dict[str, Any]) -> Past:
 
 
 def pick(run: Run, name: str) -> Past:
-    """A run by its id, the beginning of it, or its release (the newest of those). Raises Misconfigured."""
+    """Finds a run by its id, the beginning of it, or its release (the newest of those). Raises Misconfigured."""
     runs = history(run, SEARCHED)
-    found = next((each for each in runs if each.release == name or each.run_id.startswith(name)), None)
-    if found is None:
-        near = ", ".join(each.run_id for each in runs[:5]) or "none"
+    picked = next((past for past in runs if past.release == name or past.run_id.startswith(name)), None)
+    if picked is None:
+        near = ", ".join(past.run_id for past in runs[:5]) or "none"
         raise Misconfigured(Reason.RUN_UNKNOWN, f"{name}; the newest: {near}")
-    return found
+    return picked

@@ -1,7 +1,7 @@
-"""Plan: everything that a release would check and decide, changing nothing, not even the journal.
+"""The plan: everything that a release would check and decide. It changes nothing, not even the journal.
 
-The checks are the release's own. Every guard is let pass here and noted, so that one plan names them all; what refuses
-without a guard ends the plan where it stands, and the rest is not known. A plan is a value: nothing is printed here.
+The checks are the release's own. Every guard is let pass here and noted, so that one plan names them all. What refuses
+without a guard ends the plan there, and the rest stays unknown. A plan is a value: nothing is printed here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, LiteralString
 import msgspec
 from msgspec import structs
 
-from release.app import drift
+from release.app import migrations
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
 from release.database.journal import Entry, State
@@ -51,99 +51,101 @@ from release.steps.rehearse import find_stage
 SHOWN_LINES = 40
 """Lines of the framework's own words that are shown."""
 
-SIZE: Final[LiteralString] = "SELECT pg_database_size(current_database()), current_setting('server_version')"
+FACTS: Final[LiteralString] = "SELECT pg_database_size(current_database()), current_setting('server_version')"
 
 MARGIN_OF_RESTORE = 1.5
 """How much longer than its backup a restore is taken to last when there was none yet."""
 
 
 def plan(edge: Edge) -> Plan:
-    """What a release would do, with the exit code that it would refuse with. Nothing in it is secret."""
-    found = Plan()
+    """Finds out what a release would do, and the exit code that it would refuse with. Nothing in it is secret."""
+    draft = Plan()
 
     def hear(event: Mapping[str, Any]) -> None:
-        _hear(found, event)
+        _hear(draft, event)
 
     log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=hear)
     try:
-        _make(found, edge, log)
+        _draw_up(draft, edge, log)
     except (ReleaseError, Interrupted) as error:
-        _stop(found, error)
-    if found.refusing and not found.exit_code:
-        found.exit_code = Outcome.REFUSED.exit_code
-    return msgspec.convert(plain(msgspec.to_builtins(found), log.redactor.text), Plan)
+        _stop(draft, error)
+    if draft.refusing and not draft.exit_code:
+        draft.exit_code = Outcome.REFUSED.exit_code
+    return msgspec.convert(plain(msgspec.to_builtins(draft), log.redactor.text), Plan)
 
 
-def _hear(found: Plan, event: Mapping[str, Any]) -> None:
+def _hear(draft: Plan, event: Mapping[str, Any]) -> None:
     """Takes note of what the checks have to say."""
     match event["event"]:
         case Event.WARNING_RAISED:
-            found.warnings.append({"warning": str(event["warning"]), "detail": str(event["detail"])})
+            draft.warnings.append({"warning": str(event["warning"]), "detail": str(event["detail"])})
         case Event.GUARD_OVERRIDDEN:
-            found.guards.append({name: str(event[name]) for name in ("guard", "reason", "detail")})
+            draft.guards.append({name: str(event[name]) for name in ("guard", "reason", "detail")})
 
 
-def _stop(found: Plan, error: ReleaseError | Interrupted) -> None:
+def _stop(draft: Plan, error: ReleaseError | Interrupted) -> None:
     """Ends the plan with what ends the release."""
     if isinstance(error, Interrupted):
         error = Refused(Reason.INTERRUPTED, str(error))
-    found.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
-    found.exit_code = stopped(error).exit_code
+    draft.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
+    draft.exit_code = stopped(error).exit_code
 
 
-def _make(found: Plan, edge: Edge, log: Log) -> None:
+def _draw_up(draft: Plan, edge: Edge, log: Log) -> None:
     settings = read(edge.environ)
-    found.settings = sources(settings, edge.environ)
-    found.on_failure = on_failure(settings)
-    # Every guard is let pass and noted, and nothing is waited for.
+    draft.settings = sources(settings, edge.environ)
+    draft.on_failure = on_failure(settings)
     open_to_all = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
     try:
         with opened(edge, open_to_all, log, os.urandom(6).hex()) as run:
-            _look(found, run)
+            _check_everything(draft, run)
     finally:
-        for guard in found.guards:
+        for guard in draft.guards:
             guard["overridden"] = guard["guard"] in settings.allow
 
 
-def _look(found: Plan, run: Run) -> None:
+def _check_everything(draft: Plan, run: Run) -> None:
     commands = find_commands(run)
-    found.commands = {
+    draft.commands = {
         "framework": commands.asked.name if commands.asked else None,
         "migrate": " ".join(commands.migrate),
         "pending": " ".join(commands.pending or ()) or None,
     }
-    found.probes = described(CONFIGURED, run.settings)
+    draft.probes = described(CONFIGURED, run.settings)
     lock.examine(run)
-    (size, version), name = run.database.one(SIZE), run.settings.database
-    found.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
+    (size, version), name = run.database.one(FACTS), run.settings.database
+    draft.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
     _look_for_others(run)
-    found.pending = prepare.pending(run, commands)
-    if not found.pending:
-        found.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(found)]
+    draft.pending = prepare.pending(run, commands)
+    if not draft.pending:
+        draft.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(draft)]
         return
-    found.pending_words = in_its_own_words(run, commands)
+    draft.pending_words = in_its_own_words(run, commands)
     target = prepare.restorable_target(run)
     if target:
-        _describe(found, run, target)
+        _describe(draft, run, target)
         if half := recover.half_restored(run, target):
             run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
         stage = find_stage(run, target)
-        found.rehearsal = stage.target.addon.name if stage else None
-    found.steps = _steps(found, run.settings, target)
+        draft.rehearsal = stage.target.addon.name if stage else None
+    draft.steps = _steps(draft, run.settings, target)
 
 
 def _look_for_others(run: Run) -> None:
-    """What a release would wait for, or finish first; it is only named here."""
+    """Warns of what a release would wait for, or finish first; it is only named here."""
     if holder := run.database.lock_holder():
-        run.warn("locked", f"{holder.application_name} holds the lock since {holder.since}; a release would wait")
+        run.warn("locked", f"{holder.application_name} has held the lock since {holder.since}; a release would wait")
     if run.database.being_restored():
-        run.warn("being_restored", "somebody restores this database at this moment; a release would wait")
+        run.warn("being_restored", "this database is being restored at this moment; a release would wait")
     if entry := run.journal.unfinished(run.settings.heroku_app_id):
         _judge_unfinished(run, entry)
 
 
 def _judge_unfinished(run: Run, entry: Entry) -> None:
-    """A release finishes what a cut-off run left, unless it left changes that others may have built upon."""
+    """Warns that a release would finish what a cut-off run left.
+
+    It would refuse where that run left changes that others may have built upon: then this raises Refused.
+    """
     cut_off = f"the run {entry.run_id} of release {entry.release or '?'} was cut off in {entry.state}"
     if entry.state in {State.BACKING_UP, State.FINISHED}:
         run.warn("unfinished_run", f"{cut_off}; a release would finish that first")
@@ -157,27 +159,30 @@ def _judge_unfinished(run: Run, entry: Entry) -> None:
         raise Refused(Reason.UNFINISHED_RUN, cut_off)
 
 
-def _describe(found: Plan, run: Run, target: Target) -> None:
-    assert found.database  # noqa: S101 -- _look has set it
+def _describe(draft: Plan, run: Run, target: Target) -> None:
+    assert draft.database  # noqa: S101 -- _check_everything has set it
     plan_name = target.addon.plan.name if target.addon.plan else None
-    found.app = {"name": target.app.name, "maintenance": target.app.maintenance, "formation": target.formation}
-    found.database |= {"addon": target.addon.name, "plan": plan_name}
-    found.time = estimate(run, target)
+    draft.app = {"name": target.app.name, "maintenance": target.app.maintenance, "formation": target.formation}
+    draft.database |= {"addon": target.addon.name, "plan": plan_name}
+    draft.time = estimate(run, target)
 
 
 def sources(settings: Settings, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Every setting with its value, secrets left out, and where it comes from: the environment, or the default."""
-    found = {}
+    """Returns every setting with its value, secrets left out, and its source: the environment, or the default."""
+    listed = {}
     for name, spec in VARIABLES.items():
         value = getattr(settings, spec.name)
         shown = " ".join(value) if isinstance(value, Words) else str(value) if isinstance(value, Secret) else value
         given = bool(environ.get(name, "").strip())
-        found[name] = {"value": shown, "source": "environment" if given else "default"}
-    return found
+        listed[name] = {"value": shown, "source": "environment" if given else "default"}
+    return listed
 
 
 def estimate(run: Run, target: Target) -> dict[str, Any]:
-    """Seconds that backup and restore will take, and how that is known; None where there is nothing to go by."""
+    """Estimates the seconds that backup and restore will take, and says how that is known.
+
+    Values are None where there is nothing to go by.
+    """
     backup, restore = target.expected(restores=False), target.expected(restores=True)
     based_on = "the latest backup and restore of this database"
     if backup is None:
@@ -197,37 +202,38 @@ def estimate(run: Run, target: Target) -> dict[str, Any]:
 
 
 def in_its_own_words(run: Run, commands: Commands) -> list[str]:
-    """What the framework says is pending; nothing where it cannot be asked."""
+    """Returns what the framework says is pending; nothing where it cannot be asked."""
     framework = commands.asked
     if framework is None or framework.shown is None:
         return []
-    lines = [line.rstrip() for line in drift.ask_framework(run, framework.tool + framework.shown).lines if line.strip()]
+    answer = migrations.ask_framework(run, framework.tool + framework.shown)
+    lines = [line.rstrip() for line in answer.lines if line.strip()]
     more = [f"… {len(lines) - SHOWN_LINES} more lines"] if len(lines) > SHOWN_LINES else []
     return lines[:SHOWN_LINES] + more
 
 
-def _probing(found: Plan) -> str:
-    return f"Probe: {'; '.join(found.probes)}." if found.probes else "Probe: none is configured."
+def _probing(draft: Plan) -> str:
+    return f"Probe: {'; '.join(draft.probes)}." if draft.probes else "Probe: none is configured."
 
 
-def _steps(found: Plan, settings: Settings, target: Target | None) -> list[str]:
+def _steps(draft: Plan, settings: Settings, target: Target | None) -> list[str]:
     fence = "Raise the fence (maintenance mode, other processes to 0, other sessions ended)."
     sealed = settings.fence is FenceMode.RELEASE and target is not None
-    assert found.commands  # noqa: S101 -- _look has set it
+    assert draft.commands  # noqa: S101 -- _check_everything has set it
     steps = [
         fence if sealed else "",
         f"Back up {target.addon.name}." if target else "No backup: RELEASE_BACKUP=off.",
-        f"Rehearse on {found.rehearsal}: restore the backup, migrate and probe there." if found.rehearsal else "",
-        f"Migrate: {found.commands['migrate']}",
+        f"Rehearse on {draft.rehearsal}: restore the backup, migrate and probe there." if draft.rehearsal else "",
+        f"Migrate: {draft.commands['migrate']}",
         f"Check that {', '.join(described(BUILT_IN, settings))}.",
-        _probing(found),
+        _probing(draft),
         "Lower the fence." if sealed else "",
     ]
     return [step for step in steps if step]
 
 
 def on_failure(settings: Settings) -> list[str]:
-    """What would happen to the database if the migration or a probe failed."""
+    """Says what would happen to the database if the migration or a probe failed."""
     if settings.backup is Backup.OFF:
         return ["Nothing is undone: RELEASE_BACKUP=off. A database that is proved unchanged ends as `untouched`."]
     if settings.restore is Restore.NEVER:

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from release.clock import Deadline, Interrupted
 from release.commands import backups
-from release.commands.backups import Shelf, pick
+from release.commands.backups import Shelf
 from release.database import evidence, repair
 from release.database.comparison import Change, structural
 from release.database.evidence import Evidence
@@ -30,7 +30,6 @@ from release.output.words import seconds, size
 from release.protected import fence, lock
 from release.protected.before import BackedUp, take_fingerprint
 from release.protected.locate import find_target
-from release.protected.lock import reconnect
 from release.protected.proof import prove as prove_structure
 from release.protected.target import Target
 from release.protected.transfers import capture
@@ -42,13 +41,13 @@ from release.steps.handover import restore_under_way
 from release.steps.recover import half_restored
 
 LIMIT = 12 * 3600.0
-"""Seconds. Nobody ends a process on somebody's own machine after an hour."""
+"""Seconds. Heroku's limit of an hour does not hold on somebody's own machine."""
 
 LOCK_WAIT = 1.0
-"""Seconds: while a release runs, a restore by hand does not queue up behind it."""
+"""Seconds. While a release runs, a restore by hand is refused and does not wait for its end."""
 
 Confirm = Callable[[str], None]
-"""Is given the app's name; raises Refused unless somebody means it."""
+"""A function that is given the app's name. It raises Refused unless somebody confirms that it is meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,10 @@ class RestorePlan:
 
 
 def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
-    """Shows what will be lost, asks, and restores the backup of that name. What it raises was raised before that."""
+    """Shows what will be lost, asks, and restores the backup of that name.
+
+    Raises what `plan_restore` raises, and Refused when it is not confirmed.
+    """
     mode = FenceMode.OFF if run.settings.fence is FenceMode.OFF else FenceMode.RELEASE
     settings = structs.replace(run.settings, lock_wait=LOCK_WAIT, fence=mode)
     run = replace(run, settings=settings, deadline=Deadline(run.clock, LIMIT))
@@ -88,14 +90,14 @@ def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
 
 
 def plan_restore(run: Run, name: str) -> RestorePlan:
-    """Finds out everything that can be known before anything changes, and says it in `restore_planned`.
+    """Finds out everything that can be known before anything changes, and logs it as `restore_planned`.
 
     Raises Misconfigured, Refused or HerokuError.
     """
     lock.connect(run)
     target = find_target(run)
     shelf = Shelf(attached=target, source=target.source, transfers=target.transfers)
-    source = pick(shelf, name)
+    source = backups.pick(shelf, name)
     plan = RestorePlan(
         target=target,
         source=source,
@@ -103,7 +105,7 @@ def plan_restore(run: Run, name: str) -> RestorePlan:
         half=half_restored(run, target) is not None,
         why_no_salvage=_why_no_salvage(run, shelf, source),
     )
-    _say(run, plan)
+    _log_plan(run, plan)
     return plan
 
 
@@ -115,22 +117,24 @@ def _why_no_salvage(run: Run, shelf: Shelf, source: Transfer) -> str:
     return ""
 
 
-def _say(run: Run, plan: RestorePlan) -> None:
+def _log_plan(run: Run, plan: RestorePlan) -> None:
+    """Logs what is to be restored, and what will be lost by it."""
     source = plan.source
     taken = moment(source.started_at or source.created_at)
     age = f"taken {seconds((run.clock.now() - taken).total_seconds())} ago, " if taken else ""
     runs = run.journal.history(1000)
-    written, notes = _loss(run, plan)
+    written, notes = _written_since(run, plan)
     since = [
-        each.release or each.run_id
-        for each, _ in runs
-        if each.outcome == "released"
-        and each.belongs(plan.target.app.id, plan.target.addon.id)
-        and ((each.baseline or 0) >= source.number or each.backup == source.uuid)
+        entry.release or entry.run_id
+        for entry, _ in runs
+        if entry.outcome == "released"
+        and entry.belongs(plan.target.app.id, plan.target.addon.id)
+        and ((entry.baseline or 0) >= source.number or entry.backup == source.uuid)
     ]
     if since:
         notes.append(
-            f"released since then: {', '.join(since)}; their migrations go, their code stays (`heroku rollback`)"
+            f"released since then: {', '.join(since)}. Their migrations are undone, and their code stays until"
+            " `heroku rollback`"
         )
     if plan.why_no_salvage:
         notes.append(f"the present state will not be kept: {plan.why_no_salvage}")
@@ -145,8 +149,11 @@ def _say(run: Run, plan: RestorePlan) -> None:
     )
 
 
-def _loss(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
-    """Tables with rows written since the backup, where its counters are known; else a note that says why not."""
+def _written_since(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
+    """Returns the tables with rows written since the backup, and notes.
+
+    The tables are known where the backup's counters are; else a note says why they are not.
+    """
     document = run.journal.evidence(plan.source.uuid)
     if document is None:
         return {}, [f"what was written since {plan.source.name} is not known: no run of this tool made it"]
@@ -160,7 +167,10 @@ def _loss(run: Run, plan: RestorePlan) -> tuple[dict[str, str], list[str]]:
 
 
 def carry_out(run: Run, plan: RestorePlan) -> Ending:
-    """Fence, salvage, restore, proof. A failure before the restore was asked for leaves all as it was."""
+    """Raises the fence, salvages, restores and proves.
+
+    A failure before the restore was asked for leaves all as it was.
+    """
     present = take_fingerprint(run)
     backup = BackedUp(
         uuid=plan.source.uuid,
@@ -224,9 +234,11 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
 
     Then owners, grants and settings, which no dump carries, become what they were right before the restore.
     """
-    reconnect(run)
+    lock.reconnect(run)
     if _still_there(run, plan):
-        raise StepFailed(Reason.RESTORE_UNPROVED, "the journal still knows this run: the restore did not reset")
+        raise StepFailed(
+            Reason.RESTORE_UNPROVED, "the journal still knows this run, so the restore did not reset the database"
+        )
     made = run.journal.in_the_dump()
     document = run.journal.fingerprint(made.run_id) if made else None
     if made is None or document is None:
@@ -244,16 +256,17 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
     dump = Fingerprint.from_json(document)
     dumped = replace(backup, before=dump, outset=Outset(), sealed=made.fence == FenceMode.RELEASE)
     # What there was beyond the dump was to be overwritten: whoever chose the dump has chosen that.
-    beyond = [each for each in structural(dump.structure, backup.before.structure) if each.change is Change.ADDED]
+    differences = structural(dump.structure, backup.before.structure)
+    beyond = [difference for difference in differences if difference.change is Change.ADDED]
     prove_structure(replace(run, id=made.run_id), dumped, beyond, log_read=log_read)
 
 
 def _still_there(run: Run, plan: RestorePlan) -> bool:
-    """Whether the journal is still that of the database which was to be overwritten."""
+    """Tells whether the journal is still that of the database which was to be overwritten."""
     if plan.earlier is None:
         return run.journal.entry(run.id) is not None
-    now = run.journal.entry(plan.earlier.run_id)
-    return now is not None and now.state is plan.earlier.state is not State.BACKING_UP
+    entry = run.journal.entry(plan.earlier.run_id)
+    return entry is not None and entry.state is plan.earlier.state is not State.BACKING_UP
 
 
 def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept: Transfer | None) -> Ending:
@@ -284,7 +297,9 @@ def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept
 
 
 def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: Entry | None) -> None:
-    """A run that was under way when the dump was made: whoever chose the dump has chosen the state it was in.
+    """Closes a run that was under way when the dump was made.
+
+    Whoever chose the dump has chosen the state it was in.
 
     Left open, the next release would ask what to do about it, or undo what was just restored.
     """
@@ -297,7 +312,7 @@ def _close_what_came_back(run: Run, left: Entry, transfer: Transfer, *, known: E
 def _broken_off(
     run: Run, plan: RestorePlan, backup: BackedUp, kept: Transfer | None, failure: ReleaseError | Interrupted
 ) -> Ending:
-    """It ended early: with a restore under way at Heroku, or with nothing done but a fence, which is lowered."""
+    """Ends a restore early: with a restore under way at Heroku, or with nothing done but a fence, which is lowered."""
     run.signals.acknowledge()
     names = {"backup": backup.name, "salvage": kept.name if kept else None}
     try:

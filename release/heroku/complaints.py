@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 _STAGE: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?while [A-Z ]+:")
 _ENTRY: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?from TOC entry \d+; \d+ \d+ (.*)")
@@ -26,7 +25,7 @@ _LEFT_OUT: Final = re.compile(r'pg_restore: (table "(.+)" could not be created, 
 
 _TABLE: Final = re.compile(r'COPY failed for table "(.+?)":')
 _LOADING: Final = re.compile(r'pg_restore: processing data for table "(.+)"')
-"""Said before each table, by --verbose: the only line that tells tables of one name in two schemas apart."""
+"""A line before each table (pg_restore --verbose). Only it tells tables of one name in two schemas apart."""
 
 _COMMAND: Final = re.compile(r"\s*Command was: (.*)")
 
@@ -37,13 +36,14 @@ _COMMAND_FAILED: Final = re.compile(r"could not execute query: ERROR: |could not
 """The server refused a command, and the next one was sent. FATAL, or words of the client's, end the session instead."""
 
 _VALUE: Final = re.compile(r'(: |\bvalue )".*"(?=$| is out of range)')
-"""Where the server's words quote a value of somebody's row."""
+"""A place where the server's words quote a value of somebody's row."""
 
 SHOWN: Final = 300
 """Characters of a complaint that are kept."""
 
 
-class Complaint(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
     """One error that pg_restore ignored: `error` is the server's words, without values of rows.
 
     `about`: the entry, or outside of any the command, which may hold a password (CREATE SUBSCRIPTION) and is said there
@@ -60,11 +60,12 @@ class Complaint(msgspec.Struct, frozen=True):
 
 
 def complaints(messages: Iterable[str]) -> list[Complaint]:
-    """All that a restore's log complains of, in its order. A message may be of several lines."""
+    """Returns all that a restore's log complains of, in its order. A message may be of several lines."""
     return list(_complaints(line for message in messages for line in message.splitlines()))
 
 
 def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
+    """Yields each error once the line after it shows that it is complete: its command stands below it."""
     entry, error, command, loading = "", "", "", ""
     for line in lines:
         named, left_out, loads = _ENTRY.match(line), _LEFT_OUT.match(line), _LOADING.match(line)
@@ -77,11 +78,11 @@ def _complaints(lines: Iterable[str]) -> Iterator[Complaint]:
         if named or begins:
             entry = named[1] if named else ""
         elif left_out:
-            yield Complaint(f"TABLE DATA {left_out[2]}", left_out[1], fatal=True, table=left_out[2])
+            yield Complaint(about=f"TABLE DATA {left_out[2]}", error=left_out[1], fatal=True, table=left_out[2])
         elif said:
             error = said[1]
-        elif error and not command and (found := _COMMAND.match(line)):
-            command = found[1]
+        elif error and not command and (wanted := _COMMAND.match(line)):
+            command = wanted[1]
     if error:
         yield _complaint(entry, error, command, loading)
 
@@ -97,7 +98,7 @@ def _complaint(entry: str, error: str, command: str, loading: str) -> Complaint:
 
 
 def _table(entry: str, error: str, loading: str) -> str | None:
-    """The table that an error is about, with its schema where the log tells."""
+    """Returns the table that an error is about, with its schema where the log tells."""
     if table := _TABLE.search(error):
         name = table[1]
     elif entry.startswith("TABLE DATA "):

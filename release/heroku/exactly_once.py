@@ -9,8 +9,7 @@ request.
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import msgspec
+from dataclasses import dataclass
 
 from release.clock import Clock, Deadline
 from release.errors import Reason, StepFailed
@@ -21,11 +20,14 @@ from release.log.logger import Log
 from release.retry import Patience, TimedOut, backoff, growing, wait_until
 
 ATTEMPTS = 4
+"""Requests at most, each after the last one was surely not done."""
+
 SETTLE = ROUTER_TIMEOUT + 5.0
 """Seconds after which a request whose answer was lost cannot take effect any more."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
     """A transfer to be started.
 
     `post` makes the request, `listed` reads the list, `known` are the uuids listed before, `ours` tells from a listed
@@ -63,7 +65,7 @@ def start_once(request: Request, *, clock: Clock, log: Log, deadline: Deadline) 
                 return adopted
         if not failure.passing or attempt == ATTEMPTS or deadline.expired:
             raise failure
-        pause = deadline.clamp(backoff(attempt, failure.retry_after, 0.5))
+        pause = deadline.clamp(backoff(attempt, failure.retry_after, chance=0.5))
         log.warning(
             Event.RETRY_SCHEDULED, call=request.name, attempt=attempt, wait=round(pause, 3), caused_by=str(failure)
         )
@@ -82,7 +84,10 @@ def _settle(
     log: Log,
     deadline: Deadline,
 ) -> Transfer | None:
-    """What became of a request whose answer was lost: the transfer it made, or None when there surely is none."""
+    """Finds out what became of a request whose answer was lost.
+
+    Returns the transfer that it made, or None when there surely is none. Raises StepFailed.
+    """
     log.warning(
         Event.WARNING_RAISED,
         warning="answer_lost",
@@ -90,21 +95,22 @@ def _settle(
     )
     search = _Search(request, failure, sent, clock)
     try:
-        found = wait_until(
+        made = wait_until(
             search.listed,
             name=f"the end of {request.name}",
-            until=lambda found: found is not None,
+            until=lambda listed: listed is not None,
             pause=growing(0.5, 5.0),
             sleep=clock.sleep,
+            # The list itself may be unreadable for a while, so it gets four times as long as the request needs.
             deadline=deadline.within(max(0.0, sent + 4 * SETTLE - clock.monotonic())),
         )
     except TimedOut as error:
         raise StepFailed(Reason.OUTCOME_UNKNOWN, f"{request.name}: {search.failure}") from error
-    return found[0] if found else None
+    return made[0] if made else None
 
 
 class _Search:
-    """The search for what a request has made; `failure` is the last one, of the request or of reading the list."""
+    """A search for what a request has made. `failure` is the last one, of the request or of reading the list."""
 
     def __init__(self, request: Request, failure: HerokuError, sent: float, clock: Clock) -> None:
         self.failure = failure
@@ -114,17 +120,20 @@ class _Search:
         self._patience = Patience(clock)
 
     def listed(self) -> tuple[Transfer, ...] | None:
-        """The request's transfer, empty if there surely is none; None as long as that cannot be told."""
+        """Looks for the request's transfer in the list.
+
+        Returns it, or nothing if there surely is none; None as long as that cannot be told.
+        """
         request, looked = self._request, self._clock.monotonic()
         try:
-            new = [each for each in request.listed() if each.uuid not in request.known]
+            new = [transfer for transfer in request.listed() if transfer.uuid not in request.known]
             self._patience.renewed()
         except HerokuError as error:
             new, looked, self.failure = [], self._sent, error
             if self._patience.lost(error):
                 raise StepFailed(error.reason, f"{request.name}, whose answer was lost: {error.detail}") from error
-        if ours := [each for each in new if request.ours(each)]:
-            return (min(ours, key=lambda each: each.number),)
+        if ours := [transfer for transfer in new if request.ours(transfer)]:
+            return (min(ours, key=lambda transfer: transfer.number),)
         if looked - self._sent < SETTLE:
             return None
         _refuse_unclear(request, new)
@@ -133,7 +142,7 @@ class _Search:
 
 def _refuse_unclear(request: Request, new: list[Transfer]) -> None:
     """Raises StepFailed (outcome_unknown) unless it is sure that none of the new transfers is this request's."""
-    if unclear := [each.name for each in new if request.ours(each) is None]:
+    if unclear := [transfer.name for transfer in new if request.ours(transfer) is None]:
         raise StepFailed(
             Reason.OUTCOME_UNKNOWN,
             f"{request.name}: {', '.join(unclear)} may be it; Heroku does not say of which database (from_url, to_url)",

@@ -37,7 +37,7 @@ class Ref(msgspec.Struct, frozen=True):
 
 
 class App(msgspec.Struct, frozen=True):
-    """What is needed of an app."""
+    """An app, with what is needed of it."""
 
     id: str
     name: str
@@ -67,7 +67,7 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where an add-on is attached."""
+    """A place where an add-on is attached: the app."""
 
     app: Ref
 
@@ -80,7 +80,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Dyno(msgspec.Struct, frozen=True):
-    """A dyno that was started: by then it is there, whatever it is called."""
+    """A dyno that was started. It is there whatever it is called, so its name only informs."""
 
     name: Annotated[str, INFORMS] = "run"
 
@@ -106,7 +106,7 @@ def client(session: Session, base: str) -> Callable[..., Response]:
     ) -> Response:
         body = None if data is None else json.dumps(data)
         resource = tuple(quote(part, safe="") for part in parts)
-        response: Response = heroku._http_resource(method, resource, params, data=body, valrange=span)  # noqa: SLF001
+        response: Response = heroku._http_resource(method, resource, params, data=body, valrange=span)  # noqa: SLF001 -- heroku3's own way in
         return response
 
     return call
@@ -126,20 +126,20 @@ class Platform:
         return pages(f"GET /{'/'.join(parts)}", lambda span: self._call("GET", parts, span=span), kind)
 
     def app(self) -> App:
-        """The app itself."""
+        """Reads the app itself."""
         return self._get(App, "apps", self._app)
 
     def config_var(self, name: str) -> str | None:
-        """The value of a config var. Often a secret."""
+        """Reads the value of a config var, which is often a secret; None when it is not set."""
         value = self._get(dict[str, object], "apps", self._app, "config-vars").get(name)
         return value if isinstance(value, str) else None
 
     def attachments(self) -> tuple[Attachment, ...]:
-        """Everything attached to the app, with plans and config vars."""
+        """Lists everything attached to the app, with plans and config vars."""
         return self._list(Attachment, "apps", self._app, "addon-attachments")
 
     def places_of(self, addon: AddOn) -> tuple[Place, ...]:
-        """All attachments of an add-on, to whatever app."""
+        """Lists all attachments of an add-on, to whatever app."""
         return self._list(Place, "addons", addon.id, "addon-attachments")
 
     def formation(self) -> tuple[Process, ...]:

@@ -2,7 +2,8 @@
 
 Heroku's Data API is not documented and may change on any day. A field that a decision stands on has to be there and of
 the type that it always was; a field that only informs is left out when it is not. Which is which stands beside the
-field: `Annotated[int | None, INFORMS]`, and in `REQUIRED` what has to be there though it may be null.
+field: `Annotated[int | None, INFORMS]`. Whoever reads an answer names in `required` what has to be there though it may
+be null.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 T = TypeVar("T")
 
 INFORMS: Final = msgspec.Meta(extra={"informs": True})
-"""Marks a field that no decision needs: of another type it counts as not given."""
+"""The mark of a field that no decision needs. When it is of another type, it counts as not given."""
 
 
 class Unknown(Exception):
@@ -28,7 +29,9 @@ class Unknown(Exception):
 
 
 def read(content: bytes, kind: type[T], *, required: tuple[str, ...] = ()) -> T:
-    """JSON as `kind`; `required`: fields of it (or of each entry of a list) that have to be there, if only as null.
+    """Reads JSON as `kind`.
+
+    `required` are fields of it (or of each entry of a list) that have to be there, if only as null.
 
     Raises Unknown, or what msgspec raises when it is no JSON.
     """
@@ -47,7 +50,7 @@ def read(content: bytes, kind: type[T], *, required: tuple[str, ...] = ()) -> T:
 
 
 def _explained(text: str) -> Unknown:
-    """A complaint of msgspec, taken apart: text is all there is. It names types and places, and never a value."""
+    """Takes a complaint of msgspec apart. Text is all there is; it names types and places, and never a value."""
     why, _, path = text.partition(" - at `")
     place = path.removesuffix("`").removeprefix("$").removeprefix(".")
     if missing := re.fullmatch(r"Object missing required field `(.+)`", why):
@@ -56,9 +59,9 @@ def _explained(text: str) -> Unknown:
 
 
 def _softened(document: Any, kind: Any) -> Any:
-    """The document without those fields that only inform and are of another type than `kind` has them."""
+    """Leaves out of the document those fields that only inform and are of another type than `kind` has them."""
     if get_origin(kind) in {list, tuple} and isinstance(document, list):
-        return [_softened(each, get_args(kind)[0]) for each in document]
+        return [_softened(entry, get_args(kind)[0]) for entry in document]
     for inner in (kind, *get_args(kind)):
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(document, dict):
             return _softened_fields(document, inner)
@@ -86,9 +89,9 @@ def _fits(value: Any, type_: Any) -> bool:
 
 @cache
 def _fields(kind: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
-    """The fields' types, and whether they only inform."""
-    found = {}
+    """Returns the fields' types by name, and whether they only inform."""
+    fields = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
-        marked = get_origin(hint) is Annotated and INFORMS in hint.__metadata__
-        found[name] = (hint.__origin__ if marked else hint, marked)
-    return found
+        informs = get_origin(hint) is Annotated and INFORMS in hint.__metadata__
+        fields[name] = (hint.__origin__ if informs else hint, informs)
+    return fields

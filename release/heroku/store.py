@@ -20,14 +20,16 @@ from release.retry import Unavailable
 from release.settings.urls import LOOPBACK
 
 STALLED_AFTER = 30.0
-"""Seconds without a byte after which the connection is given up, and taken up again from there."""
+"""Seconds without a byte after which a connection is given up. The next one goes on after the last byte."""
 
 PIECE = 256 * 1024
+"""Bytes read at once."""
 
 EXPIRED = frozenset({400, 401, 403})
 """What S3 answers when the signature is no longer good."""
 
 GONE_BEYOND = 416
+"""The status of a range that begins at or after the file's end."""
 
 
 class StoreError(Unavailable):
@@ -45,13 +47,13 @@ class StoreError(Unavailable):
 
     @property
     def expired(self) -> bool:
-        """Whether it looks as if the address were too old."""
+        """Whether the address looks too old."""
         return self.status in EXPIRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What the store sends: `whole` is the file's size as the store says, `begins` where these pieces begin."""
+    """What the store sends. `whole`: the file's size in bytes, as the store says; `begins`: where the pieces begin."""
 
     whole: int | None
     begins: int
@@ -60,7 +62,7 @@ class Body:
 
 @contextmanager
 def opened(url: str, *, begin: int, ca: str | None) -> Iterator[Body]:
-    """The file at a signed address from byte `begin` on. Raises StoreError.
+    """Opens the file at a signed address from byte `begin` on. Raises StoreError.
 
     `ca`: a file with the certificate to trust, honoured for this machine only (the sandbox's).
     """
@@ -87,21 +89,22 @@ def opened(url: str, *, begin: int, ca: str | None) -> Iterator[Body]:
 
 
 def _body(response: requests.Response, begin: int) -> Body:
+    """Judges status and headers before the first byte is read. Raises StoreError."""
     status = response.status_code
     if status not in {200, 206}:
-        passing = status >= 500 or status in {408, 429} or status in EXPIRED  # noqa: PLR2004
+        passing = status >= 500 or status in {408, 429} or status in EXPIRED  # noqa: PLR2004 -- HTTP statuses
         raise StoreError(f"the store answered {status} {response.reason}", status=status, passing=passing)
     kind = response.headers.get("Content-Type", "")
     if kind.startswith(("text/", "application/xml", "application/json")):
         raise StoreError(f"the store sent a page ({kind}) and no backup", status=status)
     length = response.headers.get("Content-Length", "")
-    whole = int(length) if length.isdecimal() and status == 200 else None  # noqa: PLR2004
+    whole = int(length) if length.isdecimal() and status == 200 else None  # noqa: PLR2004 -- HTTP statuses
     begins = 0
-    if status == 206:  # noqa: PLR2004
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        if not found or int(found[1]) != begin:
+    if status == 206:  # noqa: PLR2004 -- HTTP statuses
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if not span or int(span[1]) != begin:
             raise StoreError("the store sent another part than the one asked for", status=status)
-        begins, whole = begin, int(found[2])
+        begins, whole = begin, int(span[2])
     return Body(whole=whole, begins=begins, pieces=_pieces(response))
 
 

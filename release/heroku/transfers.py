@@ -7,6 +7,7 @@ Unknown fields are let through, numbers may come as strings, timestamps as `2020
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -25,13 +26,14 @@ Number = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(patter
 Count = Annotated[int, msgspec.Meta(ge=0)] | None
 
 LOOKED_AT: Final = ("succeeded", "finished_at")
-"""What a transfer that is looked at has to say, if only null: else one that has ended looks as if it went on."""
+"""Fields that a transfer's answer has to hold, if only as null. Without them one that has ended seems to go on."""
 
 PROVED_BY: Final = ("warnings", "processed_bytes")
-"""What a backup has to say when it has succeeded: without it nothing proves that it is whole."""
+"""Fields that the answer has to hold of a backup that succeeded. Without them nothing proves that it is whole."""
 
 
-class Source(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
     """What identifies a database in transfers: the add-on's id, and the database's name, which Heroku makes unique.
 
     Not the host: transfers may use an inner address. But followers and forks are copies of the whole server and keep
@@ -43,7 +45,7 @@ class Source(msgspec.Struct, frozen=True):
     elsewhere: frozenset[str] = frozenset()
 
     def matches(self, uuid: str | None, url: str | None) -> bool | None:
-        """True when one of the two is ours, False when what is given is another's, None when nothing is given."""
+        """Returns True when one of the two is ours, False when it is another's, None when neither is given."""
         name = database_name(url)
         if uuid == self.addon_id:
             return True
@@ -95,7 +97,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As Heroku's CLI names it: b012, a007 (scheduled), r013, c001."""
+        """Its name as in Heroku's CLI: b012 (backup), a007 (scheduled backup), r013 (restore), c001 (copy)."""
         if self.from_type == "pg_dump":
             letter = "c" if self.to_type == "pg_restore" else "a" if self.schedule else "b"
         else:
@@ -109,17 +111,17 @@ class Transfer(msgspec.Struct, frozen=True):
 
     @property
     def is_backup(self) -> bool:
-        """A dump into Heroku's store."""
+        """Whether it is a dump into Heroku's store."""
         return self.from_type == "pg_dump" and self.to_type != "pg_restore"
 
     @property
     def is_restore(self) -> bool:
-        """A load into a database, from a backup or from another database (a copy)."""
+        """Whether it loads into a database, from a backup or from another database (a copy)."""
         return self.to_type == "pg_restore"
 
     @property
     def finished(self) -> bool:
-        """Nothing more will happen. A cancelled dump may still set `finished_at`."""
+        """Whether it has come to an end. A cancelled dump may still set `finished_at`."""
         return self.finished_at is not None or self.canceled_at is not None
 
     @property
@@ -128,22 +130,22 @@ class Transfer(msgspec.Struct, frozen=True):
         return self.processed_bytes or 0
 
     def reads(self, source: Source) -> bool | None:
-        """Whether it dumps this database; None when the answer does not tell."""
+        """Tells whether it dumps this database; None when the answer does not say."""
         return source.matches(self.from_uuid, self.from_url) if self.from_type == "pg_dump" else False
 
     def writes(self, target: Source) -> bool | None:
-        """Whether it loads into this database; None when the answer does not tell."""
+        """Tells whether it loads into this database; None when the answer does not say."""
         return target.matches(self.to_uuid, self.to_url) if self.is_restore else False
 
     def loads(self, backup: Transfer) -> bool | None:
-        """Whether it loads this backup; None when the answers do not tell."""
+        """Tells whether it loads this backup; None when the answers do not say."""
         if not self.is_restore:
             return False
         return stored(self.from_url) == stored(backup.to_url) if self.from_url and backup.to_url else None
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, once finished."""
+        """Seconds that it took; None until it has finished."""
         started, finished = moment(self.started_at or self.created_at), moment(self.finished_at)
         return (finished - started).total_seconds() if started and finished else None
 
@@ -166,24 +168,24 @@ class _Verbose(msgspec.Struct, frozen=True):
 
 
 def database_name(url: str | None) -> str | None:
-    """The database's name in a Postgres URL; None for any other text."""
+    """Returns the database's name in a Postgres URL; None for any other text."""
     if not url or not url.startswith(("postgres://", "postgresql://")):
         return None
     return unquote(urlsplit(url).path.lstrip("/")) or None
 
 
 def database_host(url: str | None) -> str | None:
-    """The host in a Postgres URL; None for any other text."""
+    """Returns the host in a Postgres URL; None for any other text."""
     return urlsplit(url).hostname if url and database_name(url) else None
 
 
 def stored(address: str | None) -> str | None:
-    """Where a backup is: its address without the signature, which may be another one each time."""
+    """Returns where a backup is: its address without the signature, which may be another one each time."""
     return address and urlsplit(address)._replace(query="", fragment="").geturl()
 
 
 def moment(text: str | None) -> datetime | None:
-    """A timestamp in either of the two styles; None when absent or unreadable."""
+    """Reads a timestamp in either of the two styles; None when it is absent or unreadable."""
     if not text:
         return None
     try:
@@ -205,16 +207,20 @@ class DataAPI:
         return decode(f"GET /{'/'.join(parts)}", answer, kind, required=required)
 
     def database(self, addon: AddOn) -> Database:
-        """A database's description. Carries the password, which is not kept."""
+        """Reads a database's description. It carries the password, which is not kept."""
         return self._get(Database, "databases", addon.id)
 
     def transfers(self, addon: AddOn) -> tuple[Transfer, ...]:
-        """All transfers of the add-on's billing app, unsorted: backups, restores, copies of all its databases."""
+        """Lists all transfers of the add-on's billing app, unsorted: backups, restores, copies of all its databases."""
         path = ("client", "v11", "apps", addon.app.name, "transfers")
         return pages("GET transfers", lambda span: self._call("GET", path, span=span), Transfer, required=LOOKED_AT)
 
     def transfer(self, addon: AddOn, uuid: str) -> Transfer:
-        """One transfer. An answer about another one is an error, and so is a good backup that does not prove it."""
+        """Reads one transfer.
+
+        An answer about another transfer is an error, and so is a good backup whose answer does not prove that it is
+        whole.
+        """
         transfer = self._get(Transfer, "apps", addon.app.name, "transfers", uuid, required=LOOKED_AT)
         if transfer.uuid != uuid:
             raise HerokuError(f"GET transfer {uuid}: the answer is about another transfer", status=200)
@@ -225,13 +231,13 @@ class DataAPI:
         return transfer
 
     def logs(self, addon: AddOn, uuid: str) -> tuple[str, ...]:
-        """A transfer's log lines, which only this request carries."""
+        """Reads a transfer's log lines, which only this request carries."""
         return tuple(
             line.message for line in self._get(_Verbose, "apps", addon.app.name, "transfers", uuid, verbose=True).logs
         )
 
     def link(self, addon: AddOn, backup: Transfer) -> Link:
-        """An address to download a backup from; asking again makes another."""
+        """Asks for an address to download a backup from; asking again makes another."""
         parts = ("client", "v11", "apps", addon.app.name, "transfers", str(backup.num), "actions", "public-url")
         return decode("POST public-url", self._call("POST", parts), Link)
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Event(StrEnum):
-    """All events. `noun_participle`, with data in fields."""
+    """All events. Each is called `noun_participle` and has its data in fields."""
 
     RELEASE_STARTED = "release_started"
     RELEASE_FINISHED = "release_finished"
@@ -46,4 +46,4 @@ OWN_WORDS = frozenset(
     | {"postgres", "postgresql", "database", "localhost", "heroku"}
     | set(Event)
 )
-"""Never taken for a secret, or a password like "release" would be hunted in every line that the log writes."""
+"""Words that are never taken for a secret: else a password like "release" would black out every line of the log."""

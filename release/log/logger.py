@@ -39,15 +39,15 @@ ROOM_FOR_HEAD = 300
 
 Fields = dict[str, Any]
 Render = Callable[[Mapping[str, Any]], str]
-"""Turns an event (redacted, plain values) into text for people, newlines included; may be empty."""
+"""A function that turns an event (redacted, plain values) into text for people, newlines included; it may be empty."""
 Observe = Callable[[Mapping[str, Any]], None]
-"""Is shown every event but `command_output`, as it was given; must not raise."""
+"""A function that is shown every event but `command_output`, as it was given; it must not raise."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class _Writer:
-    """What structlog wraps: takes finished lines to the sink, and the last one to stderr when the sink is broken."""
+    """What structlog wraps: it takes finished lines to the sink, and the last one to stderr when the sink is broken."""
 
     def __init__(
         self, sink: Sink, redactor: Redactor, clock: Clock, render: Render | None, observe: Observe | None
@@ -66,10 +66,10 @@ class _Writer:
             last_words(line.decode())
 
     def checked(self, lines: bytes) -> bytes:
-        """Lines that were redacted as text, looked through once more as they will be written.
+        """Looks once more through lines that were redacted as text, now as they will be written.
 
-        What is found now came together by the encoding itself. Redacting JSON can break it, and a line that is broken
-        by it gives way to one that says nothing.
+        A secret that is found now came together by the encoding itself. Redacting JSON can break it, and a line that is
+        broken by it gives way to one that only says so.
         """
         if not self.redactor.leaks(lines):
             return lines
@@ -87,29 +87,30 @@ class _Writer:
 
 
 class Log(structlog.BoundLoggerBase):
-    """`log.info(Event.STEP_STARTED, backup="b012")`; `log.bind(step="backup")` for fields that stay.
+    """The log as the hook uses it: `log.info(Event.STEP_STARTED, backup="b012")`.
 
-    Logging never raises. Fields may hold anything: what JSON does not know is written as `str()` of it.
+    `log.bind(step="backup")` returns a log with fields that stay. Logging never raises. Fields may hold anything: what
+    JSON does not know is written as `str()` of it.
     """
 
     _logger: _Writer
 
     def info(self, event: Event, **fields: object) -> None:
-        """Something happened as it should."""
+        """Logs that something happened as it should."""
         self._log("info", event, fields)
 
     def warning(self, event: Event, **fields: object) -> None:
-        """Somebody should look at it, but the run goes on."""
+        """Logs what somebody should look at, while the run goes on."""
         self._log("warning", event, fields)
 
     def error(self, event: Event, **fields: object) -> None:
-        """A step or the run failed. `exc_info=error` adds the traceback as `exception`."""
+        """Logs that a step or the run failed. `exc_info=error` adds the traceback as `exception`."""
         self._log("error", event, fields)
 
     def command_output(self, lines: Sequence[str], *, clean: bool = False, **fields: str | int) -> Sequence[str]:
-        """One `command_output` event for each line; returns the lines as they were logged, redacted.
+        """Logs one `command_output` event for each line; returns the lines as they were logged, redacted.
 
-        A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (`release.output` sees to it). `clean` lines have been
+        A line must take at most `ROOM_FOR_OUTPUT` bytes as JSON (child/output.py sees to it). `clean` lines have been
         redacted already.
         """
         writer = self._logger
@@ -127,7 +128,7 @@ class Log(structlog.BoundLoggerBase):
 
     @property
     def redactor(self) -> Redactor:
-        """What keeps the secrets out; for text that goes elsewhere than into the log."""
+        """What keeps the secrets out, for text that goes elsewhere than into the log."""
         return self._logger.redactor
 
     @property
@@ -136,18 +137,18 @@ class Log(structlog.BoundLoggerBase):
         return self._logger.sink.dropped
 
     def hurry(self) -> None:
-        """Time has become short (a signal came): do not wait long for whoever reads the log."""
+        """Shortens all waits for whoever reads the log: a signal came, and time is short."""
         self._logger.sink.hurry()
 
     def last_words(self, text: str) -> None:
-        """Say something on stderr, redacted, best effort."""
+        """Writes a text on stderr, redacted. A failure to do so is ignored."""
         last_words(self._logger.redactor.text(text))
 
     def _log(self, level: str, event: Event, fields: Fields) -> None:
         try:
             args, _ = self._process_event(level, event, fields)
             line = args[0]
-        except Exception as error:  # noqa: BLE001 (a log must not raise into the work it reports on)
+        except Exception as error:  # noqa: BLE001 -- a log must not raise into the work it reports on
             line = _encode({**self._head(level, event), "unprintable": type(error).__name__}) + b"\n"
         self._logger.line(line, last=event is Event.RELEASE_FINISHED)
 
@@ -176,7 +177,7 @@ def open_log(
     patience: float = 5.0,
     **context: object,
 ) -> Log:
-    """A log on a file descriptor, with the fields that every line has: `run_id`, `app`, `release`.
+    """Opens a log on a file descriptor, with the fields that every line has: `run_id`, `app`, `release`.
 
     `patience` is how many seconds a reader may stop before lines are dropped. Closed standard streams are filled with
     /dev/null, so this has to come before the first connection is opened.
@@ -224,5 +225,5 @@ def _rendered(writer: _Writer, _level: str, event: MutableMapping[str, Any]) -> 
 
 
 def _valid(text: str) -> str:
-    """Without lone surrogates, which UTF-8 cannot hold."""
+    """Replaces lone surrogates, which UTF-8 cannot hold, by question marks."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -21,9 +21,9 @@ import msgspec
 
 MARK = b"[redacted]"
 SHORTEST = 6
-"""Shorter values are not taken as secrets: `app` or `1234` as somebody's password would black out half of the log."""
+"""Characters. Shorter values are not taken as secrets: `app` as somebody's password would black out half of the log."""
 LONGEST_PATTERN = 4096
-"""No pattern below matches more bytes than that."""
+"""Bytes that a pattern below matches at most."""
 
 _WORDS = re.compile(rb"[0-9A-Za-z]+")
 _HTML = {"&": b"amp", "<": b"lt", ">": b"gt", '"': b"quot", "'": b"(?:#0?39|#[xX]27|apos)"}
@@ -31,7 +31,7 @@ _CONTROLS = {"\n": b"n", "\r": b"r", "\t": b"t"}
 
 
 class _Form:
-    """One way of writing one secret. The pattern is costly, so it is made only when its longest word turns up."""
+    """One way of writing one secret. Its pattern is costly, so it is made only when its longest word turns up."""
 
     def __init__(self, literal: str, *, around: bytes = b"") -> None:
         self._literal = literal
@@ -46,7 +46,7 @@ class _Form:
 
 
 def _flexible(character: str) -> bytes:
-    """A pattern for one character as it is, and as URLs, JSON, shells and HTML escape it."""
+    """Makes a pattern for one character as it is, and as URLs, JSON, shells and HTML escape it."""
     if character.isascii() and character.isalnum():
         return character.encode()
     raw = character.encode()
@@ -90,7 +90,7 @@ class _Place:
         self._pattern = pattern
 
     def likely(self, lower: bytes) -> bool:
-        """Whether a secret may stand at such a place of a text in lower case."""
+        """Tells whether a secret may stand at such a place of a text in lower case."""
         return all(any(hint in lower for hint in group) for group in self.hints)
 
     @cached_property
@@ -108,7 +108,7 @@ _QUOTED = (
     rb"(?:'(?:[^'\n\\]|''|\\.){1,1024}(?:'|(?=\n)|\Z)|\"(?:[^\"\n\\]|\\.){1,1024}(?:\"|(?=\n)|\Z)"
     rb"|(?P<quote>\\{1,4}[\"']|\\{1,4}u002[27]|%2[27])(?:(?!(?P=quote))[^\n]){1,1024}(?:(?P=quote)|(?=\n)|\Z))"
 )
-"""Between quotation marks, plain or as JSON and URLs escape them. The closing one may have been cut off."""
+"""A value between quotation marks, plain or as JSON and URLs escape them. The closing one may have been cut off."""
 
 # What YAML, type declarations and messages say after "password:" that is no password.
 _SAYS_NOTHING = (
@@ -156,7 +156,7 @@ _PLACES = (
 )
 
 _NAMING = (b"passw", b"passp", b"secret", b"token", b"api", b"identified", b"pwd=")
-"""One of these is at all of the following places; they are looked for once."""
+"""Words of which one is at each of the following places, so that a text is searched for them only once."""
 
 _NAMED = (
     _Place(
@@ -209,7 +209,7 @@ _NAMED = (
 
 
 class Redactor:
-    """Replaces secrets by `[redacted]`.
+    """What replaces secrets by `[redacted]`.
 
     `secrets` are values to be found anywhere; `spare` are words that the log itself writes: a secret that is part of
     one of them ("release" as a password) is hidden only in the places above.
@@ -225,25 +225,31 @@ class Redactor:
         """How many bytes the longest form of a secret can take: so much has to be held back at a cut."""
 
     def text(self, text: str) -> str:
-        """The text without secrets. Lone surrogates become question marks, so the result is always valid Unicode."""
+        """Returns the text without secrets.
+
+        Lone surrogates become question marks, so the result is always valid Unicode.
+        """
         return self.data(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     def data(self, data: bytes) -> bytes:
-        """The bytes without secrets; their length changes."""
+        """Returns the bytes without secrets; their length changes."""
         for pattern, instead in self._likely(data):
             data = pattern.sub(instead, data)
         return data
 
     def leaks(self, data: bytes) -> bool:
-        """Whether a known secret is in it, in any form."""
+        """Tells whether a known secret is in it, in any form."""
         return any(form.core in data and form.pattern.search(data) for form in self._forms)
 
     def suspects(self, data: bytes) -> bool:
-        """Whether there may be a secret in it. Quick, and never wrongly no; JSON's escaping makes no difference."""
+        """Tells whether there may be a secret in it.
+
+        It is quick, and it never misses one; JSON's escaping makes no difference.
+        """
         return next(self._likely(data), None) is not None
 
     def head(self, data: bytes, at: int) -> tuple[bytes, int]:
-        """The first `at` bytes, or somewhat less or more, without secrets, and how many bytes of `data` that was.
+        """Returns the beginning without secrets, and how many bytes of `data` that was: about `at` bytes.
 
         The cut goes neither through a secret nor through a character. The bytes must reach `reach` bytes beyond `at`.
         """
@@ -252,7 +258,7 @@ class Redactor:
         cut = at
         while (earlier := min((start for start, end in spans if start < cut < end), default=cut)) < cut:
             cut = earlier
-        while 0 < cut < len(data) and data[cut] & 0xC0 == 0x80:  # noqa: PLR2004 (a UTF-8 continuation byte)
+        while 0 < cut < len(data) and data[cut] & 0xC0 == 0x80:  # noqa: PLR2004 -- a UTF-8 continuation byte
             cut -= 1
         if not cut:  # something covers all of it: take the whole of that along
             cut = at
@@ -275,7 +281,7 @@ class Redactor:
 
 
 def _pieces(secret: str) -> Iterator[str]:
-    """The secret; and of one with several lines (a private key) each line, because output comes line by line."""
+    """Yields the secret, and of one with several lines (a private key) each line, because output comes line by line."""
     yield secret.strip()
     lines = secret.split("\n")
     if len(lines) > 1:
@@ -290,6 +296,7 @@ _PASSWORD_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|(?<!COM)(?<!BY)(?<!TRES)PASS(?:_?\d{1,3})?$|PWD(?:_?\d{1,3})?$", re.IGNORECASE
 )
 _SHELLS_OWN = frozenset({"PWD", "OLDPWD"})
+"""Variables of the shell's own that hold folders and no passwords."""
 _INNOCENT_NAME = re.compile(r"(?:^PUBLIC_|_)(?:PREFIX|NAME|ALGORITHM|VERSION|HEADER|TTL|TIMEOUT|FILE|PATH|DIR)$")
 _INNOCENT_VALUE = re.compile(
     r"true|false|yes|no|on|off|none|null|enabled|disabled"
@@ -298,29 +305,29 @@ _INNOCENT_VALUE = re.compile(
     re.IGNORECASE,
 )
 _SHORTEST_NAMED = 8
+"""Characters that the value of a key, secret or token has at least; people's passwords are shorter."""
 
 
 def secrets_in(environ: Mapping[str, str]) -> list[str]:
-    """The values of an environment that count as secrets, for `Redactor`.
+    """Returns the values of an environment that count as secrets, for `Redactor`.
 
     That is the API key; every URL that holds a password, as a whole, and the password, as it stands and decoded; and
     what is called a password or passphrase, or ends in PASS or PWD, with at least 6 characters, or a key, secret,
     token, credential or webhook, with at least 8; unless it is plainly none (a number, a boolean, a file's path, a
     name that ends in `_NAME` or the like).
     """
-    found: list[str] = []
+    secrets: list[str] = []
     for name, value in environ.items():
-        found += _url_secrets(value)
+        secrets += _url_secrets(value)
         if name == "HEROKU_API_KEY" or _is_secret(name, value):
-            found.append(value)
-            found += _json_secrets(value)
-    return list(dict.fromkeys(found))
+            secrets.append(value)
+            secrets += _json_secrets(value)
+    return list(dict.fromkeys(secrets))
 
 
 def _is_secret(name: str, value: str) -> bool:
     if name in _SHELLS_OWN:
         return False
-    # A key or a token is long; people's passwords are not.
     password = _PASSWORD_NAME.search(name) is not None
     return (
         len(value) >= (SHORTEST if password else _SHORTEST_NAMED)
@@ -342,7 +349,10 @@ def _url_secrets(value: str) -> Iterator[str]:
 
 
 def _json_secrets(value: str) -> Iterator[str]:
-    """The long strings inside a secret that is a JSON document (Google's credentials): an app prints them decoded."""
+    """Yields the long strings inside a secret that is a JSON document (Google's credentials).
+
+    An app prints them decoded.
+    """
     try:
         document = msgspec.json.decode(value) if value.lstrip().startswith("{") else {}
     except (msgspec.DecodeError, RecursionError):

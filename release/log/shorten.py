@@ -18,11 +18,14 @@ REDACTED = "[redacted]"
 
 _SECRET_FIELD = re.compile(r"(?:password|passwd|passphrase|secret|token|api_key|authorization)$", re.IGNORECASE)
 _MARKER_ROOM = 60
+"""Bytes for the words that say how much was left out."""
 _encode = msgspec.json.encode
 
 
 def plain(value: Any, clean: Callable[[str], str], *, depth: int = DEEPEST) -> Any:
-    """The value as None, bool, int, float, str, list and dict, each text through `clean`, floats in thousandths.
+    """Returns the value as None, bool, int, float, str, list and dict.
+
+    Each text goes through `clean`, and floats are rounded to thousandths.
 
     Anything else becomes its `str()`. What a field called `password` or the like holds is redacted unseen.
     """
@@ -41,7 +44,7 @@ def plain(value: Any, clean: Callable[[str], str], *, depth: int = DEEPEST) -> A
 
 
 def shorten(value: Any, room: int) -> Any:
-    """A plain value, shortened so that it takes at most `room` bytes as JSON: the largest parts first, each marked."""
+    """Shortens a plain value so that it takes at most `room` bytes as JSON: the largest parts first, each marked."""
     if len(_encode(value)) <= room:
         return value
     if isinstance(value, str):
@@ -62,7 +65,7 @@ def _text(value: Any) -> str:
         return value.isoformat()
     try:
         return str(value)
-    except Exception as error:  # noqa: BLE001 (anybody's __str__ may raise anything)
+    except Exception as error:  # noqa: BLE001 -- anybody's __str__ may raise anything
         return f"<{type(value).__name__}, whose text raises {type(error).__name__}>"
 
 
@@ -83,7 +86,7 @@ def _more(count: int) -> str:
 
 
 def _shorten_text(text: str, room: int) -> str:
-    """The beginning and the end: of an error the first words matter, of a traceback the last ones too."""
+    """Keeps the beginning and the end: of an error the first words matter, of a traceback the last ones too."""
     keep = max(0, len(text) * (room - _MARKER_ROOM) // len(_encode(text)))
     while keep:
         head = keep * 2 // 3
@@ -107,7 +110,7 @@ def _shorten_list(items: list[Any], room: int) -> list[Any]:
 
 
 def _shorten_mapping(fields: dict[str, Any], room: int) -> dict[str, Any]:
-    """Each field gets an equal share of the room; what a small one does not need goes to the larger ones."""
+    """Gives each field an equal share of the room; what a small one does not need goes to the larger ones."""
     left = room - _MARKER_ROOM
     kept: list[str] = []
     for key in fields:

@@ -16,19 +16,17 @@ import time
 from contextlib import suppress
 
 CHUNK = 4096
-"""PIPE_BUF on Linux: when `poll` says that a pipe is writable, this much goes in without blocking (pipe(7))."""
+"""Bytes: PIPE_BUF on Linux. When `poll` says that a pipe is writable, so much goes in without blocking (pipe(7))."""
 FILE_CHUNK = 1 << 20
-"""A file never makes anybody wait."""
-
-
+"""Bytes of one write to a file, which never makes anybody wait."""
 SHORT_WAIT = 0.1
-"""Seconds that are nobody's fault: a reader that takes a chunk in this time is slow, and the child waits with us."""
+"""Seconds that cost no patience: a reader that takes a chunk in this time is only slow, and the child waits with us."""
 REGAINED = 0.05
-"""How much patience comes back in a second."""
+"""Seconds of patience that come back in a second."""
 
 
 class Sink:
-    """Writes whole lines to a file descriptor.
+    """A writer of whole lines to a file descriptor.
 
     A slow reader (40 KB a second or more) is waited for, as in any pipeline. One that has stopped costs `patience` real
     seconds once and makes the sink lossy: it drops lines without waiting, until there is room again. Patience that was
@@ -61,7 +59,7 @@ class Sink:
         self._poll.register(self._fd, select.POLLOUT)
 
     def close(self) -> None:
-        """Close what the sink has opened itself; the descriptor it was given is its owner's."""
+        """Closes what the sink has opened itself; the descriptor it was given is its owner's."""
         if self._open and self._own:
             os.close(self._fd)
         self._open = False
@@ -72,11 +70,11 @@ class Sink:
         return self.dropped > 0 or bool(self._rest) or self._lossy or not self._open
 
     def hurry(self) -> None:
-        """Time has become short: wait a second at most from here on."""
+        """Limits all waits from here on to a second: time has become short."""
         self._patience = self._left = min(self._patience, 1.0)
 
     def write(self, lines: bytes, *, insist: bool = False) -> bool:
-        """Write whole lines (each ends with a newline). False when at least one of them was dropped.
+        """Writes whole lines (each ends with a newline). Returns False when at least one of them was dropped.
 
         To insist means to have the whole patience once more, for a line that matters more than the time it costs.
         """
@@ -93,7 +91,7 @@ class Sink:
         return self.dropped == before and not self._rest
 
     def _push(self, data: bytes) -> bytes:
-        """Write what goes in; returns what did not."""
+        """Writes what goes in; returns what did not."""
         if not self._open:
             return data
         view = memoryview(data)
@@ -106,7 +104,7 @@ class Sink:
         return bytes(view)
 
     def _write_some(self, view: memoryview) -> int:
-        """Write some of it as soon as there is room; 0 when there was none for too long."""
+        """Writes some of it as soon as there is room. Returns how many bytes; 0 when there was no room for too long."""
         written = self._try(view)
         if written or self._lossy:
             return written
@@ -132,7 +130,7 @@ class Sink:
             return 0
 
     def _drop(self, lines: bytes, left: bytes) -> None:
-        """Count what was not written, but keep the end of a line that was begun."""
+        """Counts what was not written, but keeps the end of a line that was begun."""
         written = len(lines) - len(left)
         if written and lines[written - 1] != ord("\n"):
             end = left.index(b"\n") + 1
@@ -141,7 +139,7 @@ class Sink:
 
 
 def last_words(text: str) -> bool:
-    """Say something on stderr, best effort and within a second; False when it could not be said."""
+    """Writes a text on stderr within a second. Returns False when it could not be written."""
     sink = Sink(2, patience=1.0)
     said = sink.write(text.encode("utf-8", "replace").rstrip(b"\n") + b"\n")
     sink.close()
@@ -149,7 +147,9 @@ def last_words(text: str) -> bool:
 
 
 def hold_standard_streams() -> None:
-    """Fill the places of closed standard streams with /dev/null. To be called before anything else is opened.
+    """Fills the places of closed standard streams with /dev/null.
+
+    It has to be called before anything else is opened.
 
     Otherwise the next socket gets the number 1 or 2, and a stray `print`, or a child's output, goes to Heroku or into
     the database's connection.
@@ -162,7 +162,7 @@ def hold_standard_streams() -> None:
 
 
 def settle_standard_streams() -> None:
-    """Flush stdout and stderr now; one that cannot be flushed is pointed at /dev/null.
+    """Flushes stdout and stderr now; one that cannot be flushed is pointed at /dev/null.
 
     To be called last. At its end Python flushes both itself, and a failure there turns the exit code into 120
     (https://docs.python.org/3/library/sys.html#sys.exit).

@@ -1,8 +1,8 @@
 """Who is told how a run goes, besides the log: when a restore begins, and how the run ended.
 
-`NOTIFIERS` is the list of them. A new one is a row there and a module with its `send`, beside its setting. They are
-told, and decide nothing: all of them at once, with five seconds and two attempts for each message, in threads of their
-own. What they get went through the log's redaction.
+`NOTIFIERS` is the list of them. A new one is a row there and a module with its `send`, beside its setting. They decide
+nothing. All of them are told at once, in threads of their own, with five seconds and two attempts for each message.
+What they get went through the log's redaction.
 """
 
 from __future__ import annotations
@@ -28,19 +28,25 @@ LEAST = 0.5
 """Seconds for a message when a signal has used up the time."""
 
 ATTEMPTS = 2
+"""Attempts for a message at most."""
+
+UNTIL_KILLED = 23.0
+"""Seconds after a signal in which messages may still go out: Heroku kills after 30 s, and the log has to end before."""
+
 ICONS = {"released": "✅", "untouched": "⚠️", "restored": "↩️", "refused": "✋", "kept": "⚠️", None: "⚠️"}
+"""The first character of a message for each outcome; any other outcome is an emergency."""
 
 Send = Callable[[str, Mapping[str, Any], float], tuple[str, bool]]
-"""Sends a message to an address, once, within so many seconds.
+"""A function that sends a message to an address, once, within so many seconds.
 
-Returns what went wrong, "" for nothing, and whether another attempt can help. A message has `text`, `event` and the
+It returns what went wrong, "" for nothing, and whether another attempt can help. A message has `text`, `event` and the
 fields that the event has in the log.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notifier:
-    """A way to tell somebody. `variable` holds the address; of one that is not `accepted` the settings complain."""
+    """A way to tell somebody. `variable` holds the address; the settings refuse one that is not `accepted`."""
 
     name: str
     variable: str
@@ -52,7 +58,7 @@ NOTIFIERS: Final = (Notifier(name="webhook", variable="RELEASE_WEBHOOK_URL", acc
 
 
 class Audience:
-    """Those who hear of one run. Nothing here raises; `observe` belongs to the log."""
+    """Those who hear of one run. Nothing here raises; `observe` is called by the log."""
 
     def __init__(self, addresses: Iterable[tuple[Notifier, str]], log: Log, about: Record) -> None:
         self._addresses = tuple(addresses)
@@ -91,17 +97,21 @@ class Audience:
 
     def _tell(self, body: Mapping[str, Any], within: float) -> list[Delivery]:
         clean = self._log.redactor.text
-        return [Delivery(each, address, plain(body, clean), within) for each, address in self._addresses]
+        return [Delivery(notifier, address, plain(body, clean), within) for notifier, address in self._addresses]
 
 
 def find_audience(environ: Mapping[str, str], log: Log, about: Record) -> Audience:
-    """Those whose address is set; read before the settings are, so that they hear when these are wrong, too."""
-    given = ((notifier, environ.get(notifier.variable, "").strip()) for notifier in NOTIFIERS)
-    return Audience([(each, address) for each, address in given if address and each.accepted(address)], log, about)
+    """Finds those whose address is set.
+
+    The environment is read before the settings are, so that they hear when these are wrong, too.
+    """
+    given = [(notifier, environ.get(notifier.variable, "").strip()) for notifier in NOTIFIERS]
+    usable = [(notifier, address) for notifier, address in given if address and notifier.accepted(address)]
+    return Audience(usable, log, about)
 
 
 class Delivery:
-    """One message on its way to one of them; `problem` says why it has not arrived, "" once it has."""
+    """A message on its way to one notifier. `problem` says why it has not arrived; it is "" once it has."""
 
     def __init__(self, notifier: Notifier, address: str, body: Mapping[str, Any], within: float) -> None:
         self.notifier = notifier
@@ -115,7 +125,7 @@ class Delivery:
         self._thread.join(seconds)
 
     def _run(self, address: str, body: Mapping[str, Any], deadline: Deadline) -> None:
-        """Two attempts at most; an answer that will be the same again is not asked for twice."""
+        """Makes two attempts at most; an answer that will be the same again is not asked for twice."""
         for attempt in range(1, ATTEMPTS + 1):
             self.attempts = attempt
             problem, again = self.notifier.send(address, body, max(0.1, deadline.clamp(WITHIN / ATTEMPTS)))
@@ -126,7 +136,7 @@ class Delivery:
 
 
 def message(record: Record) -> str:
-    """The text: what people read first."""
+    """Returns the text: what people read first."""
     outcome = record.get("outcome")
     head = f"{ICONS.get(outcome, '🚨')} {title(record)}: {outcome or 'not started'}"
     reason = f" ({record['reason']})" if record.get("reason") else ""
@@ -135,6 +145,6 @@ def message(record: Record) -> str:
 
 
 def patience(since_signal: float | None) -> float:
-    """Seconds for the last message: less when a signal has started Heroku's countdown of 30 s."""
-    left = math.inf if since_signal is None else 23.0 - since_signal
+    """Returns the seconds for the last message: fewer when a signal has started Heroku's countdown of 30 s."""
+    left = math.inf if since_signal is None else UNTIL_KILLED - since_signal
     return max(LEAST, min(WITHIN, left))

@@ -25,7 +25,7 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 def as_text(backups: Sequence[Held]) -> str:
-    """The list, in the order given."""
+    """Returns the list as text, in the order given."""
     if not backups:
         return "This database has no backups.\n"
     return columns([HEADING, *map(_cells, backups)])

@@ -10,7 +10,7 @@ from msgspec import Struct
 from release.output.words import columns, seconds, what_happened, what_the_database_is
 
 FINISHED = "finished"
-"""The state of a run that has come to its end."""
+"""The state of a run that has come to its end, as in the journal."""
 
 STEPS = ("prepare", "recover", "rehearse", "backup", "migrate", "probe", "finish", "restore")
 HEADING = ("RUN", "RELEASE", "COMMIT", "STARTED (UTC)", "OUTCOME", "TOOK", "BACKUP", "SALVAGE", "WAITED FOR")
@@ -42,7 +42,7 @@ class Past(Struct, frozen=True, kw_only=True):
 
 
 def as_text(runs: Sequence[Past]) -> str:
-    """The list, in the order given."""
+    """Returns the list as text, in the order given."""
     if not runs:
         return "The journal knows no runs yet: it begins with the first release that migrates.\n"
     return columns([HEADING, *map(_cells, runs)])
@@ -75,16 +75,16 @@ def _origin(run: Past) -> str:
 
 
 def _waited(record: Mapping[str, Any]) -> str:
-    """Whom the run waited for, and how long."""
+    """Says whom the run waited for, and how long."""
     return ", ".join(
-        f"{', '.join(each['holder']) if isinstance(each['holder'], list) else each['holder'] or '?'}"
-        f" ({seconds(each['duration'])})"
-        for each in record.get("waits") or ()
+        f"{', '.join(wait['holder']) if isinstance(wait['holder'], list) else wait['holder'] or '?'}"
+        f" ({seconds(wait['duration'])})"
+        for wait in record.get("waits") or ()
     )
 
 
 def in_full(run: Past) -> str:
-    """One run with all that is known of it."""
+    """Returns one run with all that is known of it, as text."""
     record = run.record or {}
     text = "".join(f"{name:<11} {value}\n" for name, value in _facts(run, record) if value)
     text += "".join(f"  {line}\n" for line in _details(record))
@@ -114,10 +114,10 @@ def _facts(run: Past, record: Mapping[str, Any]) -> list[tuple[str, str | None]]
 
 
 def _details(record: Mapping[str, Any]) -> Iterator[str]:
-    steps = record.get("steps") or {}  # jsonb has forgotten their order
-    for name, duration in sorted(steps.items(), key=lambda each: STEPS.index(each[0]) if each[0] in STEPS else 0):
-        yield f"{name:<9} {seconds(duration)}"
-    for each in record.get("transfers") or ():
-        yield f"{each.get('kind')} {each.get('transfer')}: {seconds(each.get('duration'))}"
+    steps = record.get("steps") or {}  # in no order: jsonb keeps none
+    for name in sorted(steps, key=lambda name: STEPS.index(name) if name in STEPS else 0):
+        yield f"{name:<9} {seconds(steps[name])}"
+    for transfer in record.get("transfers") or ():
+        yield f"{transfer.get('kind')} {transfer.get('transfer')}: {seconds(transfer.get('duration'))}"
     for change in record.get("changes") or ():
         yield f"changed: {change}"

@@ -1,4 +1,4 @@
-"""Reading a log again: JSON lines among whatever else a terminal, `heroku logs` or a drain has put around them."""
+"""The lines of a log that is read again: JSON, with whatever a terminal, `heroku logs` or a drain has put around it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ import msgspec
 
 from release.log.events import Event
 
+# CSI sequences (colours, cursor), OSC sequences (titles, links), other escapes, and control characters; tabs and
+# newlines stay.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def parse(line: str) -> Mapping[str, Any] | None:
-    """The event in a line, whatever stands before it; None for a line that holds none.
+    """Returns the event in a line, whatever stands before it; None for a line that holds none.
 
     A child's output cannot pass for an event: it stands inside one, as the text of a `command_output`.
     """
-    at = line.find('{"timestamp"')
-    at = line.find("{") if at < 0 else at
-    if at < 0:
+    begin = line.find('{"timestamp"')  # as this hook writes it; a prefix before it may hold a brace of its own
+    begin = line.find("{") if begin < 0 else begin
+    if begin < 0:
         return None
     try:
-        event = msgspec.json.decode(line[at:].strip())
+        event = msgspec.json.decode(line[begin:].strip())
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
-    if not isinstance(event, dict) or not all(isinstance(event.get(each), str) for each in ("timestamp", "event")):
+    if not isinstance(event, dict) or not all(isinstance(event.get(name), str) for name in ("timestamp", "event")):
         return None
     return event if event["event"] in EVENTS or "run_id" in event else None
 
 
-EVENTS = frozenset(str(each) for each in Event)
+EVENTS = frozenset(map(str, Event))
+"""The names of all events that this version writes."""
 
 
 def whole_lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a stream that comes in pieces, each once it is whole."""
+    """Yields the lines of a stream that comes in pieces, each once it is whole."""
     rest = b""
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
@@ -45,5 +48,5 @@ def whole_lines(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """Text without terminal escapes and control characters: what a child prints must not draw over what is ours."""
+    """Removes terminal escapes and control characters: what a child prints must not draw over what is ours."""
     return _ESCAPES.sub("", text.expandtabs(4))

@@ -27,15 +27,17 @@ from release.output.progress import Transfer, drawable
 from release.output.show import Line, Telling
 from release.output.words import seconds
 
-EVERY = 0.125
+DRAW_EVERY = 0.125
 """Seconds between two drawings of the live line."""
 QUIET = 0.15
 """Seconds around an event in which the live line is left alone."""
 CLEAR = "\r\x1b[2K"
+"""What moves the cursor to the line's beginning and empties the line."""
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 NARROW = 24
+"""Columns at least, however narrow a terminal says it is."""
 WIDE = 100
-"""Columns: nothing is drawn wider, so that lines stay readable and a drawing stays below 256 bytes or so."""
+"""Columns at most, so that lines stay readable and a drawing stays below 256 bytes or so."""
 HANG = 2
 """Columns by which the rest of a line stands further in than its beginning."""
 
@@ -43,7 +45,10 @@ Fields = Mapping[str, Any]
 
 
 def open_console(fd: int, environ: Mapping[str, str], *, folds: bool = False) -> Console:
-    """A console for a file descriptor, live where that is a terminal that can be drawn on. `folds` as in show.py."""
+    """Opens a console for a file descriptor, live where that is a terminal that can be drawn on.
+
+    `folds` is as in show.py.
+    """
     terminal = os.isatty(fd)
     console = Console(
         width=lambda: _columns(fd, environ),
@@ -86,7 +91,7 @@ def _draw(console: Console, fd: int) -> None:
     """Draws the live line until the end. A terminal that does not take it at once is left alone."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    while not console.closed.wait(EVERY):
+    while not console.closed.wait(DRAW_EVERY):
         with console.lock:
             text = console.drawing()
             try:
@@ -97,7 +102,10 @@ def _draw(console: Console, fd: int) -> None:
 
 
 class Console:
-    """Turns events into text. `width` is asked anew each time: windows are dragged."""
+    """What turns events into text.
+
+    `width` is asked anew each time, since a window may be dragged; `now` gives seconds.
+    """
 
     def __init__(
         self,
@@ -132,7 +140,7 @@ class Console:
         self._transfer: Transfer | None = None
 
     def __call__(self, event: Fields) -> str:
-        """The text for an event, with the live line below it."""
+        """Returns the text for an event, with the live line below it."""
         with self.lock:
             self._rich.width = self._width()
             with self._rich.capture() as captured:
@@ -144,20 +152,20 @@ class Console:
             return self._with_live_line(captured.get())
 
     def foreign(self, line: str) -> str:
-        """The text for a line that is no event: it is shown as it is, less what would draw over ours."""
+        """Returns the text for a line that is no event: it is shown as it is, less what would draw over ours."""
         with self.lock:
             self._quiet_until = self._now() + QUIET
             return self._with_live_line(printable(line.rstrip("\r\n")) + "\n")
 
     def end(self) -> str:
-        """The text for a stream that has ended, wherever in a run that was: the live line goes."""
+        """Returns the text for a stream that has ended, wherever in a run that was: the live line goes."""
         with self.lock:
             self.closed.set()
             self._step = None
             return CLEAR if self.live else ""
 
     def drawing(self) -> str:
-        """The live line anew, or nothing while events are being written."""
+        """Returns the live line anew, or nothing while events are being written."""
         if self._now() < self._quiet_until or self._step is None:
             return ""
         self._ticks += 1
@@ -170,7 +178,7 @@ class Console:
         return CLEAR + text + (self._live_line() if self._step is not None else "")
 
     def _live_line(self) -> str:
-        """One line, never as wide as the window: a full one would wrap, and could not be taken back."""
+        """Returns one line, never as wide as the window: a full one would wrap, and could not be taken back."""
         room = self._rich.width - 1
         with self._rich.capture() as captured:
             if self._transfer is not None:
@@ -183,7 +191,7 @@ class Console:
         return captured.get().rstrip("\n")
 
     def _note(self, event: Fields) -> None:
-        """What the live line shows from here on."""
+        """Takes note of what the live line shows from here on."""
         match event.get("event"):
             case "step_started":
                 self._step, self._step_began, self._transfer = str(event.get("step")), self._now(), None
@@ -199,7 +207,7 @@ class Console:
             self.closed.set()
 
     def _put(self, line: Line) -> None:
-        """A line, wrapped behind its indent, which shrinks in a narrow window."""
+        """Prints a line, wrapped behind its indent, which shrinks in a narrow window."""
         indent = " " * min(line.indent, self._rich.width // 10)
         glyph = f"{line.glyph} " if line.glyph else ""
         text = printable(line.text).rstrip()
@@ -213,11 +221,11 @@ class Console:
 
 _WORDS = re.compile(r"\s*\S+")
 _PARTS = re.compile(r".*[/\\.,:;=&?@_-]")
-"""Where a word that is longer than a line is broken: behind a sign between the parts of a path or a name."""
+"""The place where a word that is longer than a line is broken: behind a sign between the parts of a path or a name."""
 
 
 def wrapped(text: str, width: int, hang: int) -> list[str]:
-    """The text in lines of at most `width` columns, all but the first `hang` columns in.
+    """Yields the text in lines of at most `width` columns, all but the first `hang` columns in.
 
     It is broken between words, or within one that would not fit on a line of its own, if it can be between its parts.
     """
@@ -226,8 +234,8 @@ def wrapped(text: str, width: int, hang: int) -> list[str]:
 
 def _wrapped(text: str, width: int, hang: int) -> Iterator[str]:
     line, empty = "", True
-    for each in _WORDS.findall(text):
-        word = each
+    for whole_word in _WORDS.findall(text):
+        word = whole_word  # what is left of it
         while cell_len(line + word) > width:
             if cell_len(word.strip()) > width - hang:
                 piece = _head(word, width - cell_len(line), whole=empty)
@@ -241,7 +249,10 @@ def _wrapped(text: str, width: int, hang: int) -> Iterator[str]:
 
 
 def _head(word: str, room: int, *, whole: bool) -> str:
-    """As much of a word as fits; on a line that has other words already, only up to the end of a part."""
+    """Returns as much of a word as fits.
+
+    On a line that has other words already, that is only up to the end of a part.
+    """
     room = max(room, 2 if whole else 0)  # a sign may be two columns wide, and one has to go
     fits = chop_cells(word[:room], room)[0] if room else ""
     parts = _PARTS.match(fits)

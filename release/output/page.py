@@ -1,6 +1,7 @@
-"""The report as one page of HTML: no script, nothing from elsewhere, dark and light, phone and paper.
+"""The report as one page of HTML. It has no script, loads nothing, and fits dark and light, phone and paper.
 
-The picture is inline SVG: a row for each step, bars to scale, transfers and waits within, retries as marks.
+The picture is inline SVG. It has a row for each step, with bars to scale, transfers within them, and waits and retries
+as marks.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ body { max-width: none; padding: 0;
 
 GLYPHS = {"good": "✓", "bad": "✗", "warn": "!", "note": "·"}
 LABEL, WIDTH, ROW, TOP = 90, 720, 26, 22
-"""Of the picture, in its own units: the column of names, the whole, a step's row, the axis above."""
+"""Sizes within the picture, in its own units: the column of names, the whole, a step's row, the axis above."""
 RIGHT = 64
 """Room for a duration behind the longest bar."""
 
 
 def as_html(stories: list[Story]) -> str:
-    """All runs on one page."""
+    """Returns all runs on one page."""
     name = title({"release": stories[0].release, "app": stories[0].app})
     body = "\n<hr>\n".join("\n".join(_run(story)) for story in stories)
     return (
@@ -163,8 +164,8 @@ def _within(moment: Moment, y: int, scale: float) -> Iterator[str]:
 
 
 def _ticks(whole: float) -> list[float]:
-    """About five round figures from 0 up to the whole."""
+    """Returns about five round figures from 0 up to the whole."""
     rough = whole / 5
     power = 10 ** math.floor(math.log10(rough))
-    step = next(each for each in (power, 2 * power, 5 * power, 10 * power) if each >= rough)
+    step = next(figure for figure in (power, 2 * power, 5 * power, 10 * power) if figure >= rough)
     return [step * number for number in range(int(whole / step) + 1)]

@@ -11,6 +11,7 @@ from release.errors import MISCONFIGURED_EXIT_CODE
 from release.output.words import seconds, size
 
 LABEL = 12
+"""Columns of a fact's label."""
 
 
 class Plan(Struct, kw_only=True):
@@ -42,12 +43,12 @@ class Plan(Struct, kw_only=True):
 
 
 def as_text(plan: Plan) -> str:
-    """The plan as text, at most one fact a line."""
+    """Returns the plan as text, at most one fact a line."""
     return "\n".join(_lines(plan)) + "\n"
 
 
 def verdict(plan: Plan) -> str:
-    """What would become of a release, in a sentence."""
+    """Says in a sentence what would become of a release."""
     if plan.stopped and plan.exit_code == MISCONFIGURED_EXIT_CODE:
         return "A release would not start: settings are wrong."
     if plan.stopped or plan.refusing:

@@ -28,7 +28,7 @@ WIDTH = 30
 """Columns of a bar, where there is room for them."""
 
 Arrived = Callable[[int, int | None], None]
-"""Is told how many bytes are there, and of how many; None where that is not known."""
+"""A function that is told how many bytes are there, and of how many; None where that is not known."""
 
 
 class Transfer:
@@ -49,17 +49,18 @@ class Transfer:
         self._moved = max(self._moved, progressed.get("bytes") or 0)
 
     def line(self) -> Table:
-        """One line, which fits into any width: the bar gives way first, then the words."""
+        """Returns one line, which fits into any width: the bar gives way first, then the words."""
         gone = self._progress.tasks[0].elapsed or 0.0
         done, whole, words = self._estimate(gone)
         self._progress.update(self._task, completed=done, total=whole, words=words)
         return self._progress.make_tasks_table(self._progress.tasks)
 
     def _estimate(self, gone: float) -> tuple[float, float | None, str]:
-        """Done, whole, and both in words: by bytes where they move, else by the time that it took earlier."""
+        """Returns done, whole, and both in words: by bytes where they move, else by the time that it took earlier."""
         expected, whole, moved = self._expected, self._whole, self._moved
         left = f", about {seconds(expected - gone)} left" if expected and expected > gone else ""
         if whole and moved:
+            # Never full before the end is known: both figures are estimates.
             return min(moved, whole * 0.99), whole, f"{size(moved)} of about {size(whole)}, {seconds(gone)}{left}"
         return (min(gone, expected * 0.99) if expected else 0), expected, f"{size(moved)}, {seconds(gone)}{left}"
 
@@ -100,7 +101,7 @@ def download(stream: TextIO, environ: Mapping[str, str]) -> Iterator[Arrived]:
 
 
 def drawable(environ: Mapping[str, str]) -> bool:
-    """Whether a terminal of this kind can take back a line."""
+    """Tells whether a terminal of this kind can take back a line."""
     return environ.get("TERM", "") not in {"", "dumb"}
 
 

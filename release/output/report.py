@@ -17,12 +17,13 @@ BAR = 24
 TAIL = 15
 """Lines of output that are shown of a step that failed."""
 LEAST = 40
+"""Columns of the narrowest report."""
 
 GLYPHS = {kind.__name__: kind("").glyph for kind in (good, bad, warn, note)}
 
 
 def as_text(stories: list[Story], *, width: int) -> str:
-    """All runs, one below the other."""
+    """Returns all runs as text, one below the other."""
     width = max(LEAST, width)
     blocks = ["\n".join(_block(story, width)) for story in stories]
     head = f"{count(len(stories), 'run')} in this log\n\n" if len(stories) > 1 else ""
@@ -30,7 +31,7 @@ def as_text(stories: list[Story], *, width: int) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The text without terminal escapes: a log may hold what a child printed."""
+    """Removes terminal escapes from the text: a log may hold what a child printed."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
@@ -58,7 +59,7 @@ def _block(story: Story, width: int) -> Iterator[str]:
 
 
 def headline(story: Story) -> str:
-    """`Release v8 of my-app: restored (migration_failed), exit 1`."""
+    """Returns `Release v8 of my-app: restored (migration_failed), exit 1`, or the like."""
     record = story.record
     name = title({"release": story.release, "app": story.app})
     if record is None:
@@ -69,7 +70,7 @@ def headline(story: Story) -> str:
 
 
 def about(story: Story) -> str:
-    """Who and when."""
+    """Says which run it was, when it ran and what caused it."""
     facts = story.facts
     parts = [f"run {story.run_id}", f"{story.started_at:%Y-%m-%d %H:%M:%S} UTC", seconds(story.seconds)]
     parts += [f"commit {str(facts['commit'])[:12]}"] if facts.get("commit") else []
@@ -78,14 +79,14 @@ def about(story: Story) -> str:
 
 
 def verdict(story: Story) -> str:
-    """The end in two sentences."""
+    """Says in two sentences how it ended."""
     if story.record is None:
         return "How it ended is not in this log."
     return f"{what_happened(story.record)} {what_the_database_is(story.record)}"
 
 
 def advice(story: Story) -> list[str]:
-    """What to do."""
+    """Says what to do; nothing when the record has no hint."""
     hint = (story.record or {}).get("hint")
     return [f"What to do: {sentence(str(hint))}"] if hint else []
 
@@ -127,7 +128,7 @@ def _wrapped(text: str, width: int, start: str = "") -> list[str]:
 
 
 def as_data(stories: list[Story]) -> list[dict[str, Any]]:
-    """For machines: what the text says, as fields. Times are seconds since the run began."""
+    """Returns for machines what the text says, as fields. Times are seconds since the run began."""
     return [
         {
             "run_id": story.run_id,

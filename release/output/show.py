@@ -1,4 +1,4 @@
-"""What people read of each event: lines with an indent, a glyph and a style. No terminal is known here.
+"""What people read of each event: lines with an indent, a glyph and a style. Nothing here knows a terminal.
 
 Step headings stand at the edge, what happens within a step two columns in, what the app's own commands print four.
 """
@@ -14,7 +14,7 @@ from release.output.words import count, seconds, sentence, size, title, what_hap
 Fields = Mapping[str, Any]
 
 MOST = 20
-"""So many differences are shown; the log has them all."""
+"""Differences, or tables, that are shown; the log has them all."""
 
 
 class Line(NamedTuple):
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 
 def lines(event: Fields) -> Iterator[Line]:
-    """The lines for an event; none for one that says nothing to people, or that is newer than this program."""
+    """Returns the lines for an event; none for one that says nothing to people, or that is newer than this program."""
     show = _SHOWN.get(str(event.get("event")))
     return show(event) if show else iter(())
 
@@ -45,19 +45,19 @@ class Telling:
         self._error: str | None = None
 
     def __call__(self, event: Fields) -> Iterator[Line]:
-        """The lines for the next event."""
+        """Returns the lines for the next event."""
         if event.get("event") == "command_output":
             output = self._outputs.setdefault(str(event.get("stream")), Fold())
             if not self._folds or output.shows(str(event.get("line", ""))):
                 yield from lines(event)
             return
-        if folded := sum(each.folded for each in self._outputs.values()):
+        if folded := sum(output.folded for output in self._outputs.values()):
             yield note(f"{count(folded, 'line')} more in the log", 4)
         self._outputs.clear()
         yield from lines(self._unrepeated(event))
 
     def _unrepeated(self, event: Fields) -> Fields:
-        """A step that fails within another fails both, with the same words."""
+        """Leaves out words that were just read: a step that fails within another fails both, with the same words."""
         if event.get("event") != "step_failed":
             return event
         before, self._error = self._error, event.get("error")
@@ -65,28 +65,28 @@ class Telling:
 
 
 def good(text: str) -> Line:
-    """It went well."""
+    """Makes a line that says: it went well."""
     return Line(text, "green", "✓", 2)
 
 
 def bad(text: str) -> Line:
-    """It failed."""
+    """Makes a line that says: it failed."""
     return Line(text, "bold red", "✗", 2)
 
 
 def warn(text: str, indent: int = 2) -> Line:
-    """Somebody should look at it."""
+    """Makes a line that says: somebody should look at it."""
     return Line(text, "yellow", "!", indent)
 
 
 def note(text: str, indent: int = 2) -> Line:
-    """It is so."""
+    """Makes a line that states a fact."""
     return Line(text, "dim", "·", indent)
 
 
 def _started(event: Fields) -> Iterator[Line]:
-    facts = [str(event[each])[:12] for each in ("commit",) if event.get(each)]
-    facts += [str(event[each]) for each in ("description", "trigger") if event.get(each)]
+    facts = [str(event["commit"])[:12]] if event.get("commit") else []
+    facts += [str(event[name]) for name in ("description", "trigger") if event.get(name)]
     yield Line(title(event), "bold")
     yield Line(" · ".join([*facts, f"run {event.get('run_id')}"]), "dim")
 
@@ -106,7 +106,7 @@ def _step_failed(event: Fields) -> Iterator[Line]:
 
 
 def _transfer_started(event: Fields) -> Iterator[Line]:
-    """What a salvage is has to be said: the word is this tool's own."""
+    """Says what a salvage is, too: the word is this tool's own."""
     source = f" of {event['source']}" if event.get("source") else ""
     earlier = f"; the last one took {seconds(event['expected'])}" if event.get("expected") else ""
     what = ", a backup of what is about to be overwritten" if event.get("kind") == "salvage" else ""
@@ -136,7 +136,7 @@ def _command_output(event: Fields) -> Iterator[Line]:
 
 
 def _command_finished(event: Fields) -> Iterator[Line]:
-    """A good end needs no line; nor does exit code 1 while preparing: that is how "migrations are pending" is said."""
+    """Says nothing of a good end, nor of exit code 1 while preparing: that is how "migrations are pending" is said."""
     usual = {0, 1, None} if event.get("step") in {"prepare", "plan"} else {0, None}
     if event.get("signal") or event.get("exit_code") not in usual:
         how = event.get("signal") or f"exit code {event.get('exit_code')}"
@@ -166,7 +166,7 @@ def _compared(event: Fields) -> Iterator[Line]:
     text = f"{what}, compared with how it was before: {str(event.get('verdict')).replace('_', ' ')}"
     yield good(text) if event.get("verdict") == "equal" else note(text)
     written = (f"{table}: {rows}" for table, rows in (event.get("written") or {}).items())
-    for text in [*(str(each) for each in event.get("differences") or ()), *written][:MOST]:
+    for text in [*map(str, event.get("differences") or ()), *written][:MOST]:
         yield note(text, 4)
 
 

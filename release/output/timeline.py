@@ -24,12 +24,12 @@ SHOWN = frozenset(
     | {"warning_raised", "fence_raised", "fence_lowered", "restore_skipped", "handover_started", "signal_received"}
     | {"guard_overridden", "framework_detected", "database_compared", "restore_planned", "command_finished"}
 )
-"""Events that stand in a timeline; the others (progress, starts) are told by what ends them."""
+"""Events that stand in a timeline. The others (progress, starts) are left out: an event that ends them says it all."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Moment:
-    """Something within a step: from `began` to `at`, both in seconds since the run began; `kind` as in show.py."""
+    """A moment within a step: from `began` to `at`, both in seconds since the run began; `kind` as in show.py."""
 
     began: float
     at: float
@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """One run. `record`: the final record, None when the log ends before it; `notes`: what is odd about the log."""
+    """A run as its log tells it. `record`: the final record, None when the log ends early; `notes`: its oddities."""
 
     run_id: str
     app: str | None
@@ -70,11 +70,11 @@ class Story:
     @property
     def changes(self) -> list[str]:
         """What the run changed in the database, by name."""
-        return [str(each) for each in (self.record or {}).get("changes") or ()]
+        return [str(change) for change in (self.record or {}).get("changes") or ()]
 
 
 def read(log: Iterable[str]) -> list[Story]:
-    """All runs in a log, in the order in which they begin; none when nothing in it is ours."""
+    """Reads all runs in a log, in the order in which they begin; none when nothing in it is ours."""
     runs: dict[str, list[Fields]] = {}
     last = ""
     for line in log:
@@ -87,11 +87,12 @@ def read(log: Iterable[str]) -> list[Story]:
 
 
 def _moment(event: Fields) -> datetime | None:
+    """Returns when an event was written; None when that is not readable, or has no time zone."""
     try:
-        at = datetime.fromisoformat(event["timestamp"])
+        written = datetime.fromisoformat(event["timestamp"])
     except ValueError:
         return None
-    return at if at.tzinfo else None
+    return written if written.tzinfo else None
 
 
 def _story(run_id: str, events: list[Fields]) -> Story:
@@ -132,14 +133,14 @@ def _find_oddities(story: Story, events: list[Fields]) -> None:
 
 
 class _Teller:
-    """Takes the events of one run in their order."""
+    """A reader of one run's events, in their order, that fills in its story."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
         self._open: dict[str, float] = {}
 
     def take(self, event: Fields, at: float) -> None:
-        """One event, `at` seconds after the first."""
+        """Takes one event, `at` seconds after the first."""
         story, name = self._story, event["event"]
         story.seconds = max(story.seconds, at)
         match name:
@@ -164,7 +165,7 @@ class _Teller:
             step.error, step.hint = str(event.get("error")), event.get("hint")
 
     def _step(self, event: Fields, at: float) -> Step:
-        """The step an event belongs to; opened here when the log has lost its beginning."""
+        """Returns the step an event belongs to; it is opened here when the log has lost its beginning."""
         if not event.get("step") and self._story.steps:  # the hook itself failed, within whatever step it was
             return self._story.steps[-1]
         name = str(event.get("step") or "run")
@@ -192,7 +193,7 @@ class _Teller:
             at=at + float(event.get("wait") or 0),
             event=event["event"],
             kind=_KINDS.get(shown[0].glyph, "note"),
-            texts=[each.text for each in shown],
+            texts=[line.text for line in shown],
         )
         if event.get("step"):
             self._step(event, at).moments.append(moment)

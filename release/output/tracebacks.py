@@ -30,11 +30,11 @@ _CAUSE_BEFORE = re.compile(r"\s*(?:Caused by: |\[cause\]: )")
 _KIND = re.compile(r"\s*(?:[\w.$:]+: +)*")
 """What stands before an error's own words: its class, and the class of what it wraps."""
 LAST = 20
-"""So many lines are remembered to know a cause that says the same."""
+"""Lines that are remembered, to know a cause that says the same."""
 
 
 class Fold:
-    """The output of one stream of a command, line by line. `folded` counts the lines that are not to be shown."""
+    """The output of one stream of a command, read line by line. `folded` counts the lines that are not shown."""
 
     def __init__(self) -> None:
         self.folded = 0
@@ -43,7 +43,7 @@ class Fold:
         self._told = deque[str](maxlen=LAST)
 
     def shows(self, line: str) -> bool:
-        """Whether people are to read this line, the next one."""
+        """Tells whether people are to read this line, the next one."""
         shown = not self._belongs_to_a_traceback(line) and not self._was_told(line)
         if shown:
             self._told.append(_own_words(line))
@@ -66,7 +66,7 @@ class Fold:
         return bool(_FRAME.fullmatch(line)) or (self.folded > 0 and not line.strip(" |"))
 
     def _was_told(self, line: str) -> bool:
-        """Whether a cause repeats what has been read: what one driver says, each layer above it says again."""
+        """Tells whether a cause repeats what has been read: what one driver says, each layer above it says again."""
         if self._in_cause or _CAUSE_BEFORE.match(line):
             self._in_cause = _own_words(line) in self._told
         return self._in_cause

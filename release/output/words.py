@@ -13,7 +13,7 @@ Record = Mapping[str, Any]
 
 
 def what_happened(record: Record) -> str:  # noqa: PLR0911 -- one sentence an outcome
-    """What happened, in a sentence."""
+    """Says in a sentence what happened."""
     error = sentence(str(record.get("error") or ""))
     backup, restore = record.get("backup"), record.get("restore")
     match record.get("outcome"):
@@ -34,7 +34,7 @@ def what_happened(record: Record) -> str:  # noqa: PLR0911 -- one sentence an ou
 
 
 def what_the_database_is(record: Record) -> str:  # noqa: PLR0911 -- one sentence an outcome
-    """What the database looks like now, in a sentence."""
+    """Says in a sentence what the database looks like now."""
     backup, salvage = record.get("backup"), record.get("salvage")
     match record.get("outcome"):
         case "released" if migrated(record):
@@ -70,55 +70,55 @@ def _restored(record: Record) -> str:
 
 
 def migrated(record: Record) -> bool:
-    """Whether the run migrated."""
+    """Tells whether the run migrated."""
     return "migrate" in (record.get("steps") or {})
 
 
 def sentence(text: str) -> str:
-    """The text with a full stop at its end."""
+    """Returns the text with a full stop at its end."""
     text = text.strip()
     return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def title(record: Record) -> str:
-    """What the run is about: `Release v8 of my-app`."""
+    """Says what the run is about: `Release v8 of my-app`."""
     release, app = record.get("release"), record.get("app")
     return (f"Release {release}" if release else "Run") + (f" of {app}" if app else "")
 
 
 def seconds(duration: float | None) -> str:
-    """A duration as people say it: 0.3 s, 12 s, 4 min 5 s, 2 h 10 min."""
+    """Returns a duration as people say it: 0.3 s, 12 s, 4 min 5 s, 2 h 10 min."""
     if duration is None:
         return "-"
     if duration < 9.95:  # noqa: PLR2004 -- below ten seconds a tenth matters
         return f"{duration:.1f} s"
     whole = round(duration)
-    if whole < 60:  # noqa: PLR2004
+    if whole < 60:  # noqa: PLR2004 -- units
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004
+    if minutes < 60:  # noqa: PLR2004 -- units
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
 
 
 def size(count: float | None) -> str:
-    """A size as people say it, in powers of 1000: 912 B, 8.9 kB, 4.1 GB."""
+    """Returns a size in bytes as people say it, in powers of 1000: 912 B, 8.9 kB, 4.1 GB."""
     if count is None:
         return "-"
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"  # noqa: PLR2004
+        if count < 1000:  # noqa: PLR2004 -- units
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"  # noqa: PLR2004 -- units
         count /= 1000
     return f"{count:.1f} TB"
 
 
 def count(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
+    """Returns `1 run`, `2 runs`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as a table, each column as wide as its widest cell."""
+    """Formats lines of cells as a table, each column as wide as its widest cell."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines

@@ -24,11 +24,11 @@ GET_WITHIN = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two requests."""
 
-LOOK = 0.02
+LOOK_EVERY = 0.02
 """Seconds between two looks at a request under way; meanwhile the process's output is passed on."""
 
 NOT_STARTED = frozenset({126, 127})
-"""What a shell exits with when it finds no such command, or one that cannot be executed (POSIX, 2.8.2)."""
+"""Exit codes of a shell that finds no such command, or one that cannot be executed (POSIX, 2.8.2)."""
 
 
 def boot(run: Run, path: str, environ: Mapping[str, str]) -> dict[str, object]:
@@ -50,7 +50,7 @@ def boot(run: Run, path: str, environ: Mapping[str, str]) -> dict[str, object]:
 
 
 def free_port() -> int:
-    """A port that nobody uses at this moment: the system's choice."""
+    """Returns a port that nobody uses at this moment: the system's choice."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -58,7 +58,7 @@ def free_port() -> int:
 
 
 def _until_ok(run: Run, web: Running, url: str) -> Answer:
-    """Asks until the answer is 2xx, the process has ended, a signal came or time is up; the last answer."""
+    """Asks until the answer is 2xx, the process has ended, a signal came or time is up. Returns the last answer."""
     headers = router_headers(run)
     answer = Answer(problem=Problem.REFUSED)
     pause = FIRST_PAUSE
@@ -72,19 +72,25 @@ def _until_ok(run: Run, web: Running, url: str) -> Answer:
 
 
 def _answer(run: Run, web: Running, url: str, headers: Mapping[str, str]) -> Answer:
-    """One request; the output is read meanwhile: a process that cannot write stands still, and never answers."""
+    """Makes one request, and reads the output meanwhile.
+
+    A process whose output nobody reads stands still, and never answers.
+    """
     given_up = run.deadline.within(GET_WITHIN)
-    request = Request("GET", url, timeout=max(LOOK, run.clock.real(given_up.left())), headers=headers)
+    request = Request("GET", url, timeout=max(LOOK_EVERY, run.clock.real(given_up.left())), headers=headers)
     while request.under_way and not given_up.expired and not run.signals.pending:
         if web.alive:
-            web.pump(LOOK)
+            web.pump(LOOK_EVERY)
         else:
-            request.wait(LOOK)
+            request.wait(LOOK_EVERY)
     return request.answer
 
 
 def router_headers(run: Run) -> dict[str, str]:
-    """What Heroku's router adds to a request (devcenter.heroku.com/articles/http-routing), and the app's own host."""
+    """Returns what Heroku's router adds to a request, and the app's own host.
+
+    Source: https://devcenter.heroku.com/articles/http-routing
+    """
     environ, settings = run.environ, run.settings
     host = urlsplit(settings.probe_url or "").hostname or environ.get("HEROKU_APP_DEFAULT_DOMAIN_NAME")
     if not host:

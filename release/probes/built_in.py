@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from release.app import drift
+from release.app import migrations
 from release.app.command import Commands, ask_pending
 from release.database import checks, evidence
 from release.database.outset import emptied_tables
@@ -33,16 +33,16 @@ class Migrated:
 
 
 def _nothing_pending(migrated: Migrated) -> Facts | None:
-    answer = ask_pending(migrated.run, migrated.commands)
-    if answer:
+    is_pending = ask_pending(migrated.run, migrated.commands)
+    if is_pending:
         raise failed("the migration ended well, but migrations are still pending")
-    return {} if answer is False else None
+    return {} if is_pending is False else None
 
 
 def _nothing_missing(migrated: Migrated) -> Facts | None:
-    """For a framework that could not tell before the migration."""
+    """Asks a framework that could not tell before the migration."""
     run = migrated.run
-    missing = drift.missing_after(run, migrated.commands)
+    missing = migrations.missing_after(run, migrated.commands)
     if not missing:
         return None
     detail = f"models were changed without a migration: {'; '.join(missing)}"
@@ -53,7 +53,9 @@ def _nothing_missing(migrated: Migrated) -> Facts | None:
 
 
 def _valid_indexes(migrated: Migrated) -> Facts:
-    """A concurrent index build that failed leaves an index that costs and serves nobody.
+    """Fails when an index became invalid: it costs and serves nobody.
+
+    A concurrent index build that failed leaves one.
 
     Those that were there before are warned of: CREATE INDEX … IF NOT EXISTS goes by the name and leaves them as they
     are.
@@ -80,7 +82,10 @@ def _valid_constraints(migrated: Migrated) -> Facts:
 
 
 def _emptied_tables(migrated: Migrated) -> Facts:
-    """A migration that empties tables may end well, and all is gone: flush, schema:load, a careless DELETE."""
+    """Fails when a table that held rows is empty: flush, schema:load, a careless DELETE.
+
+    Such a migration may end well, and all is gone.
+    """
     run, backup = migrated.run, migrated.backup
     with translated():
         emptied, usual, unknown = emptied_tables(run.database.connection, backup.before, backup.outset)
@@ -96,11 +101,14 @@ def _emptied_tables(migrated: Migrated) -> Facts:
 
 
 def _sequences(migrated: Migrated) -> Facts:
-    """Only of tables that were written since: what was behind before is not this release's doing."""
+    """Fails when a sequence fell behind the column that it fills, so that the next insert would fail.
+
+    Only tables that were written since the backup count: what was behind before is not this release's doing.
+    """
     run, backup = migrated.run, migrated.backup
     with translated():
-        now = evidence.take(run.database.connection)
-    written = evidence.compare(backup.outset.evidence, now).written
+        current = evidence.take(run.database.connection)
+    written = evidence.compare(backup.outset.evidence, current).written
     behind = checks.sequences_behind(run.database.connection)
     ours = sorted(name for name, table in behind.items() if name not in backup.behind and table in written)
     if ours:
@@ -146,4 +154,4 @@ BUILT_IN: Final[tuple[Probe[Migrated], ...]] = (
         run=_sequences,
     ),
 )
-"""In the order in which they run. `describe` ends the sentence "Check that …"."""
+"""The built-in probes, in the order in which they run. `describe` ends the sentence "Check that …"."""

@@ -19,7 +19,7 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe(Generic[Subject]):
-    """One probe. `name` is what the log calls it.
+    """A probe. `name` is what the log calls it.
 
     `given`: whether the settings ask for it, as anything true. `describe`: what it is, for people, before it has run;
     it must not hold a secret. `run` returns what it saw, or None when it cannot tell, and raises ProbeFailed.
@@ -32,7 +32,7 @@ class Probe(Generic[Subject]):
 
 
 def described(probes: Iterable[Probe[Any]], settings: Settings) -> list[str]:
-    """The probes that these settings ask for, in words and in their order."""
+    """Describes the probes that these settings ask for, in their order."""
     return [probe.describe(settings) for probe in probes if probe.given(settings)]
 
 
@@ -59,5 +59,5 @@ def _run_probe(run: Run, probe: Probe[Subject], subject: Subject) -> None:
 
 
 def failed(detail: str, **facts: object) -> ProbeFailed:
-    """A probe that failed for no more special reason."""
+    """Makes the error of a probe that failed for no more special reason."""
     return ProbeFailed(Reason.PROBE_FAILED, detail, **facts)

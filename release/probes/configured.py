@@ -20,6 +20,7 @@ from release.retry import TimedOut, polling
 from release.run import Run
 
 SHOWN_ROWS = 5
+"""Rows that are not all true and that a failure shows."""
 SHOWN_VALUE = 80
 """Characters of a value in a row that is shown."""
 
@@ -28,12 +29,12 @@ GET_WITHIN = 10.0
 
 
 def _environ(run: Run) -> dict[str, str]:
-    """The environment of a probe: the app's, less the key; its sessions are told by the migration's name."""
+    """Returns the environment of a probe: the app's, less the key. | Its sessions are known by the migration's name."""
     return app_environ(run, PGAPPNAME=run.migration_name)
 
 
 def _command(run: Run) -> Facts:
-    """The command has to exit with 0."""
+    """Runs the configured command, which has to exit with 0."""
     assert run.settings.probe_command  # noqa: S101 -- or the probe is not given
     try:
         ended = run_app(run, run.settings.probe_command, run.deadline, env=_environ(run))
@@ -47,7 +48,10 @@ def _command(run: Run) -> Facts:
 
 
 def _sql(run: Run) -> Facts:
-    """The operator's own query, where it can hurt nothing: not even the lock, which the hook's own session holds."""
+    """Asks the operator's own query in a session of its own, where it can hurt nothing.
+
+    The hook's own session holds the lock, so it is not used.
+    """
     from release.database import read_only_query  # noqa: PLC0415 -- only where there is one
 
     query, url = run.settings.probe_sql, run.settings.database_url
@@ -65,7 +69,7 @@ def _sql(run: Run) -> Facts:
 
 
 def judge_rows(rows: Sequence[Sequence[object]] | None) -> Facts:
-    """Every column of every row must be true, and there must be a row."""
+    """Fails unless there is a row and every column of every row is true."""
     if rows is None:
         raise failed("the statement is no query: it returns no rows")
     if not rows:
@@ -84,7 +88,7 @@ def _shortened(value: object) -> object:
 
 
 def _boot(run: Run) -> Facts:
-    """The new code's web process has to answer."""
+    """Fails unless the new code's web process answers."""
     from release.probes.boot import boot  # noqa: PLC0415 -- imports http.client and ssl
 
     assert run.settings.probe_path  # noqa: S101 -- or the probe is not given
@@ -95,22 +99,25 @@ def _boot(run: Run) -> Facts:
 
 
 def _live(run: Run) -> Facts:
-    """The app that runs has to answer, old code on the new schema."""
+    """Fails unless the app that runs answers, old code on the new schema."""
     from release.web import Problem, Request, shown  # noqa: PLC0415 -- imports http.client and ssl
 
     url = run.settings.probe_url
     assert url  # noqa: S101 -- or the probe is not given
-    seen = []
+    answers = []
 
-    def look() -> bool:
+    def answered_for_good() -> bool:
         within = max(0.1, run.clock.real(run.deadline.clamp(GET_WITHIN)))
         with run.signals.interruptible():
-            seen.append(Request("GET", url, timeout=within).wait(within))
-        return seen[-1].ok or seen[-1].problem in {Problem.CERTIFICATE, Problem.NOT_FOUND}
+            answers.append(Request("GET", url, timeout=within).wait(within))
+        # A wrong certificate and an unknown host do not pass within a probe's time.
+        return answers[-1].ok or answers[-1].problem in {Problem.CERTIFICATE, Problem.NOT_FOUND}
 
-    with suppress(TimedOut):
-        polling(look, until=bool, name="GET the live app", clock=run.clock, log=run.log, deadline=run.deadline)
-    answer = seen[-1]
+    with suppress(TimedOut):  # the last answer says what was wrong
+        polling(
+            answered_for_good, until=bool, name="GET the live app", clock=run.clock, log=run.log, deadline=run.deadline
+        )
+    answer = answers[-1]
     if not answer.ok:
         raise failed(f"{shown(url)}: {answer}", url=shown(url), status=answer.status, body=answer.body or None)
     return {"url": shown(url), "status": answer.status}
@@ -142,4 +149,4 @@ CONFIGURED: Final[tuple[Probe[Run], ...]] = (
         run=_live,
     ),
 )
-"""In the order in which they run."""
+"""The configured probes, in the order in which they run."""

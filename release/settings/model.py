@@ -28,7 +28,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself: for the one call that needs it."""
+        """Returns the value itself, for the one call that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -47,6 +47,7 @@ class Secret:
 
 
 SHELL_EXAMPLE: Final = "sh -c 'first-command && second-command'"
+"""The example for a command that needs a shell."""
 
 
 class Words(tuple[str, ...]):
@@ -56,14 +57,14 @@ class Words(tuple[str, ...]):
 
 
 class Backup(StrEnum):
-    """Whether to back up."""
+    """The values of RELEASE_BACKUP: whether to back up."""
 
     CAPTURE = "capture"
     OFF = "off"
 
 
 class Restore(StrEnum):
-    """When to restore after a failure."""
+    """The values of RELEASE_RESTORE: when to restore after a failure."""
 
     ALWAYS = "always"
     IF_CHANGED = "if-changed"
@@ -71,7 +72,7 @@ class Restore(StrEnum):
 
 
 class FenceMode(StrEnum):
-    """When the fence is up."""
+    """The values of RELEASE_FENCE: when the fence is up."""
 
     RESTORE = "restore"
     RELEASE = "release"
@@ -79,21 +80,21 @@ class FenceMode(StrEnum):
 
 
 class Switch(StrEnum):
-    """On or off."""
+    """The values of a setting that is on or off."""
 
     ON = "on"
     OFF = "off"
 
 
 class OnAhead(StrEnum):
-    """What a database that is ahead of the code means."""
+    """The values of RELEASE_ON_DATABASE_AHEAD: what happens when the database is ahead of the code."""
 
     WARN = "warn"
     REFUSE = "refuse"
 
 
 class OnMissing(StrEnum):
-    """What a missing migration means."""
+    """The values of RELEASE_ON_MISSING_MIGRATIONS: what happens when a migration is missing."""
 
     WARN = "warn"
     REFUSE = "refuse"
@@ -101,7 +102,7 @@ class OnMissing(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How the log looks."""
+    """The values of RELEASE_LOG: how the log looks."""
 
     AUTO = "auto"
     JSON = "json"
@@ -122,119 +123,121 @@ class Guard(StrEnum):
     EMPTIED_TABLES = "emptied-tables"
 
 
-def _a(meaning: str, example: str) -> Meta:
+def _spec(meaning: str, example: str) -> Meta:
     return Meta(description=meaning, examples=[example])
 
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+"""A duration in seconds: more than 0, a day at most."""
 PostgresDuration = Annotated[str, Meta(pattern=r"^[0-9]+ ?(us|ms|s|min|h|d)?$")]
+"""A duration as PostgreSQL writes it: a number, in milliseconds where no unit is given."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment says. Field names are the variables' names in lower case, less `RELEASE_`."""
 
     heroku_api_key: Annotated[
-        Secret | None, _a("Secret. The key for Heroku's APIs; needed unless RELEASE_BACKUP=off.", "HRKU-01234567-…")
+        Secret | None, _spec("Secret. The key for Heroku's APIs; needed unless RELEASE_BACKUP=off.", "HRKU-01234567-…")
     ] = None
-    heroku_app_id: Annotated[str | None, _a("The app's id, from dyno metadata.", "01234567-89ab-…")] = None
-    heroku_app_name: Annotated[str | None, _a("The app's name, from dyno metadata or set by hand.", "my-app")] = None
+    heroku_app_id: Annotated[str | None, _spec("The app's id, from dyno metadata.", "01234567-89ab-…")] = None
+    heroku_app_name: Annotated[str | None, _spec("The app's name, from dyno metadata or set by hand.", "my-app")] = None
     heroku_host: Annotated[
-        str | None, _a("Where the Platform API is; Heroku's domains or loopback only.", "https://api.heroku.com")
+        str | None, _spec("Where the Platform API is; Heroku's domains or loopback only.", "https://api.heroku.com")
     ] = None
     heroku_data_host: Annotated[
-        str | None, _a("Where the Data API is: a host name, as for Heroku's CLI.", "api.data.heroku.com")
+        str | None, _spec("Where the Data API is: a host name, as for Heroku's CLI.", "api.data.heroku.com")
     ] = None
-    database: Annotated[str, _a("The config var that holds the URL of the database to protect.", "DATABASE_URL")] = (
+    database: Annotated[str, _spec("The config var that holds the URL of the database to protect.", "DATABASE_URL")] = (
         "DATABASE_URL"
     )
     backup: Annotated[
-        Backup, _a("`capture`, or `off`: for disposable databases only, logged as a warning every time.", "capture")
+        Backup, _spec("`capture`, or `off`: for disposable databases only, logged as a warning every time.", "capture")
     ] = Backup.CAPTURE
     migrate_command: Annotated[
         Words | None,
-        _a(
+        _spec(
             "The migration, as shell-style words, run without a shell. Detected when not set.",
             "python manage.py migrate --noinput",
         ),
     ] = None
     pending_command: Annotated[
         Words | None,
-        _a(
+        _spec(
             "Exit 0: nothing is pending; exit 1: something is; anything else: an error. Detected when not set.",
             "python manage.py migrate --check",
         ),
     ] = None
     probe_command: Annotated[
-        Words | None, _a("A probe that must exit 0 on the migrated database.", "python manage.py check --deploy")
+        Words | None, _spec("A probe that must exit 0 on the migrated database.", "python manage.py check --deploy")
     ] = None
     probe_sql: Annotated[
         str | None,
-        _a(
+        _spec(
             "One query; every column of every row must be true, and there must be a row.",
             "SELECT count(*) > 0 FROM users",
         ),
     ] = None
     probe_path: Annotated[
         str | None,
-        _a("Boots the Procfile's web process against the migrated database; GET must answer 2xx.", "/healthz"),
+        _spec("Boots the Procfile's web process against the migrated database; GET must answer 2xx.", "/healthz"),
     ] = None
     probe_url: Annotated[
         str | None,
-        _a("The live app, old code on the new schema, must answer 2xx.", "https://my-app.herokuapp.com/healthz"),
+        _spec("The live app, old code on the new schema, must answer 2xx.", "https://my-app.herokuapp.com/healthz"),
     ] = None
-    probe_timeout: Annotated[Seconds, _a("Seconds for all probes, retried within it.", "60")] = 60
+    probe_timeout: Annotated[Seconds, _spec("Seconds for all probes, retried within it.", "60")] = 60
     restore: Annotated[
         Restore,
-        _a(
+        _spec(
             "When to restore after a failure: `always`; `if-changed` (schema or history differ); `never`.",
             "always",
         ),
     ] = Restore.ALWAYS
     fence: Annotated[
         FenceMode,
-        _a(
+        _spec(
             "Keeps other writers out: while restoring (`restore`), from before the backup on (`release`), `off`.",
             "restore",
         ),
     ] = FenceMode.RESTORE
-    salvage: Annotated[Switch, _a("Back up the failed state before it is overwritten.", "on")] = Switch.ON
-    time_limit: Annotated[Seconds, _a("Seconds the whole run may take; Heroku's own limit is 3600.", "3600")] = 3600
+    salvage: Annotated[Switch, _spec("Back up the failed state before it is overwritten.", "on")] = Switch.ON
+    time_limit: Annotated[Seconds, _spec("Seconds the whole run may take; Heroku's own limit is 3600.", "3600")] = 3600
     lock_wait: Annotated[
-        Annotated[float, Meta(ge=0, le=86_400)], _a("Seconds to wait for another run on the same database.", "600")
+        Annotated[float, Meta(ge=0, le=86_400)], _spec("Seconds to wait for another run on the same database.", "600")
     ] = 600
-    lock_timeout: Annotated[PostgresDuration | None, _a("Postgres lock_timeout for the migration.", "5s")] = None
+    lock_timeout: Annotated[PostgresDuration | None, _spec("Postgres lock_timeout for the migration.", "5s")] = None
     statement_timeout: Annotated[
-        PostgresDuration | None, _a("Postgres statement_timeout for the migration.", "15min")
+        PostgresDuration | None, _spec("Postgres statement_timeout for the migration.", "15min")
     ] = None
     migrate_attempts: Annotated[
         Annotated[int, Meta(ge=1, le=20)],
-        _a("More than 1 only helps with lock timeouts; retried while the database is proved unchanged.", "1"),
+        _spec("More than 1 only helps with lock timeouts; retried while the database is proved unchanged.", "1"),
     ] = 1
     rehearsal_database: Annotated[
-        str | None, _a("Config var of a second database: rehearse there first.", "HEROKU_POSTGRESQL_TEAL_URL")
+        str | None, _spec("Config var of a second database: rehearse there first.", "HEROKU_POSTGRESQL_TEAL_URL")
     ] = None
     on_database_ahead: Annotated[
-        OnAhead, _a("The database knows migrations that this code does not: `warn` or `refuse`.", "warn")
+        OnAhead, _spec("The database knows migrations that this code does not: `warn` or `refuse`.", "warn")
     ] = OnAhead.WARN
     on_missing_migrations: Annotated[
-        OnMissing, _a("Models changed without a migration: `warn`, `refuse` or `off`.", "warn")
+        OnMissing, _spec("Models changed without a migration: `warn`, `refuse` or `off`.", "warn")
     ] = OnMissing.WARN
     allow: Annotated[
-        frozenset[Guard], _a("Comma-separated guards to override; each use is logged.", "shared-database")
+        frozenset[Guard], _spec("Comma-separated guards to override; each use is logged.", "shared-database")
     ] = frozenset()
     webhook_url: Annotated[
         Secret | None,
-        _a("The final record is POSTed there, with a Slack-compatible text.", "https://hooks.slack.com/…"),
+        _spec("The final record is POSTed there, with a Slack-compatible text.", "https://hooks.slack.com/…"),
     ] = None
-    log: Annotated[LogFormat, _a("`json`, `console`, or `auto`: console on a terminal.", "auto")] = LogFormat.AUTO
+    log: Annotated[LogFormat, _spec("`json`, `console`, or `auto`: console on a terminal.", "auto")] = LogFormat.AUTO
 
     # Facts about this release that Heroku gives, all optional.
-    heroku_release_version: Annotated[str | None, _a("The release's version, from dyno metadata.", "v42")] = None
-    heroku_slug_commit: Annotated[str | None, _a("The commit, from dyno metadata.", "60883d9e8947")] = None
+    heroku_release_version: Annotated[str | None, _spec("The release's version, from dyno metadata.", "v42")] = None
+    heroku_slug_commit: Annotated[str | None, _spec("The commit, from dyno metadata.", "60883d9e8947")] = None
     heroku_slug_description: Annotated[
-        str | None, _a("What made the release, from dyno metadata.", "Deploy 60883d9")
+        str | None, _spec("What made the release, from dyno metadata.", "Deploy 60883d9")
     ] = None
-    dyno: Annotated[str | None, _a("The dyno's name, set by Heroku.", "release.1234")] = None
+    dyno: Annotated[str | None, _spec("The dyno's name, set by Heroku.", "release.1234")] = None
 
     database_url: Secret | None = None
     """The value of the variable that `database` names; not a variable of its own."""
@@ -270,7 +273,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field: HEROKU_* and DYNO as they are, all others with the prefix."""
+    """Returns the environment variable of a field: HEROKU_* and DYNO as they are, all others with the prefix."""
     name = field.upper()
     return name if name.startswith("HEROKU_") or name == "DYNO" else PREFIX + name
 
@@ -281,12 +284,12 @@ VARIABLES: Final[dict[str, msgspec.structs.FieldInfo]] = {
 
 
 def example(field: msgspec.structs.FieldInfo) -> str:
-    """The example in a field's specification."""
+    """Returns the example in a field's specification."""
     return str(_metas(field.type)[0].examples[0])
 
 
 def description(field: msgspec.structs.FieldInfo) -> str:
-    """The meaning in a field's specification."""
+    """Returns the meaning in a field's specification."""
     return str(_metas(field.type)[0].description)
 
 

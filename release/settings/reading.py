@@ -27,8 +27,10 @@ from release.settings.model import (
 from release.settings.urls import is_heroku, is_postgres, is_web, is_webhook
 
 SET_BY_PLATFORM: Final = frozenset({"RELEASE_ID", "RELEASE_VERSION", "RELEASE_NAME", "RELEASE_SHA"})
-"""RELEASE_ names that platforms and other tools are known to set; near ones are not taken for typos."""
+"""RELEASE_ names that platforms and other tools are known to set. They are not taken for typos of a setting."""
 
+TYPO: Final = 0.85
+"""Similarity to a setting (difflib's ratio) from which a name is taken for a typo of it: a letter or two differ."""
 
 OPERATORS: Final = frozenset(
     {
@@ -55,12 +57,13 @@ OPERATORS: Final = frozenset(
 )
 """Words that mean something to a shell, and to no program."""
 _WORD: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", re.DOTALL)
-"""A word as it was typed, with its quotes, where shlex gives what it means."""
+"""A word as it was typed, with its quotes; shlex would only give what it means."""
 _EXPANDED: Final = re.compile(r'("?)\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})\1')
+"""A variable that a shell would fill in, alone or between double quotes."""
 
 
 class NeedsShell(ValueError):
-    """A command holds what only a shell understands."""
+    """A command that holds what only a shell understands."""
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -77,8 +80,9 @@ def read(environ: Mapping[str, str]) -> Settings:
         try:
             values[field.name] = msgspec.convert(_split(field, text), field.type, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
-            given = SHELL_EXAMPLE if isinstance(error.__cause__, NeedsShell) else example(field)
-            errors.append(f"{name}: {_what_is_wrong(field, error)}; for example {name}={given}")
+            # msgspec raises its own error and keeps that of `_decode` as the cause.
+            better = SHELL_EXAMPLE if isinstance(error.__cause__, NeedsShell) else example(field)
+            errors.append(f"{name}: {_what_is_wrong(field, error)}; for example {name}={better}")
     settings = Settings(**values)
     url = environ.get(settings.database, "").strip()
     if url:
@@ -94,20 +98,20 @@ def read(environ: Mapping[str, str]) -> Settings:
 
 
 def _typos(environ: Mapping[str, str]) -> list[str]:
-    """RELEASE_ names one typo away from a known one; other unknown names are the platform's or the app's own."""
+    """Finds RELEASE_ names one typo away from a known one. Other unknown names are the platform's or the app's own."""
     known = [name for name in VARIABLES if name.startswith(PREFIX)]
     errors = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in VARIABLES or name in SET_BY_PLATFORM:
             continue
-        near = get_close_matches(name, known, n=1, cutoff=0.85)
+        near = get_close_matches(name, known, n=1, cutoff=TYPO)
         if near:
             errors.append(f"{name} is not a setting; did you mean {near[0]}?")
     return errors
 
 
 def _split(field: msgspec.structs.FieldInfo, text: str) -> Any:
-    """The text as msgspec wants it: a list where the type is a set."""
+    """Returns the text as msgspec wants it: a list where the type is a set."""
     if field.name == "allow":
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
@@ -120,14 +124,17 @@ def _decode(kind: type, value: Any) -> Any:
         words = shlex.split(value)
         if not words:
             raise ValueError("the command is empty")
-        if found := _for_a_shell(value):
-            raise NeedsShell(f"{found} needs a shell, and commands are run without one")
+        if word := _word_for_a_shell(value):
+            raise NeedsShell(f"{word} needs a shell, and commands are run without one")
         return Words(words)
     raise NotImplementedError  # as msgspec asks of a hook that does not know the type
 
 
-def _for_a_shell(command: str) -> str | None:
-    """A word of the command that only a shell understands, if there is one; in quotes it is an argument like others."""
+def _word_for_a_shell(command: str) -> str | None:
+    """Returns a word of the command that only a shell understands, if there is one.
+
+    Within quotes it is an argument like others.
+    """
     for word in _WORD.findall(command):
         if word in OPERATORS:
             return f"`{word}`"
@@ -137,13 +144,13 @@ def _for_a_shell(command: str) -> str | None:
 
 
 def _what_is_wrong(field: msgspec.structs.FieldInfo, error: Exception) -> str:
-    """Never the value itself: it may be a secret that was typed into the wrong place."""
+    """Says what is wrong, and never the value itself: it may be a secret that was typed into the wrong place."""
     choices = get_args(field.type)[0]
     if field.name == "allow":
         choices = Guard
     if isinstance(choices, type) and issubclass(choices, StrEnum):
         return f"expected one of {', '.join(choices)}"
-    text = str(error).split(" - at `$", maxsplit=1)[0]
+    text = str(error).split(" - at `$", maxsplit=1)[0]  # msgspec's words, less the place
     if "matching regex" in text:
         return "expected a number with one of the units us, ms, s, min, h, d"
     for name, word in (("`float`", "a number"), ("`int`", "a whole number")):

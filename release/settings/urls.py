@@ -7,13 +7,13 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 HEROKU_DOMAINS: Final = ("heroku.com", "herokai.com", "herokuspace.com", "herokudev.com")
-"""As in Heroku's own CLI (@heroku-cli/command, vars.ts)."""
+"""The domains that Heroku's own CLI takes for Heroku's (@heroku-cli/command, vars.ts)."""
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _parts(url: str) -> SplitResult | None:
-    """The parts of a URL; None for a text that is none, or that another parser may read differently."""
+    """Returns the parts of a URL; None for a text that is none, or that another parser may read differently."""
     # A backslash ends the host for urllib3, which connects, but not for urlsplit: evil.com\.heroku.com
     if re.search(r"[\s\\]", url):
         return None
@@ -26,19 +26,22 @@ def _parts(url: str) -> SplitResult | None:
 
 
 def is_postgres(url: str) -> bool:
-    """Whether it is the URL of a Postgres database, reachable or not."""
+    """Tells whether it is the URL of a Postgres database, reachable or not."""
     parts = _parts(url)
     return parts is not None and parts.scheme in {"postgres", "postgresql"}
 
 
 def is_web(url: str) -> bool:
-    """Whether it is a URL to be asked with GET."""
+    """Tells whether it is a URL that can be asked with GET."""
     parts = _parts(url)
     return parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def is_heroku(url: str) -> bool:
-    """Whether the key may be sent there: Heroku's domains over https, or this machine. Plain host names only."""
+    """Tells whether the key may be sent there: to Heroku's domains over https, or to this machine.
+
+    Only plain host names are accepted.
+    """
     parts = _parts(url)
     host = (parts.hostname or "") if parts else ""
     if parts is None or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*|::1", host):
@@ -51,7 +54,7 @@ def is_heroku(url: str) -> bool:
 
 
 def is_webhook(url: str) -> bool:
-    """Whether a URL may be told how a release ended: https, or http on this machine."""
+    """Tells whether a URL may hear how a release ended: https, or http on this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

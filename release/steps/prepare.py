@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from release.app import drift
+from release.app import migrations
 from release.app.command import Commands, find_commands
 from release.database import grants
 from release.database.session import translated
@@ -63,7 +63,7 @@ def pending(run: Run, commands: Commands) -> bool:
     """Whether to migrate, by what the app says. Raises Refused."""
     if run.settings.backup is Backup.CAPTURE:
         platform.preload()
-    return drift.pending(run, commands)
+    return migrations.pending(run, commands)
 
 
 def _refuse_without_create(run: Run) -> None:

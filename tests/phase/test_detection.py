@@ -185,7 +185,8 @@ def test_a_framework_whose_tool_is_not_installed_is_passed_over_aloud(app: App, 
     assert [each["framework"] for each in result.named("framework_detected")] == ["Django"]
     assert warnings(result) == {
         "framework_passed_over": "alembic.ini is there, but Alembic's command 'alembic' cannot be started here;"
-        " migrations/alembic.ini is there, but Flask-Migrate's command 'flask' cannot be started here; so Django it is"
+        " migrations/alembic.ini is there, but Flask-Migrate's command 'flask' cannot be started here."
+        " So Django is used"
     }
 
 

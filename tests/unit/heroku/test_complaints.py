@@ -247,7 +247,7 @@ def test_a_setting_that_the_server_does_not_know_is_no_loss() -> None:
     ]
 
     assert complaints(log) == [
-        Complaint("SET sooner_timeout = 0;", 'unrecognized configuration parameter "sooner_timeout"')
+        Complaint(about="SET sooner_timeout = 0;", error='unrecognized configuration parameter "sooner_timeout"')
     ]
 
 
@@ -411,11 +411,11 @@ WARNING: errors ignored on restore: 3
 
 def test_lines_of_before_version_12_are_read_as_well() -> None:
     assert complaints(OLDER.splitlines()) == [
-        Complaint("COMMENT EXTENSION plpgsql", "must be owner of extension plpgsql"),
-        Complaint("TABLE learners u1", 'relation "learners" already exists'),
+        Complaint(about="COMMENT EXTENSION plpgsql", error="must be owner of extension plpgsql"),
+        Complaint(about="TABLE learners u1", error='relation "learners" already exists'),
         Complaint(
-            "TABLE DATA learners u1",
-            'COPY failed for table "learners": ERROR:  invalid input syntax for integer: "…"',
+            about="TABLE DATA learners u1",
+            error='COPY failed for table "learners": ERROR:  invalid input syntax for integer: "…"',
             fatal=True,
             table="public.learners",
         ),

@@ -1,7 +1,7 @@
-"""Drift: where code and database have moved apart, besides what is pending.
+"""The app's migrations: whether one is pending, which only the database knows, and which nobody has written yet.
 
-The database may be ahead (after `heroku rollback`): then nothing is migrated, and nothing could be restored. Models may
-have been changed without a migration. Both are asked of the framework, in its own words.
+The database may be ahead of the code (after `heroku rollback`): then nothing is migrated. Models may have been changed
+without a migration. The framework is asked for both, with its own commands.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DEPTH = 3
 
 
 def pending(run: Run, commands: Commands) -> bool:
-    """Whether to migrate: something is pending, and the database is not ahead. Raises Refused."""
+    """Decides whether to migrate: something is pending, and the database is not ahead. Raises Refused."""
     with _asked_meanwhile(run, commands) as missing:
-        found = _is_pending(run, commands)
-    names = ahead(run, commands, pending=found)
+        is_pending = _is_pending(run, commands)
+    names = ahead(run, commands, pending=is_pending)
     if names:
-        return _go_on_ahead(run, commands, names, pending=found)
-    _judge_missing(run, commands, missing, pending=found)
-    return found
+        return _go_on_ahead(run, commands, names, pending=is_pending)
+    _judge_missing(run, commands, missing, pending=is_pending)
+    return is_pending
 
 
 def _is_pending(run: Run, commands: Commands) -> bool:
@@ -49,21 +49,22 @@ def _is_pending(run: Run, commands: Commands) -> bool:
 
 
 def ahead(run: Run, commands: Commands, *, pending: bool) -> list[str]:
-    """The migrations that the database knows and this code does not; none where the framework cannot tell."""
+    """Names the migrations that the database knows and this code does not; none where the framework cannot tell."""
     framework = commands.asked
     if framework is None or not framework.histories:
         return []
     if framework.unknown is not None:
-        found = _denied(run, framework, framework.unknown) if pending else []
+        # Its history holds the newest revisions only: where nothing is pending, the code has them all.
+        entries = _denied(run, framework, framework.unknown) if pending else []
     elif framework.known is not None:
-        found = _not_listed(run, framework, framework.known)
+        entries = _not_listed(run, framework, framework.known)
     else:
-        found = []
-    return [".".join(entry) for entry in found]
+        entries = []
+    return [".".join(entry) for entry in entries]
 
 
 def _denied(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
-    """The newest revisions, less those that the code has: each is asked for."""
+    """Returns the newest revisions, less those that the code has: the framework is asked for each."""
     return [
         entry
         for entry in history.applied(run.database.connection, framework.histories[0])
@@ -108,10 +109,14 @@ def _has_file(folder: Path, framework: Framework, entry: Entry) -> bool:
 
 
 def _go_on_ahead(run: Run, commands: Commands, names: list[str], *, pending: bool) -> bool:
-    """What a database that is ahead means: refused, or left as it is with a warning; never migrated unasked."""
+    """Decides what a database that is ahead means: refused, or left as it is with a warning.
+
+    It is never migrated unasked. Returns whether to migrate.
+    """
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     detail = f"not in this code: {', '.join(names[:SHOWN])}{more}"
-    # Who knows heads only cannot say what is pending over one that the code does not have; for others, it is its own.
+    # Alembic and its like know the newest revisions only. Over one that the code does not have they cannot say what is
+    # pending. The answer of the others stands: what is pending is this code's own.
     diverged = pending and not (commands.asked and commands.asked.unknown)
     if diverged:
         detail += "; and this code has pending migrations of its own"
@@ -127,7 +132,7 @@ def _go_on_ahead(run: Run, commands: Commands, names: list[str], *, pending: boo
 
 @contextmanager
 def _asked_meanwhile(run: Run, commands: Commands) -> Iterator[Answer]:
-    """Asks for missing migrations while something else is asked: both start the whole app."""
+    """Asks for missing migrations while something else is asked: both start the whole app, which takes seconds."""
     framework, answer = commands.asked, Answer()
     if framework is None or framework.missing is None or run.settings.on_missing_migrations is OnMissing.OFF:
         yield answer
@@ -146,6 +151,7 @@ def _asked_meanwhile(run: Run, commands: Commands) -> Iterator[Answer]:
 
 
 def _judge_missing(run: Run, commands: Commands, answer: Answer, *, pending: bool) -> None:
+    """Warns of missing migrations, or refuses them, as the setting says. Raises Refused."""
     framework = commands.asked
     if framework is None or (framework.missing_at_head and pending):
         return  # asked again after the migration
@@ -160,14 +166,14 @@ def _judge_missing(run: Run, commands: Commands, answer: Answer, *, pending: boo
 
 
 def missing_after(run: Run, commands: Commands) -> list[str]:
-    """What a framework says is missing, some lines of it, that can tell only once nothing is pending."""
+    """Asks a framework that can tell only once nothing is pending what is missing; returns some lines of its answer."""
     framework = commands.asked
     if framework is None or framework.missing is None or not framework.missing_at_head:
         return []
     return (framework.missing.read(ask_framework(run, framework.asking(framework.missing))) or [])[:SHOWN]
 
 
-# Asking.
+# How the framework is asked.
 
 
 def ask_framework(run: Run, argv: Sequence[str]) -> Answer:
