@@ -37,7 +37,7 @@ from release.protected.transfers import capture
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Switch
 from release.steps import restore
-from release.steps.backup import record
+from release.steps.backup import record_run
 from release.steps.handover import restore_under_way
 from release.steps.recover import half_restored
 
@@ -201,7 +201,7 @@ def carry_out(run: Run, plan: RestorePlan) -> Ending:
 def secure(run: Run, plan: RestorePlan) -> Transfer | None:
     """Raises the fence and keeps the present state. Raises ReleaseError when the fence cannot be raised."""
     if plan.earlier is None:
-        record(run, plan.stood)
+        record_run(run, plan.stood)
     elif run.settings.fence is not FenceMode.OFF:
         fence.up(run, plan.target, FenceMode.RESTORE)
     if plan.why_no_salvage:

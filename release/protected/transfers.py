@@ -185,8 +185,8 @@ def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None)
     ]
 
 
-def asked_for(target: Target) -> list[Transfer]:
-    """Restores onto the database that were asked for since the run began, the newest last."""
+def requested_restores(target: Target) -> list[Transfer]:
+    """Returns the restores onto the database that were asked for since the run began, the newest last."""
     return restores(target.store.listed(), target.source, after=target.baseline)
 
 

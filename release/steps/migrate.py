@@ -1,4 +1,4 @@
-"""Migrate: the app's own command, in its own process group, its sessions named, its time limited."""
+"""Migrate: runs the app's own command in a process group of its own, with named sessions and limited time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from release.run import Run
 
 
 class LockedOut(StepFailed):
-    """The migration gave up for a lock, and the database is proved unchanged: it may be tried again."""
+    """The failure of a migration that gave up for a lock on a database proved unchanged. It may be tried again."""
 
 
 def migrate(run: Run, commands: Commands, backup: Before) -> None:
-    """Runs the migration. Raises StepFailed; only after the journal says `migrating` can anything have changed."""
+    """Runs the migration. Only after the journal says `migrating` can anything have changed. Raises StepFailed."""
     deadline = migration_deadline(run, backup.reserve)
     still_ours(run, backup.identity)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
@@ -39,9 +39,10 @@ def migrate(run: Run, commands: Commands, backup: Before) -> None:
 
 
 def migration_environ(run: Run) -> dict[str, str]:
-    """The app's environment, less the key, plus the name of its sessions and the timeouts asked for."""
+    """Returns the app's environment, less the key, plus the name of its sessions and the timeouts asked for."""
     environ = app_environ(run, PGAPPNAME=run.migration_name)
     timeouts = (("lock_timeout", run.settings.lock_timeout), ("statement_timeout", run.settings.statement_timeout))
+    # PGOPTIONS splits at blanks, and Postgres reads "5s" as well as "5 s".
     options = [f"-c {name}={value.replace(' ', '')}" for name, value in timeouts if value]
     if options:
         environ["PGOPTIONS"] = " ".join(filter(None, [environ.get("PGOPTIONS"), *options]))
@@ -49,7 +50,7 @@ def migration_environ(run: Run) -> dict[str, str]:
 
 
 def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -> None:
-    """Runs the command once and looks at what it left behind. Raises LockedOut when it may be tried again."""
+    """Runs the command once and checks what it left behind. Raises StepFailed, or LockedOut when it may be retried."""
     watch = Watch(run)
     ended = _command(run, commands, watch, deadline)
     run.signals.check()
@@ -71,7 +72,7 @@ def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -
 def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
     try:
         with start_app(run, commands.migrate, env=migration_environ(run), on_lines=watch.hear) as running:
-            # Not a wait of retry.py's: the pause passes output on, and the command's end and a signal end it, too.
+            # This is no wait of retry.py's: the pause passes output on, and ends also at the command's end or a signal.
             while running.alive and not run.signals.pending and not deadline.expired:
                 running.pump(deadline.clamp(watch.pause))
                 watch.observe(running)
@@ -89,7 +90,10 @@ def _unchanged(run: Run, backup: Before) -> bool:
 
 
 def migration_deadline(run: Run, reserve: float) -> Deadline:
-    """When the migration has to end so that a restore still fits. Raises StepFailed (no_time_left)."""
+    """Returns when the migration has to end so that a restore, which takes `reserve` seconds, still fits.
+
+    Raises StepFailed (no_time_left).
+    """
     left = run.deadline.left() - reserve
     if left <= 0:
         raise StepFailed(
