@@ -20,7 +20,7 @@ from release.log.events import Event
 from release.protected import fence
 from release.protected.before import BackedUp, Before
 from release.protected.changes import changed_since
-from release.protected.lock import reconnect, still_ours, unsettled
+from release.protected.lock import own_row, reconnect, still_ours
 from release.protected.proof import Undecided, prove
 from release.protected.salvage import salvage
 from release.protected.sessions import end_migration, end_prepared, no_ghosts
@@ -272,7 +272,7 @@ def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
     reconnect(run)
     end_prepared(run, backup.outset.evidence)
     source = find_backup(target, backup.uuid)
-    entry = unsettled(run)
+    entry = own_row(run)
     # A salvage of this run's own that hangs is not waited for: the restore ends every session first.
     quiet_transfers(run, target.store, target.source, ours=entry.salvage if entry else None)
     announce(run, backup)
@@ -298,5 +298,5 @@ def _put_settings_back(run: Run, backup: BackedUp) -> None:
 def announce(run: Run, backup: BackedUp) -> None:
     """Notes in the journal that a restore is about to be asked for. Raises StepFailed if another run has taken over."""
     still_ours(run, backup.identity)
-    if unsettled(run):
+    if own_row(run):
         run.journal.announce(run.id, State.LOADING)
