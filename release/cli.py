@@ -25,18 +25,18 @@ def main(
     environ = dict(os.environ if environ is None else environ)
     with Signals() as signals:
         edge = Edge(environ=environ, signals=signals, clock=clock(signals))
-        code = _command(words, edge) if words else edge(_release)
+        code = _run_command(words, edge) if words else edge(_run_release)
     settle_standard_streams()
     return code
 
 
-def _release(run: Run) -> Ending:
+def _run_release(run: Run) -> Ending:
     from release.phase import release_phase  # noqa: PLC0415 -- inside the edge, a broken installation has an outcome, too
 
     return release_phase(run)
 
 
-def _command(words: Sequence[str], edge: Edge) -> int:
+def _run_command(words: Sequence[str], edge: Edge) -> int:
     from release.commands.command_line import command  # noqa: PLC0415 -- a release needs neither this nor click
 
     return command(words, edge)

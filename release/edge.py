@@ -130,6 +130,7 @@ def stopped(error: ReleaseError | Interrupted) -> Ending:
 
 
 def _do_work(edge: Edge, work: Work, log: Log, run_id: str, durations: dict[str, float], record: Record) -> Ending:
+    """Reads the settings, does the work on an open run, and keeps its record in the journal."""
     settings = read(edge.environ)
     log.info(Event.RELEASE_STARTED, **starting_facts(settings, edge.environ))
     with opened(edge, settings, log, run_id, durations) as run:

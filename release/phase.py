@@ -32,7 +32,7 @@ def release_phase(run: Run) -> Ending:
     if not prepared.pending:
         with run.step("probe") as within:
             probe(within, commands, None)
-            lock.still_there(within)
+            lock.check_still_there(within)
         return ended(Outcome.RELEASED)
 
     backup = None
@@ -69,7 +69,7 @@ def finish(run: Run, target: Target | None, backup: Before) -> Ending:
 
 def commit(run: Run, backup: Before) -> None:
     """Writes `released` into the journal, if lock, database and journal are still this run's. Raises StepFailed."""
-    lock.still_ours(run, backup.identity)
+    lock.check_still_ours(run, backup.identity)
     run.journal.commit(run.id)
 
 

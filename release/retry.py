@@ -108,8 +108,8 @@ def retried(
         call,
         name=name,
         again=again,
-        pause=lambda error, attempt: backoff(attempt, _retry_after(error), chance()),
-        announce=_in_the_log(log, name),
+        pause=lambda error, attempt: backoff(attempt, _retry_after_of(error), chance()),
+        announce=_retry_logger(log, name),
         sleep=clock.sleep,
         deadline=deadline,
     )
@@ -137,7 +137,7 @@ def attempts(
         again=lambda error, _: isinstance(error, again),
         most=most,
         pause=lambda _, attempt: min(30.0, 2.0**attempt) * (0.5 + chance()),
-        announce=_in_the_log(log, name),
+        announce=_retry_logger(log, name),
         sleep=clock.sleep,
         deadline=deadline,
     )
@@ -169,7 +169,7 @@ def polling(
     failing_since: list[float] = []
     patience = Patience(clock)
 
-    def enough(result: T) -> bool:
+    def is_enough(result: T) -> bool:
         failing_since.clear()
         patience.renewed()
         return until(result)
@@ -191,10 +191,10 @@ def polling(
     return _repeated(
         call,
         name=name,
-        until=enough,
+        until=is_enough,
         again=again,
         pause=pause,
-        announce=_in_the_log(log, name),
+        announce=_retry_logger(log, name),
         sleep=sleep or clock.sleep,
         deadline=deadline,
         wrapped=True,
@@ -261,48 +261,49 @@ def _repeated(
     most = min(most, LAST_ATTEMPT + deadline.left() / SHORTEST_PAUSE)
     failures = 0
 
-    def unsettled(state: RetryCallState) -> bool:
-        error = _error(state)
+    def goes_on(state: RetryCallState) -> bool:
+        error = _error_of(state)
         if error:
             return again(error, state.attempt_number)
         return state.outcome is not None and not until(state.outcome.result())
 
     def before_sleep(state: RetryCallState) -> None:
         nonlocal failures
-        error = _error(state)
+        error = _error_of(state)
         failures = failures + 1 if error else 0
         if error:
             announce(error, failures, state.upcoming_sleep)
 
     retrying = Retrying(
-        retry=unsettled,
+        retry=goes_on,
         stop=lambda state: deadline.expired or state.attempt_number >= most,
-        wait=lambda state: deadline.clamp(pause(_error(state), state.attempt_number)),
+        wait=lambda state: deadline.clamp(pause(_error_of(state), state.attempt_number)),
         sleep=sleep,
         before_sleep=before_sleep,
-        retry_error_callback=lambda state: _run_out(name, _error(state), wrapped=wrapped),
+        retry_error_callback=lambda state: _raise_run_out(name, _error_of(state), wrapped=wrapped),
     )
     return retrying(call)
 
 
-def _run_out(name: str, error: BaseException | None, *, wrapped: bool) -> NoReturn:
+def _raise_run_out(name: str, error: BaseException | None, *, wrapped: bool) -> NoReturn:
+    """Ends a wait that has run out. Raises the last error unless it is `wrapped`, else TimedOut."""
     if error and not wrapped:
         raise error
     raise TimedOut(f"{name} did not end in time" + (f"; last: {error}" if error else "")) from error
 
 
-def _in_the_log(log: Log, name: str) -> Callable[[BaseException, int, float], None]:
+def _retry_logger(log: Log, name: str) -> Callable[[BaseException, int, float], None]:
     def announce(error: BaseException, attempt: int, wait: float) -> None:
         log.warning(Event.RETRY_SCHEDULED, call=name, attempt=attempt, wait=round(wait, 3), caused_by=str(error))
 
     return announce
 
 
-def _error(state: RetryCallState) -> BaseException | None:
+def _error_of(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
 
-def _retry_after(error: BaseException | None) -> float | None:
+def _retry_after_of(error: BaseException | None) -> float | None:
     return error.retry_after if isinstance(error, Unavailable) else None
 
 

@@ -60,12 +60,16 @@ class Run:
         except (ReleaseError, Interrupted) as error:
             reason, detail = explain(error)
             within.log.error(
-                Event.STEP_FAILED, reason=reason.slug, error=detail, hint=reason.hint, duration=self._took(name, began)
+                Event.STEP_FAILED,
+                reason=reason.slug,
+                error=detail,
+                hint=reason.hint,
+                duration=self._add_duration(name, began),
             )
             raise
-        within.log.info(Event.STEP_FINISHED, duration=self._took(name, began))
+        within.log.info(Event.STEP_FINISHED, duration=self._add_duration(name, began))
 
-    def _took(self, name: str, began: float) -> float:
+    def _add_duration(self, name: str, began: float) -> float:
         seconds = self.clock.monotonic() - began
         self.durations[name] = self.durations.get(name, 0.0) + seconds
         return round(seconds, 3)

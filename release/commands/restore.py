@@ -203,7 +203,7 @@ def secure(run: Run, plan: RestorePlan) -> Transfer | None:
     if plan.earlier is None:
         record_run(run, plan.stood)
     elif run.settings.fence is not FenceMode.OFF:
-        fence.up(run, plan.target, FenceMode.RESTORE)
+        fence.put_up(run, plan.target, FenceMode.RESTORE)
     if plan.why_no_salvage:
         run.warn("not_salvaged", plan.why_no_salvage)
         return None
@@ -318,7 +318,7 @@ def _broken_off(
     ending = ended(Outcome.UNTOUCHED, failure, **names)
     restore.close(run, plan.target, ending)
     if plan.earlier is not None and plan.earlier.fence is None:
-        fence.down(run, plan.target.site, plan.earlier)
+        fence.lower_by_row(run, plan.target.site, plan.earlier)
     return ending
 
 

@@ -18,11 +18,11 @@ def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> 
     proved, either, but is no failure of the run.
     """
     try:
-        comparison = Comparison(verdict=Verdict.CHANGED, unread=unsettled) if unsettled else _compared(run, backup)
+        comparison = Comparison(verdict=Verdict.CHANGED, unread=unsettled) if unsettled else _compare(run, backup)
     except Failed as error:
         comparison = Comparison(verdict=Verdict.CHANGED, unread=f"it could not be read: {error}")
     traces = comparison.traces
-    say_left_out(run, comparison)
+    warn_of_left_out(run, comparison)
     run.log.info(
         Event.DATABASE_COMPARED,
         verdict=comparison.verdict,
@@ -34,7 +34,7 @@ def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> 
     return comparison
 
 
-def _compared(run: Run, backup: Before) -> Comparison:
+def _compare(run: Run, backup: Before) -> Comparison:
     """Compares the evidence first. Where that proves that nothing was written, no definition has to be read."""
     since = backup.outset.evidence
     if proved_untouched(run, since):
@@ -58,7 +58,7 @@ def proved_untouched(run: Run, since: Evidence) -> bool:
         return evidence.committed_since(run.database.connection, since.snapshot, own) is False
 
 
-def say_left_out(run: Run, comparison: Comparison) -> None:
+def warn_of_left_out(run: Run, comparison: Comparison) -> None:
     """Warns of what two versions of this code could not compare."""
     if comparison.left_out:
         run.warn(

@@ -32,7 +32,7 @@ SAID_WITHIN = 60.0
 """Seconds within which the journal has to say that the fence is down."""
 
 
-def up(run: Run, target: Target, mode: FenceMode) -> None:
+def put_up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence. The journal says so first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
     target.site.maintain(run, on=True)
@@ -77,7 +77,7 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
     if entry is None or (entry.fence is None and not raised):
         return True
     formation, maintenance = entry.formation or {}, entry.maintenance
-    if not _tried(run, lambda: _put_back(run, target.site, formation, maintenance=maintenance)):
+    if not _try_lowering(run, lambda: _put_back(run, target.site, formation, maintenance=maintenance)):
         return False
     try:
         said_by = run.deadline.within(SAID_WITHIN)
@@ -96,10 +96,11 @@ def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:
         run.warn("fence_not_lowered", f"{why}; `bin/release recover` or the next release lowers it")
         return False
     run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
-    return _tried(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
+    return _try_lowering(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
 
 
-def _tried(run: Run, lowering: Callable[[], None]) -> bool:
+def _try_lowering(run: Run, lowering: Callable[[], None]) -> bool:
+    """Lowers the fence. Returns whether that succeeded; a failure is a warning."""
     try:
         lowering()
     except (HerokuError, StepFailed) as error:
@@ -108,7 +109,7 @@ def _tried(run: Run, lowering: Callable[[], None]) -> bool:
     return True
 
 
-def down(run: Run, site: Site, entry: Entry) -> None:
+def lower_by_row(run: Run, site: Site, entry: Entry) -> None:
     """Puts back what the journal says was there before, and nothing else. An operator's own maintenance mode stays on.
 
     Raises HerokuError, Failed or Lost.

@@ -54,7 +54,7 @@ def judge(run: Run, target: Target, finished: Transfer) -> bool:
         how = "was cancelled" if finished.canceled_at else "failed"
         raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}{_last_words(run, target, finished)}")
     try:
-        complained = complaints(_log(run, target, finished))
+        complained = complaints(_read_log(run, target, finished))
     except HerokuError as error:
         run.warn("restore_log_unread", f"{finished.name}: {error}; the proof has to do without it")
         return False
@@ -76,14 +76,14 @@ def judge(run: Run, target: Target, finished: Transfer) -> bool:
     return True
 
 
-def _log(run: Run, target: Target, restore: Transfer) -> tuple[str, ...]:
+def _read_log(run: Run, target: Target, restore: Transfer) -> tuple[str, ...]:
     return target.store.log(run, restore, deadline=run.deadline.within(LOG_WITHIN))
 
 
 def _last_words(run: Run, target: Target, restore: Transfer) -> str:
     """Returns what a failed restore's log says last, after a colon, where it can be read."""
     with suppress(HerokuError):  # without the log, the error says less but is the same
-        lines = _log(run, target, restore)
+        lines = _read_log(run, target, restore)
         telling = [str(complaint) for complaint in complaints(lines)] or [line for line in lines if line.strip()]
         return f": {telling[-1]}" if telling else ""
     return ""

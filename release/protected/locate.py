@@ -104,6 +104,7 @@ def _addon(run: Run, app: App, attachments: tuple[Attachment, ...]) -> AddOn:
 
 
 def _refuse_sharing(run: Run, app: App, places: tuple[Place, ...]) -> None:
+    """Refuses an add-on that other apps use, whose writes a restore would undo, too."""
     others = sorted({place.app.name for place in places if place.app.id != app.id})
     if others:
         run.guard(

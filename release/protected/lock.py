@@ -130,6 +130,7 @@ def _is_restoring(run: Run, find_attached: Callable[[], Attached]) -> bool:
 
 
 def _refusal(run: Run, name: str) -> Refused:
+    """Returns the refusal that names who holds the lock, with the statement that ends that session."""
     try:
         holder = run.database.lock_holder()
     except (Lost, Failed) as error:
@@ -184,7 +185,7 @@ def _hold(run: Run) -> None:
         raise LockLost(Reason.LOCK_LOST, str(run.database.lock_holder()))
 
 
-def still_ours(run: Run, identity: Identity) -> None:
+def check_still_ours(run: Run, identity: Identity) -> None:
     """Makes sure of the lock and of the database once more before something happens to it.
 
     A session that broke in the meantime has lost the lock, which is taken again if nobody else has it by now.
@@ -221,7 +222,7 @@ def examine(run: Run) -> Identity:
     return identity
 
 
-def still_there(run: Run) -> None:
+def check_still_there(run: Run) -> None:
     """Makes sure that nobody has begun to replace the database since the lock was taken. Raises StepFailed, Refused.
 
     A restore first ends every session, also this run's, and then loads.

@@ -20,7 +20,7 @@ from release.errors import Reason, StepFailed
 from release.log.events import Event
 from release.protected import fence
 from release.protected.before import BackedUp, take_fingerprint
-from release.protected.changes import say_left_out
+from release.protected.changes import warn_of_left_out
 from release.protected.lock import own_row, reconnect
 from release.retry import wait_until
 from release.run import Run
@@ -108,13 +108,13 @@ def tidy_and_compare(
     Raises StepFailed (restore_unproved), Failed or Lost.
     """
     current = take_fingerprint(run, partial=partial)
-    comparison = _compared(run, before, current, rows_must_match=rows_must_match)
+    comparison = _compare(run, before, current, rows_must_match=rows_must_match)
     if comparison.differences or comparison.notes:
         _tidy(run, before, added)
         current = take_fingerprint(run, partial=partial)
-        comparison = _compared(run, before, current, rows_must_match=rows_must_match)
+        comparison = _compare(run, before, current, rows_must_match=rows_must_match)
     wrong, strange = _sorted_out(comparison, added)
-    say_left_out(run, comparison)
+    warn_of_left_out(run, comparison)
     if current.unread:
         run.warn("relation_unknown", f"locked by somebody, and so not compared: {', '.join(current.unread[:SHOWN])}")
     if strange:
@@ -128,7 +128,7 @@ def tidy_and_compare(
     return current
 
 
-def _compared(run: Run, before: Fingerprint, current: Fingerprint, *, rows_must_match: bool) -> Comparison:
+def _compare(run: Run, before: Fingerprint, current: Fingerprint, *, rows_must_match: bool) -> Comparison:
     foreign = Guard.OTHER_CREDENTIALS in run.settings.allow
     return same_structure(before, current, rows_must_match=rows_must_match, owners_may_differ=foreign)
 

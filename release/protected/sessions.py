@@ -24,7 +24,7 @@ TRANSACTIONS_END_WITHIN = 5.0
 """Seconds that other transactions which began during the migration get to end by themselves."""
 
 
-def no_ghosts(run: Run, run_id: str) -> str | None:
+def end_ghosts(run: Run, run_id: str) -> str | None:
     """Ends what is left of a migration. The statement of a killed client goes on in the server and could still commit.
 
     Returns, in words, why something of it may still go on, or None if surely nothing does. Raises Failed
@@ -58,7 +58,7 @@ def is_migration(session: Other, name: str, migration: Migration) -> bool:
     return session.name == name or session.key in migration.sessions
 
 
-def in_between(session: Other, migration: Migration, until: int) -> bool:
+def may_be_migration(session: Other, migration: Migration, until: int) -> bool:
     """Whether a session is in a transaction that may be the migration's: it is of its role, and began while it ran."""
     return (
         session.ours
@@ -78,16 +78,16 @@ def _await_transactions(run: Run, migration: Migration) -> str | None:
     until = moment(run.database)
 
     def began_meanwhile(session: Other) -> bool:
-        return in_between(session, migration, until)
+        return may_be_migration(session, migration, until)
 
-    def new(session: Other) -> bool:
+    def is_recent(session: Other) -> bool:
         return began_meanwhile(session) and session.since >= (migration.since or 0)
 
     patience = run.deadline.within(TRANSACTIONS_END_WITHIN)
     _, left = wait_until_gone(run.database, began_meanwhile, clock=run.clock, deadline=patience)
-    if any(map(new, left)):
+    if any(map(is_recent, left)):
         ended, _ = wait_until_gone(
-            run.database, new, clock=run.clock, deadline=run.deadline.within(TRANSACTIONS_END_WITHIN), ending=True
+            run.database, is_recent, clock=run.clock, deadline=run.deadline.within(TRANSACTIONS_END_WITHIN), ending=True
         )
         run.warn(
             "sessions_ended",

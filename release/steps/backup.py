@@ -95,7 +95,7 @@ def record_run(run: Run, target: Target | None) -> Fingerprint:
     """Opens the run's row in the journal, raises a fence that is to be up all along, and takes the fingerprint."""
     _open_row(run, target)
     if target and run.settings.fence is FenceMode.RELEASE:
-        fence.up(run, target, FenceMode.RELEASE)
+        fence.put_up(run, target, FenceMode.RELEASE)
     before = take_fingerprint(run)
     _write_fingerprint(run, before)
     return before

@@ -66,6 +66,7 @@ def _seconds_left(run: Run) -> float:
 
 
 def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) -> Ending:
+    """Hands the restore over to a dyno, or to Heroku alone, unless it is needless or has to wait for a salvage."""
     running = restore_under_way(run, backup)
     if running is None:
         assessed = restore.assess(run, backup, interruption)
@@ -130,6 +131,7 @@ def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
 
 
 def _start_dyno(run: Run, backup: BackedUp) -> str | None:
+    """Starts the dyno that recovers. Returns its name, or None where Heroku refuses, which is a warning."""
     command = f"{hook_command(run.folder)} recover --run {run.id}"
     try:
         dyno = backup.target.site.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
@@ -175,9 +177,10 @@ def _post_restore(run: Run, backup: BackedUp) -> Transfer:
 
 
 def _raise_fence(run: Run, backup: BackedUp) -> None:
+    """Raises the fence if it is wanted and not up. A failure is a warning, because the restore matters more."""
     if run.settings.fence is FenceMode.OFF or backup.sealed:
         return
     try:
-        fence.up(run, backup.target, FenceMode.RESTORE)
+        fence.put_up(run, backup.target, FenceMode.RESTORE)
     except (HerokuError, StepFailed) as error:
         run.warn("fence_not_raised", str(error))

@@ -15,7 +15,7 @@ from release.heroku.http import HerokuError, Session
 from release.heroku.platform import Platform
 from release.log.events import Event
 from release.protected import fence
-from release.protected.sessions import no_ghosts
+from release.protected.sessions import end_ghosts
 from release.protected.site import Site
 from release.protected.target import Target
 from release.run import Ending, Run, ended
@@ -37,7 +37,7 @@ def keep(run: Run, entry: Entry, cause: StepFailed, find_again: FindAgain) -> En
     site, current, problem = _find_what_is_left(run, entry, find_again)
     if current is None:
         return None
-    no_ghosts(run, current.run_id)
+    end_ghosts(run, current.run_id)
     ending = ended(Outcome.KEPT, cause)
     if current.state is State.FINISHED:  # only its fence is left
         ending = ended(Outcome(current.outcome or Outcome.KEPT))
@@ -79,7 +79,7 @@ def _lower(run: Run, site: Site | None, entry: Entry, ending: Ending, problem: R
     """Lowers the fence. Returns the ending, with what to paste where the fence may still be up."""
     try:
         if site is not None:
-            fence.down(run, site, entry)
+            fence.lower_by_row(run, site, entry)
             return ending
     except (HerokuError, StepFailed) as error:
         problem = error

@@ -10,8 +10,8 @@ from release.database.session import Failed
 from release.errors import Reason, StepFailed
 from release.protected.before import Before
 from release.protected.changes import proved_untouched
-from release.protected.lock import still_ours
-from release.protected.sessions import no_ghosts, sessions_left
+from release.protected.lock import check_still_ours
+from release.protected.sessions import end_ghosts, sessions_left
 from release.protected.watch import Watch
 from release.retry import attempts
 from release.run import Run
@@ -24,7 +24,7 @@ class LockedOut(StepFailed):
 def migrate(run: Run, commands: Commands, backup: Before) -> None:
     """Runs the migration. Only after the journal says `migrating` can anything have changed. Raises StepFailed."""
     deadline = migration_deadline(run, backup.reserve)
-    still_ours(run, backup.identity)
+    check_still_ours(run, backup.identity)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
     attempts(
         lambda: _attempt(run, commands, backup, deadline),
@@ -52,7 +52,7 @@ def migration_environ(run: Run) -> dict[str, str]:
 def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -> None:
     """Runs the command once and checks what it left behind. Raises StepFailed, or LockedOut when it may be retried."""
     watch = Watch(run)
-    ended = _command(run, commands, watch, deadline)
+    ended = _run_command(run, commands, watch, deadline)
     run.signals.check()
     if ended.timed_out:
         raise StepFailed(
@@ -69,7 +69,8 @@ def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -
         raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(prepared)}")
 
 
-def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
+def _run_command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
+    """Runs the command under the watch until it ends, a signal comes, or the deadline does. Raises StepFailed."""
     try:
         with start_app(run, commands.migrate, env=migration_environ(run), on_lines=watch.hear) as running:
             # This is no wait of retry.py's: the pause passes output on, and ends also at the command's end or a signal.
@@ -84,7 +85,7 @@ def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> 
 def _unchanged(run: Run, backup: Before) -> bool:
     """Whether it is proved that nothing was written since the migration began, by anybody."""
     try:
-        return no_ghosts(run, run.id) is None and proved_untouched(run, backup.outset.evidence)
+        return end_ghosts(run, run.id) is None and proved_untouched(run, backup.outset.evidence)
     except Failed:
         return False
 

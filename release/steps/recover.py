@@ -28,7 +28,7 @@ from release.protected.judgement import judge
 from release.protected.locate import find_target
 from release.protected.lock import RECONNECT_WITHIN, reconnect, take_lock
 from release.protected.proof import Undecided, prove
-from release.protected.sessions import no_ghosts
+from release.protected.sessions import end_ghosts
 from release.protected.target import Target, restores
 from release.protected.transfers import await_restore, start_restore
 from release.retry import wait_until
@@ -60,7 +60,7 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
     """
     with run.step("prepare") as within:
         if run_id:
-            _sign_of_life(within, run_id)
+            _give_sign_of_life(within, run_id)
         lock.connect(within)
     ending = finish_earlier(run, choice, decided=run_id) or _finish_restore(run, choice, run_id)
     if ending is None:
@@ -80,7 +80,8 @@ def _finish_restore(run: Run, choice: Choice | None, run_id: str | None) -> Endi
     return _load_again(run, target, broken_off, Choice.RESTORE if run_id else choice) if broken_off else None
 
 
-def _sign_of_life(run: Run, run_id: str) -> None:
+def _give_sign_of_life(run: Run, run_id: str) -> None:
+    """Tells the run that hands over, through its row, that this one is there."""
     try:
         run.journal.sign_of_life(run_id)
     except StepFailed as error:  # a restore may be replacing the database at this moment; it is waited for later
@@ -98,7 +99,7 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
     with run.step("recover") as within:
         earlier = replace(within, id=entry.run_id)
         if choice is Choice.KEEP:
-            return keep(earlier, entry, _cause(entry), lambda: _find_again(within, entry))
+            return keep(earlier, entry, _cut_off(entry), lambda: _find_again(within, entry))
         if run.settings.backup is Backup.OFF:
             run.warn(
                 "unfinished_run", f"the run {entry.run_id} was cut off; with RELEASE_BACKUP=off it is left as it is"
@@ -181,7 +182,8 @@ def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, de
 
 
 def _settle_by_state(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
-    cause = _cause(entry)
+    """Finishes the run by what its row and the newest restore say. Raises Refused where only a person can decide."""
+    cause = _cut_off(entry)
     newest = _newest_restore(target, entry.baseline or 0)
     if entry.state is State.FINISHED:  # cut off after its end: only the fence is left
         fence.lower(run, target)
@@ -223,8 +225,8 @@ def _undo_or_ask(
     run: Run, backup: BackedUp, entry: Entry, newest: Transfer | None, choice: Choice | None, *, decided: bool
 ) -> Ending:
     """Undoes a migration that had begun, where nobody can lose by it or where that was decided. Else raises Refused."""
-    unsettled = no_ghosts(run, run.id)
-    target, cause = backup.target, _cause(entry)
+    unsettled = end_ghosts(run, run.id)
+    target, cause = backup.target, _cut_off(entry)
     comparison = changed_since(run, backup, unsettled=unsettled)
     if comparison.verdict is Verdict.UNCHANGED:
         return restore.close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
@@ -236,7 +238,8 @@ def _undo_or_ask(
     raise _refusal(entry, backup, comparison, foreign)
 
 
-def _cause(entry: Entry) -> StepFailed:
+def _cut_off(entry: Entry) -> StepFailed:
+    """Returns the failure of the earlier run, as the cause of how it is ended now."""
     return StepFailed(
         Reason.CUT_OFF,
         f"the run {entry.run_id} of release {entry.release or '?'}, started {entry.started_at}, was cut off"
@@ -307,7 +310,7 @@ def _conclude(
 
     It restores unasked only while the fence is up, since otherwise people may have written in the meantime.
     """
-    target, cause = backup.target, _cause(entry)
+    target, cause = backup.target, _cut_off(entry)
     try:
         if not newest.succeeded:
             raise StepFailed(Reason.RESTORE_FAILED, f"{newest.name} did not succeed")
@@ -322,6 +325,7 @@ def _conclude(
 
 
 def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: str | None) -> Refused:
+    """Returns the refusal that tells a person all that the decision depends on."""
     changed = "; ".join(str(difference) for difference in comparison.differences[:10]) or "no schema change"
     written = ", ".join(f"{table} ({figures})" for table, figures in sorted(comparison.written.items())[:10])
     return Refused(

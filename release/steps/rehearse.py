@@ -192,12 +192,12 @@ def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:
     """Proves that the copy is what was dumped. Returns its own fingerprint and counters. Raises StepFailed."""
     take_lock(run)
     before, copy = backup.before, take_fingerprint(run)
-    added = [difference for difference in _differing(before, copy) if difference.change is Change.ADDED]
+    added = [difference for difference in _find_differences(before, copy) if difference.change is Change.ADDED]
     with translated():  # an earlier rehearsal may have left objects behind, which no restore removes
         for removed in repair.remove_added(run.database.connection, before, added):
             run.warn("unknown_object_removed", removed)
     copy = take_fingerprint(run) if added else copy
-    differences = [str(each) for each in _differing(before, copy)]
+    differences = [str(each) for each in _find_differences(before, copy)]
     run.log.info(Event.DATABASE_COMPARED, verdict="changed" if differences else "equal", differences=differences)
     if differences:
         raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(differences[:20]), differences=len(differences))
@@ -207,7 +207,8 @@ def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:
     return take_fingerprint(run)
 
 
-def _differing(before: Fingerprint, copy: Fingerprint) -> list[Difference]:
+def _find_differences(before: Fingerprint, copy: Fingerprint) -> list[Difference]:
+    """Returns the differences of structure, without those that are expected of a copy."""
     differences = same_structure(before, copy, owners_may_differ=True).differences
     return [difference for difference in differences if difference.kind not in NOT_CARRIED]
 

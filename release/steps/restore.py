@@ -20,10 +20,10 @@ from release.log.events import Event
 from release.protected import fence
 from release.protected.before import BackedUp, Before
 from release.protected.changes import changed_since
-from release.protected.lock import own_row, reconnect, still_ours
+from release.protected.lock import check_still_ours, own_row, reconnect
 from release.protected.proof import Undecided, prove
 from release.protected.salvage import salvage
-from release.protected.sessions import end_migration, end_prepared, no_ghosts
+from release.protected.sessions import end_ghosts, end_migration, end_prepared
 from release.protected.target import Target
 from release.protected.transfers import (
     await_restore,
@@ -75,7 +75,7 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
 
     In the latter case the journal says from now on that the run restores.
     """
-    unsettled = no_ghosts(run, run.id)
+    unsettled = end_ghosts(run, run.id)
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.FINISHED:
         return end_settled(run, backup, entry, failure)
@@ -167,7 +167,7 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     target = backup.target
     if run.settings.fence is not FenceMode.OFF and not backup.sealed:
         try:
-            fence.up(run, target, FenceMode.RESTORE)
+            fence.put_up(run, target, FenceMode.RESTORE)
         except (HerokuError, StepFailed) as error:
             run.warn("fence_not_raised", str(error))
     salvaged = salvage(run, backup, comparison) if comparison else None
@@ -297,6 +297,6 @@ def _put_settings_back(run: Run, backup: BackedUp) -> None:
 
 def announce(run: Run, backup: BackedUp) -> None:
     """Notes in the journal that a restore is about to be asked for. Raises StepFailed if another run has taken over."""
-    still_ours(run, backup.identity)
+    check_still_ours(run, backup.identity)
     if own_row(run):
         run.journal.announce(run.id, State.LOADING)
