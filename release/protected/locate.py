@@ -171,6 +171,7 @@ def _warn_of_rotation(run: Run, target: Target) -> None:
     backups = target.own_backups()
     keep = next((backup.num_keep for backup in backups if backup.num_keep), None)
     if keep and len(backups) >= keep:
+        # The capture is one of the `keep`, so only `keep` - 1 of the present ones stay.
         dropped = [backup.name for backup in backups[keep - 1 :]]
         run.warn(
             "backup_rotated",

@@ -59,6 +59,7 @@ def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
             fence.end_sessions(run)
         reconnect(run)
         _check_reset(run)
+        # A lock that stays must not put the proof off for ever: after a disturbance, what is locked is left out.
         _prove_once(run, backup, added, log_read=log_read, partial=disturbed)
 
     def told(error: BaseException) -> None:

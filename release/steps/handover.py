@@ -162,6 +162,7 @@ def _shows_up(run: Run, dyno: str | None) -> bool:
             until=bool,
             pause=0.25,
             sleep=run.clock.sleep,
+            # Both are counted from the signal: what lies between them is kept for asking Heroku here.
             deadline=run.deadline.within(run.deadline.left() - (EXIT_WITHIN - SIGN_OF_LIFE_WITHIN)),
         )
     except TimedOut:

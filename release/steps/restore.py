@@ -228,11 +228,11 @@ def not_restored(
     }
     if problem.reason is Reason.LOCK_LOST:
         return taken_over(run, backup, failure) or ended(Outcome.HANDED_OVER, problem, **names)
-    by_hand = commands_by_hand(backup.target, backup.name) if backup.target else []
+    by_hand = f" Or paste: `{'; '.join(commands_by_hand(backup.target, backup.name))}`." if backup.target else ""
     return ended(
         Outcome.RESTORE_FAILED,
         problem,
-        hint=f"{problem.reason.hint} Or paste: {'; '.join(by_hand)} (it began with: {failure})",
+        hint=f"{problem.reason.hint}{by_hand} It began with this: {failure}",
         **names,
     )
 
