@@ -1,4 +1,4 @@
-"""Arguments and environment come in here only, and the exit code leaves."""
+"""The door: arguments and environment come in here only, and the exit code leaves here."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def main(
 ) -> int:
     """Runs the release phase, or the command that is named, and returns the exit code.
 
-    Parameters are for tests; the process's own are the defaults.
+    The parameters are for tests. Their defaults are the process's own.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     environ = dict(os.environ if environ is None else environ)
     with Signals() as signals:
         edge = Edge(environ=environ, signals=signals, clock=clock(signals))
-        code = _command(words, edge) if words else edge(_release)
+        code = _run_command(words, edge) if words else edge(_run_release)
     settle_standard_streams()
     return code
 
 
-def _release(run: Run) -> Ending:
-    from release.phase import release_phase  # noqa: PLC0415 -- guarded: a broken installation has an outcome, too
+def _run_release(run: Run) -> Ending:
+    from release.phase import release_phase  # noqa: PLC0415 -- inside the edge, a broken installation has an outcome, too
 
     return release_phase(run)
 
 
-def _command(words: Sequence[str], edge: Edge) -> int:
-    from release.commands.command_line import command  # noqa: PLC0415 -- a release needs none of it, nor click
+def _run_command(words: Sequence[str], edge: Edge) -> int:
+    from release.commands.command_line import command  # noqa: PLC0415 -- a release needs neither this nor click
 
     return command(words, edge)

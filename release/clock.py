@@ -42,11 +42,11 @@ class Received:
 
 
 class Signals:
-    """A context manager that takes note of SIGTERM, SIGINT and SIGHUP while it is open. Main thread only.
+    """A context manager that takes note of SIGTERM, SIGINT and SIGHUP while it is open. It belongs in the main thread.
 
     Only the first signal counts. It is `pending` until it is acknowledged; while it is, `check`, `Clock.sleep` and
     a command that runs react to it. After `acknowledge` all signals are ignored, so that the recovery that the
-    first one caused can wait in peace; they stay so when it is closed, up to the end of the process.
+    first one caused can wait in peace. They stay ignored after it is closed, up to the end of the process.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             if self._acknowledged and number in STOPPING:
-                # The run has said how it ended; a signal while the process winds up must not change its exit code.
+                # The run has said how it ended. A signal while the process winds up must not change its exit code.
                 signal.signal(number, signal.SIG_IGN)
                 continue
             # None stands for a handler that was not installed from Python and cannot be put back.
@@ -90,22 +90,22 @@ class Signals:
 
     @property
     def pending(self) -> bool:
-        """Whether a signal came that was not acknowledged, outside of any shield."""
+        """Whether a signal has come that is neither acknowledged nor kept back by a shield."""
         return self.received is not None and not self._acknowledged and not self._shields
 
     def check(self) -> None:
-        """Raise `Interrupted` when a signal is pending."""
+        """Raises `Interrupted` when a signal is pending."""
         if self.pending and self.received is not None:
             raise Interrupted(self.received.name)
 
     def acknowledge(self) -> Received | None:
-        """From here on ignore all signals; returns the one that came before, if any."""
+        """Ignores all signals from here on. Returns the one that came before, if any."""
         self._acknowledged = True
         return self.received
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Keep signals back inside: none is pending until the block is left. May be nested."""
+        """Keeps signals back: none is pending until the block is left. Blocks may be nested."""
         self._shields += 1
         try:
             yield
@@ -114,11 +114,11 @@ class Signals:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Raise `Interrupted` at once when a signal comes inside, even out of a blocking system call.
+        """Raises `Interrupted` at once when a signal comes inside, even out of a blocking system call.
 
-        Only for code that changes nothing and holds nothing (an HTTP read): it may be cut off between any two
-        instructions. A library that swallows the exception, or turns it into one of its own, changes nothing about
-        it: it is raised again at the end of the block.
+        It is meant only for code that changes nothing and holds nothing (an HTTP read), because that code may be cut
+        off between any two instructions. Where a library swallows the exception, or turns it into one of its own, it
+        is raised again at the end of the block.
         """
         previous, self._armed = self._armed, True
         try:
@@ -135,19 +135,22 @@ class Signals:
         self.check()
 
     def fileno(self) -> int | None:
-        """What becomes readable when any signal (also a child's end) comes; None while not open."""
+        """Returns the file descriptor that becomes readable when any signal comes, also at a child's end.
+
+        None while it is not open.
+        """
         return None if self._reader is None else self._reader.fileno()
 
     def drain(self) -> None:
-        """Empty the wakeup file descriptor. Never blocks."""
+        """Empties the wakeup file descriptor. Never blocks."""
         try:
             while self._reader is not None and self._reader.recv(4096):
                 pass
-        except BlockingIOError:
+        except BlockingIOError:  # nothing is left to read
             pass
 
     def wait(self, seconds: float) -> None:
-        """Wait that many real seconds, or until any signal comes, whichever is first. May return early."""
+        """Waits for so many real seconds, or until any signal comes. It may return early."""
         fileno = self.fileno()
         if fileno is None:
             time.sleep(seconds)
@@ -164,29 +167,29 @@ class Signals:
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
-    """Take no notice; being a handler is enough to wake a wait."""
+    """Does nothing: that there is a handler is enough to wake a wait."""
 
 
 class Clock:
-    """The time, and waiting, as a parameter. All figures are seconds."""
+    """The time, and waiting, as a value that is handed in. All figures are seconds."""
 
     def __init__(self, signals: Signals | None = None) -> None:
         self._signals = signals or Signals()
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never jumps (it goes on while the process is stopped)."""
+        """Returns the seconds of a clock that never jumps. It goes on while the process is stopped."""
         return time.monotonic()
 
     def now(self) -> datetime:
-        """The wall clock in UTC. For people and logs only, never for deadlines: it may jump."""
+        """Returns the time of the wall clock in UTC. It may jump, so it is for people and logs, never for deadlines."""
         return datetime.now(UTC)
 
     def real(self, seconds: float) -> float:
-        """How many real seconds such a span takes; what a `select` gets as its timeout."""
+        """Converts seconds of this clock into real ones, which is what a `select` gets as its timeout."""
         return seconds
 
     def sleep(self, seconds: float) -> None:
-        """Wait. Raises `Interrupted` at once when a signal is pending or comes in the meantime."""
+        """Waits for so many seconds. Raises `Interrupted` at once when a signal is pending or comes meanwhile."""
         end = self.monotonic() + seconds
         self._signals.check()
         while (left := end - self.monotonic()) > 0:
@@ -195,7 +198,7 @@ class Clock:
 
 
 class ScaledClock(Clock):
-    """A clock that runs `factor` times as fast, so that an hour's waiting can be tried out in seconds."""
+    """A clock that runs `factor` times as fast, so that an hour's wait can be tried out in seconds."""
 
     def __init__(self, factor: float, signals: Signals | None = None) -> None:
         super().__init__(signals)
@@ -204,15 +207,15 @@ class ScaledClock(Clock):
         self._start_wall = datetime.now(UTC).timestamp()
 
     def monotonic(self) -> float:
-        """As `Clock.monotonic`, `factor` times as fast."""
+        """Returns the seconds of `Clock.monotonic`, which pass `factor` times as fast."""
         return self._start + (time.monotonic() - self._start) * self._factor
 
     def now(self) -> datetime:
-        """As `Clock.now`, moving on `factor` times as fast since the clock was made."""
+        """Returns the time of `Clock.now`, which has moved on `factor` times as fast since the clock was made."""
         return datetime.fromtimestamp(self._start_wall + self.monotonic() - self._start, UTC)
 
     def real(self, seconds: float) -> float:
-        """As `Clock.real`: `factor` times as short."""
+        """Converts seconds of this clock into real ones: `factor` times as few."""
         return seconds / self._factor
 
 
@@ -224,22 +227,22 @@ class Deadline:
         self._at = math.inf if seconds is None else clock.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until then: never negative; `math.inf` for never."""
+        """Returns the seconds until then: never negative, and `math.inf` for a deadline that never comes."""
         return max(0.0, self._at - self._clock.monotonic())
 
     def real_left(self) -> float:
-        """Real seconds until then."""
+        """Returns the real seconds until then."""
         return self._clock.real(self.left())
 
     @property
     def expired(self) -> bool:
-        """Whether it has come."""
+        """Whether the deadline has come."""
         return self.left() <= 0
 
     def clamp(self, seconds: float) -> float:
-        """So many seconds, or what is left when that is less."""
+        """Returns so many seconds, or what is left when that is less."""
         return min(seconds, self.left())
 
     def within(self, seconds: float) -> Deadline:
-        """A deadline in so many seconds, but never after this one."""
+        """Returns a deadline in so many seconds, but never after this one."""
         return Deadline(self._clock, self.clamp(seconds))

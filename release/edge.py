@@ -1,6 +1,6 @@
-"""The edge's work: a run between its first line and its last, whatever happens in between. The only broad `except`.
+"""The edge: a run between its first line and its last, whatever happens in between. Here is the only broad `except`.
 
-`Edge` is what the commands get: call it for a run that is logged, `inspect` for a command that only looks and prints.
+The commands get an `Edge`. They call it for a run that is logged, and `inspect` for a command that only prints.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from release.log.logger import Log, Render, open_log
 from release.log.redact import secrets_in
 from release.notify.notifiers import find_audience
 from release.output import show
-from release.record import Tally, final_record, keep
+from release.record import Tally, final_record, keep_record
 from release.run import Ending, Run, ended, explain, hook_name
 from release.settings.model import LogFormat, Settings
 from release.settings.reading import read
 
 MARGIN = 0.02
-"""Of the time limit, at most 30 s: the dyno was there before this process, and its end takes a moment."""
+"""The share of the time limit, at most 30 s, that is kept back: the dyno starts before this process and ends after."""
 
 GOES_ON = "The restore goes on at Heroku; `bin/release recover`, or the next release, waits for it and proves it."
 
@@ -46,23 +46,26 @@ Record = Callable[[Ending], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """What comes in from outside: environment, signals, time."""
+    """The environment, the signals and the time, which come in from outside."""
 
     environ: Mapping[str, str]
     signals: Signals
     clock: Clock
 
     def __call__(self, work: Work) -> int:
-        """Does what has a log and an outcome; returns the exit code."""
+        """Does work that has a log and an outcome. Returns the exit code."""
         return execute(self, work)
 
     def inspect(self, work: Callable[[Run], int]) -> int:
-        """Does what only looks and prints; says on stderr what is in the way, and returns the exit code."""
+        """Does work that only prints, and says on stderr what is in its way. Returns the exit code."""
         return inspect(self, work)
 
 
 def execute(edge: Edge, work: Work) -> int:
-    """Runs `work` between `release_started` and `release_finished`, which is the last line whatever happens."""
+    """Runs `work` between `release_started` and `release_finished`, which is the last line whatever happens.
+
+    Returns the exit code.
+    """
     run_id = os.urandom(6).hex()
     began = edge.clock.monotonic()
     tally = Tally(edge.clock)
@@ -87,7 +90,8 @@ def execute(edge: Edge, work: Work) -> int:
     def record(ending: Ending) -> dict[str, Any]:
         return final_record(ending, tally, duration=edge.clock.monotonic() - began, steps=durations)
 
-    ending = _guarded(lambda: _worked(edge, work, log, run_id, durations, record), log)
+    ending = _guarded(lambda: _do_work(edge, work, log, run_id, durations, record), log)
+    # What is left to do (notifiers, the last line) is short: a signal that comes now must not cut it off.
     edge.signals.acknowledge()
     received = edge.signals.received
     audience.finish(record(ending), since_signal=edge.clock.monotonic() - received.at if received else None)
@@ -97,7 +101,7 @@ def execute(edge: Edge, work: Work) -> int:
 
 
 def _guarded(work: Callable[[], Ending], log: Log) -> Ending:
-    """The ending of whatever `work` does: of an error that nobody expected, too."""
+    """Returns the ending of `work`, also where it raised an error that nobody expected."""
     try:
         return work()
     except (ReleaseError, Interrupted) as error:
@@ -113,7 +117,7 @@ def _guarded(work: Callable[[], Ending], log: Log) -> Ending:
 
 
 def stopped(error: ReleaseError | Interrupted) -> Ending:
-    """How a run ends by an error that reaches the edge: it was raised before anything was changed."""
+    """Returns how a run ends by an error that reaches the edge: it was raised before anything was changed."""
     match error:
         case Misconfigured():
             return replace(ended(Outcome.REFUSED, error), outcome=None, exit_code=MISCONFIGURED_EXIT_CODE)
@@ -125,12 +129,13 @@ def stopped(error: ReleaseError | Interrupted) -> Ending:
             return ended(Outcome.UNTOUCHED, error)
 
 
-def _worked(edge: Edge, work: Work, log: Log, run_id: str, durations: dict[str, float], record: Record) -> Ending:
+def _do_work(edge: Edge, work: Work, log: Log, run_id: str, durations: dict[str, float], record: Record) -> Ending:
+    """Reads the settings, does the work on an open run, and keeps its record in the journal."""
     settings = read(edge.environ)
-    log.info(Event.RELEASE_STARTED, **started(settings, edge.environ))
+    log.info(Event.RELEASE_STARTED, **starting_facts(settings, edge.environ))
     with opened(edge, settings, log, run_id, durations) as run:
         ending = work(run)
-        keep(run, record(ending))
+        keep_record(run, record(ending))
     return ending
 
 
@@ -138,7 +143,7 @@ def _worked(edge: Edge, work: Work, log: Log, run_id: str, durations: dict[str, 
 def opened(
     edge: Edge, settings: Settings, log: Log, run_id: str, durations: dict[str, float] | None = None
 ) -> Iterator[Run]:
-    """A run on the database that the settings name; its time begins now. Raises Refused (no_database)."""
+    """Opens a run on the database that the settings name; its time begins now. Raises Refused (no_database)."""
     if settings.database_url is None:
         raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
     limit = settings.time_limit
@@ -162,8 +167,11 @@ def opened(
 
 
 def inspect(edge: Edge, work: Callable[[Run], int]) -> int:
-    """Runs `work`, which prints what it finds. Nothing is logged but retries, on stderr; errors end up there, too."""
-    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=_aside)
+    """Runs `work`, which prints what it finds. Only retries are logged, and errors are printed, both on stderr.
+
+    Returns the exit code.
+    """
+    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=_render_aside)
     try:
         with opened(edge, read(edge.environ), log, os.urandom(6).hex()) as run:
             return work(run)
@@ -174,18 +182,18 @@ def inspect(edge: Edge, work: Callable[[Run], int]) -> int:
 
 
 def renderer(environ: Mapping[str, str]) -> Render | None:
-    """What turns events into text for people, where people are looking; None for JSON lines."""
+    """Returns what turns events into text for people, where people are looking. None stands for JSON lines."""
     wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
     in_release_phase = environ.get("DYNO", "").startswith("release.")
     if wanted != LogFormat.CONSOLE and (wanted != LogFormat.AUTO or in_release_phase or not os.isatty(1)):
         return None
-    from release.output.live import open_console  # noqa: PLC0415 -- rich costs 0.2 s, which only people pay
+    from release.output.live import open_console  # noqa: PLC0415 -- rich takes 0.2 s to load; JSON lines need none of it
 
     return open_console(1, environ)
 
 
-def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What `release_started` says: what made the release, and the settings that are not the defaults."""
+def starting_facts(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what `release_started` says: what made the release, and the settings that are not the defaults."""
     return {
         "trigger": "release phase" if environ.get("DYNO", "").startswith("release.") else "by hand",
         "description": settings.heroku_slug_description,
@@ -196,8 +204,8 @@ def started(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _aside(event: Mapping[str, Any]) -> str:
-    """What a command that only looks has to say of its requests: that one failed and is made again."""
+def _render_aside(event: Mapping[str, Any]) -> str:
+    """Renders what a command that only prints says of its requests: that one failed and is made again."""
     if event["event"] != Event.RETRY_SCHEDULED:
         return ""
     return "".join(f"{line.glyph} {line.text}\n" for line in show.lines(event))

@@ -1,7 +1,7 @@
-"""The release phase, whole: prepare, back up, migrate, probe, finish; and undo when a step fails.
+"""The whole release phase: prepare, back up, migrate, probe and finish, or undo when a step fails.
 
-What a failure means for the database depends on where it happened, and here is where that is decided. In `prepare` and
-`backup` nothing was changed. From `migrate` on, `undo` restores, or proves that it need not. Once `finish` has written
+What a failure means for the database depends on where it happened, and that is decided here. In `prepare` and `backup`
+nothing was changed. From `migrate` on, `undo` restores, or proves that it need not. Once `finish` has written
 `released` into the journal, nothing may undo it any more.
 """
 
@@ -22,7 +22,7 @@ from release.steps.rehearse import rehearse
 
 
 def release_phase(run: Run) -> Ending:
-    """Runs the release phase. What it raises was raised while preparing: nothing was changed."""
+    """Runs the release phase. An error that it raises comes from the preparation: nothing was changed."""
     with run.step("prepare") as within:
         prepared = prepare(within)
         if isinstance(prepared, Ending):
@@ -32,7 +32,7 @@ def release_phase(run: Run) -> Ending:
     if not prepared.pending:
         with run.step("probe") as within:
             probe(within, commands, None)
-            lock.still_there(within)
+            lock.check_still_there(within)
         return ended(Outcome.RELEASED)
 
     backup = None
@@ -56,9 +56,10 @@ def release_phase(run: Run) -> Ending:
 
 
 def finish(run: Run, target: Target | None, backup: Before) -> Ending:
-    """Commits the release in the journal; from then on no signal can start a restore."""
+    """Commits the release in the journal. From then on no signal can start a restore."""
     run.signals.check()
     ending = ended(Outcome.RELEASED, backup=backup.name)
+    # A signal between the commit and its answer must not lead to a restore: the release may be committed by then.
     with run.signals.shield():
         run.retried("commit", lambda: commit(run))
         run.signals.acknowledge()
@@ -67,15 +68,15 @@ def finish(run: Run, target: Target | None, backup: Before) -> Ending:
 
 
 def commit(run: Run) -> None:
-    """Writes `released` into the journal, if lock, database and journal are still this run's."""
-    lock.still_ours(run)
+    """Writes `released` into the journal, if lock, database and journal are still this run's. Raises StepFailed."""
+    lock.check_still_ours(run)
     run.journal.commit(run.id)
 
 
 def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:
-    """Undoes the migration after a failure; after a signal, within the time that Heroku leaves."""
+    """Undoes the migration after a failure. After a signal it does so within the time that Heroku leaves."""
     try:
-        if isinstance(failure, Interrupted):
+        if isinstance(failure, Interrupted):  # it takes the same way as a signal that comes during the restore
             raise failure
         return restore.undo(run, backup, failure)
     except Interrupted as interruption:
@@ -85,7 +86,7 @@ def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Endin
 
 
 def give_up(run: Run, target: Target | None, failure: ReleaseError | Interrupted) -> Ending:
-    """Ends a run that failed before its migration: nothing to undo but a fence."""
+    """Ends a run that failed before its migration. There is nothing to undo but a fence."""
     run.signals.acknowledge()
     ending = ended(Outcome.UNTOUCHED, failure)
     return restore.close(run, target, ending)

@@ -16,19 +16,20 @@ from release.log.shorten import plain, shorten
 from release.run import Ending, Run
 
 MOST = 40
-"""So many transfers, commands, probes and changes are listed; a run that has more says enough with these."""
+"""How many transfers, commands, probes and changes are listed at most. More of them would say no more."""
 
 ROOM = 8_000
-"""Bytes of the record in the journal."""
+"""Bytes that the record may take up in the journal."""
 
 KEPT_IN_JOURNAL = frozenset({Outcome.RELEASED, Outcome.UNTOUCHED, Outcome.RESTORED, Outcome.KEPT})
-"""Endings over a database that can be written without haste."""
+"""Endings after which there is time to write to the database. After the others a restore may be under way,
+or there is no row."""
 
 WAITS = {Event.LOCK_WAITED: "lock", Event.TRANSFER_AWAITED: "transfer"}
 
 
 class Tally:
-    """Counts events as they pass. `observe` is the log's observer."""
+    """A count of the events as they pass. `observe` is the log's observer."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -46,7 +47,7 @@ class Tally:
 
     def observe(self, event: Mapping[str, Any]) -> None:
         """Takes note of one event."""
-        self._end_wait()
+        self._end_wait()  # no event says that a wait is over; the next one, whichever it is, shows it
         match event["event"]:
             case Event.TRANSFER_FINISHED:
                 self._note(self.transfers, event, "kind", "transfer", "succeeded", "bytes", "duration")
@@ -64,10 +65,10 @@ class Tally:
             case Event.WARNING_RAISED:
                 self.warnings.append(str(event.get("warning")))
             case Event.DATABASE_COMPARED if self.changes is None and not event.get("rehearsal"):
-                self.changes = [str(each) for each in list(event.get("differences") or ())[:MOST]]
+                self.changes = [str(difference) for difference in list(event.get("differences") or ())[:MOST]]
             case Event.LOCK_WAITED | Event.TRANSFER_AWAITED as name:
-                whom = event.get("holder") or event.get("transfers")
-                self._waiting = ({"for": WAITS[name], "holder": whom}, self._clock.monotonic())
+                holder = event.get("holder") or event.get("transfers")
+                self._waiting = ({"for": WAITS[name], "holder": holder}, self._clock.monotonic())
 
     def _end_wait(self) -> None:
         if self._waiting is not None:
@@ -80,7 +81,7 @@ class Tally:
             into.append({name: event[name] for name in (*names, "rehearsal") if event.get(name) is not None})
 
     def fields(self) -> dict[str, Any]:
-        """What the final record says beside the ending."""
+        """Returns what the final record says beside the ending."""
         self._end_wait()
         retries = {"count": self.retries, "wait": round(self.retry_wait, 3)} if self.retries else None
         return {
@@ -95,7 +96,7 @@ class Tally:
 
 
 def final_record(ending: Ending, tally: Tally, *, duration: float, steps: Mapping[str, float]) -> dict[str, Any]:
-    """The fields of `release_finished`."""
+    """Returns the fields of `release_finished`."""
     return {
         "outcome": ending.outcome,
         "reason": ending.reason.slug if ending.reason else None,
@@ -112,8 +113,8 @@ def final_record(ending: Ending, tally: Tally, *, duration: float, steps: Mappin
     }
 
 
-def keep(run: Run, record: Mapping[str, Any]) -> None:
-    """Keeps the record of a decided run in its journal row, if it has one. A failure changes nothing."""
+def keep_record(run: Run, record: Mapping[str, Any]) -> None:
+    """Writes the record of a decided run into its journal row, if it has one. A failure to do so is a warning."""
     if record["outcome"] not in KEPT_IN_JOURNAL or not run.database.connected:
         return
     try:

@@ -1,7 +1,7 @@
 """When to try again: four policies over one loop of tenacity's, each bounded by attempts and by time.
 
-`retried` is for reads over HTTP, `attempts` for what waits for others' locks, `polling` for Heroku's transfers, and
-`wait_until` for everything else that is waited for.
+`retried` is for reads over HTTP, `attempts` for what waits for others' locks, `polling` for Heroku's transfers.
+`wait_until` is for all other waits.
 
 Only what is named here is retried (a list of exceptions not to retry once swallowed a SystemExit raised by a signal
 handler), and never a POST that creates something: a second POST makes a second transfer. Such a request is settled by
@@ -25,26 +25,26 @@ from release.log.logger import Log
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds for which a poll rides over failures that do not look passing: a key just rotated, a list that lags."""
+"""Seconds for which a poll goes on despite failures that do not look passing: a key just rotated, a list that lags."""
 
 SHAPE_PATIENCE = 45.0
 """Seconds for which answers may stay unreadable: longer than it takes Heroku to put a new version in place or back."""
 
 READ_ATTEMPTS = 6
-"""A read that failed this often is given up: with the waits below about 20 s of trying."""
+"""How often a read is tried before it is given up. With the waits of `backoff` that takes about 20 s."""
 
 LONGEST_WAIT = 15.0
 """Seconds between two tries or two polls at most, unless Heroku asks for more with Retry-After."""
 
 LAST_ATTEMPT = 40
-"""No policy tries more often than that within a patience, however short the waits."""
+"""How often a call is tried at most while its failures have a patience of their own, however short the waits are."""
 
 SHORTEST_PAUSE = 0.04
-"""Seconds; no wait or poll pauses for less. Where a sleep does not sleep, it tells how many tries are too many."""
+"""Seconds that every pause takes at least. With a sleep that does not sleep (in a test), it bounds the tries."""
 
 
 class Unavailable(ReleaseError):
-    """Something outside did not answer as it should, and may do so in a moment.
+    """An error of something outside that did not answer as it should, and may do so in a moment.
 
     `retry_after`: seconds the other side asked for, or None; `patience`: seconds for which a failure of this kind may
     last, or None where only attempts and deadline bound it.
@@ -60,22 +60,22 @@ class Unavailable(ReleaseError):
 
 
 class TimedOut(Exception):
-    """A wait reached its deadline."""
+    """The error of a wait that has reached its deadline."""
 
 
 class Patience:
-    """How long failures that have a patience of their own have lasted, since the last success."""
+    """How long failures that have a patience of their own have lasted since the last success."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since: float | None = None
 
     def renewed(self) -> None:
-        """Something succeeded: the next failure is the first one again."""
+        """Takes note of a success: the next failure is the first one again."""
         self._since = None
 
     def lost(self, error: BaseException | None) -> bool:
-        """Takes note of a failure; whether such ones have lasted longer than they may."""
+        """Takes note of a failure. Returns whether such failures have lasted longer than they may."""
         if not isinstance(error, Unavailable) or error.patience is None:
             return False
         now = self._clock.monotonic()
@@ -92,10 +92,10 @@ def retried(
     deadline: Deadline,
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Runs a call that does no harm when it is made twice, again after passing failures.
+    """Makes a call that does no harm when it is made twice, and makes it again after failures that pass.
 
-    Raises the last failure when attempts or time are used up; waits honour Retry-After within the deadline. A failure
-    with a patience of its own is tried for that long instead of READ_ATTEMPTS times.
+    Raises the last failure when attempts or time are used up. The waits honour Retry-After within the deadline. After a
+    failure with a patience of its own, the call is tried for that long instead of READ_ATTEMPTS times.
     """
     patience = Patience(clock)
 
@@ -108,8 +108,8 @@ def retried(
         call,
         name=name,
         again=again,
-        pause=lambda error, attempt: backoff(attempt, _retry_after(error), chance()),
-        announce=_in_the_log(log, name),
+        pause=lambda error, attempt: backoff(attempt, _retry_after_of(error), chance()),
+        announce=_retry_logger(log, name),
         sleep=clock.sleep,
         deadline=deadline,
     )
@@ -126,10 +126,10 @@ def attempts(
     deadline: Deadline,
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Runs something that waits for others again, `most` times in all, while it raises `again`.
+    """Runs something that others can hold up, and runs it again while it raises `again`, `most` times in all.
 
-    Others' transactions last seconds, not milliseconds, and two that wait for each other should not meet again: waits
-    double from 2 to 30 s, with jitter of half their length. Raises the last failure.
+    Others' transactions last seconds, not milliseconds, and two runs that have met should not meet again. So the waits
+    double from 2 to 30 s, with a jitter of half their length. Raises the last failure.
     """
     return _repeated(
         call,
@@ -137,14 +137,14 @@ def attempts(
         again=lambda error, _: isinstance(error, again),
         most=most,
         pause=lambda _, attempt: min(30.0, 2.0**attempt) * (0.5 + chance()),
-        announce=_in_the_log(log, name),
+        announce=_retry_logger(log, name),
         sleep=clock.sleep,
         deadline=deadline,
     )
 
 
 def poll_interval(elapsed: float, chance: float) -> float:
-    """Seconds to the next poll: fast at first, then about 5 % of the time gone by, at most 15 s."""
+    """Computes the seconds to the next poll: few at first, then about 5 % of the time gone by, at most 15 s."""
     return min(LONGEST_WAIT, max(0.05, elapsed * 0.05)) * (0.95 + chance / 10)
 
 
@@ -159,17 +159,17 @@ def polling(
     sleep: Callable[[float], None] | None = None,
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Repeats a read until its result satisfies `until`, riding over failures.
+    """Repeats a read until its result satisfies `until`, and goes on after failures.
 
-    Failures that do not pass by themselves (a revoked key, a transfer that vanished) are ridden over for
-    PATIENCE seconds, and those with a patience of their own for that long. Raises the last failure, or TimedOut when
-    the deadline comes first: a wait that runs out is never a success (Heroku's own CLI exits 0 there).
+    Failures that do not pass by themselves (a revoked key, a transfer that vanished) are endured for PATIENCE seconds,
+    and those with a patience of their own for that long. Raises the last failure, or TimedOut when the deadline comes
+    first. A wait that runs out is never a success, although Heroku's own CLI exits with 0 there.
     """
     began = clock.monotonic()
     failing_since: list[float] = []
     patience = Patience(clock)
 
-    def enough(result: T) -> bool:
+    def is_enough(result: T) -> bool:
         failing_since.clear()
         patience.renewed()
         return until(result)
@@ -185,15 +185,16 @@ def polling(
         if not isinstance(error, Unavailable):
             return usual
         asked = error.retry_after or max(usual, 1.0)
+        # A failure with a patience of its own is about to pass: a long Retry-After must not use that patience up.
         return asked if error.patience is None else min(asked, 5.0)
 
     return _repeated(
         call,
         name=name,
-        until=enough,
+        until=is_enough,
         again=again,
         pause=pause,
-        announce=_in_the_log(log, name),
+        announce=_retry_logger(log, name),
         sleep=sleep or clock.sleep,
         deadline=deadline,
         wrapped=True,
@@ -212,12 +213,12 @@ def wait_until(
     deadline: Deadline,
     told: Callable[[BaseException], None] = lambda _: None,
 ) -> T:
-    """Does something until its result satisfies `until`, riding over errors of the kinds in `despite`; that result.
+    """Makes a call until its result satisfies `until`, despite errors of the kinds in `despite`. Returns that result.
 
-    `name` says what is waited for. `pause`: seconds, or how many after which time (see `growing`). `sleep`: the
-    clock's, which a signal ends with Interrupted, with whatever else belongs to a pause. `told` is told of each error
-    before the pause. It is done at least once, and once more at the deadline, but `most` times in all. Raises the last
-    error then, or TimedOut where it gave something else than was waited for.
+    `name` says what is waited for. `pause` is in seconds, or a function that gives them by the number of the attempt
+    (see `growing`). `sleep` is the clock's, which a signal ends with Interrupted, or a function that does more in a
+    pause. `told` is called with each error before the pause. The call is made at least once, once more at the deadline,
+    and at most `most` times. Raises the last error then, or TimedOut if the last result was not the one waited for.
     """
     return _repeated(
         call,
@@ -233,8 +234,8 @@ def wait_until(
 
 
 def growing(first: float, longest: float) -> Callable[[int], float]:
-    """Pauses of which each is half as long again as the one before, up to `longest`. All are seconds."""
-    return lambda attempt: min(longest, first * 1.5 ** min(attempt - 1, 100))
+    """Makes pauses of which each is half as long again as the one before, up to `longest`. All are seconds."""
+    return lambda attempt: min(longest, first * 1.5 ** min(attempt - 1, 100))  # bounded: a float would overflow
 
 
 def _repeated(
@@ -250,63 +251,67 @@ def _repeated(
     deadline: Deadline,
     wrapped: bool = False,
 ) -> T:
-    """The loop of all policies: makes the call until its result satisfies `until`, or it raises what is not retried.
+    """Makes the call until its result satisfies `until`, or it raises what is not retried: the loop of all policies.
 
-    `again` is asked with each error and the number of the attempt, `pause` with the last error, if any, and that
-    number; `announce` is told of each error before the pause, how many in a row that makes, and the seconds. No pause
-    goes beyond the deadline, the last attempt is made at it. Raises the last error, as the cause of TimedOut if
-    `wrapped`; TimedOut where the last attempt raised none.
+    `again` is called with each error and the number of the attempt, `pause` with the last error, if any, and that
+    number. `announce` is called before each pause after an error, with the error, how many came in a row, and the
+    seconds. No pause goes beyond the deadline, and the last attempt is made at it. Raises the last error (if `wrapped`,
+    as the cause of TimedOut), or TimedOut where the last attempt raised none.
     """
     most = min(most, LAST_ATTEMPT + deadline.left() / SHORTEST_PAUSE)
     failures = 0
 
-    def unsettled(state: RetryCallState) -> bool:
-        error = _error(state)
+    def goes_on(state: RetryCallState) -> bool:
+        error = _error_of(state)
         if error:
             return again(error, state.attempt_number)
         return state.outcome is not None and not until(state.outcome.result())
 
     def before_sleep(state: RetryCallState) -> None:
         nonlocal failures
-        error = _error(state)
+        error = _error_of(state)
         failures = failures + 1 if error else 0
         if error:
             announce(error, failures, state.upcoming_sleep)
 
     retrying = Retrying(
-        retry=unsettled,
+        retry=goes_on,
         stop=lambda state: deadline.expired or state.attempt_number >= most,
-        wait=lambda state: deadline.clamp(pause(_error(state), state.attempt_number)),
+        wait=lambda state: deadline.clamp(pause(_error_of(state), state.attempt_number)),
         sleep=sleep,
         before_sleep=before_sleep,
-        retry_error_callback=lambda state: _run_out(name, _error(state), wrapped=wrapped),
+        retry_error_callback=lambda state: _raise_run_out(name, _error_of(state), wrapped=wrapped),
     )
     return retrying(call)
 
 
-def _run_out(name: str, error: BaseException | None, *, wrapped: bool) -> NoReturn:
+def _raise_run_out(name: str, error: BaseException | None, *, wrapped: bool) -> NoReturn:
+    """Ends a wait that has run out. Raises the last error unless it is `wrapped`, else TimedOut."""
     if error and not wrapped:
         raise error
     raise TimedOut(f"{name} did not end in time" + (f"; last: {error}" if error else "")) from error
 
 
-def _in_the_log(log: Log, name: str) -> Callable[[BaseException, int, float], None]:
+def _retry_logger(log: Log, name: str) -> Callable[[BaseException, int, float], None]:
     def announce(error: BaseException, attempt: int, wait: float) -> None:
         log.warning(Event.RETRY_SCHEDULED, call=name, attempt=attempt, wait=round(wait, 3), caused_by=str(error))
 
     return announce
 
 
-def _error(state: RetryCallState) -> BaseException | None:
+def _error_of(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
 
-def _retry_after(error: BaseException | None) -> float | None:
+def _retry_after_of(error: BaseException | None) -> float | None:
     return error.retry_after if isinstance(error, Unavailable) else None
 
 
 def backoff(attempt: int, retry_after: float | None, chance: float) -> float:
-    """Seconds before the next try: what the other side asked for, else 0.25 s doubled each time, with jitter."""
+    """Computes the seconds before the next try: what the other side asked for, else 0.25 s doubled each time.
+
+    `chance`, between 0 and 1, spreads the latter by a quarter both ways, so that many clients do not return at once.
+    """
     if retry_after is not None:
         return retry_after
     return float(min(LONGEST_WAIT, 0.25 * 2 ** (attempt - 1)) * (0.75 + chance / 2))

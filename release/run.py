@@ -1,4 +1,4 @@
-"""One run: who it is and what it works with. Results are not kept here: one step hands them to the next."""
+"""One run: who it is and what it works with. It keeps no results, because one step hands them to the next."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Run:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Run]:
-        """A step in the log: started, then finished or failed, with its duration."""
+        """Logs a step: that it started, then that it finished or failed, with its duration in seconds."""
         within = replace(self, log=self.log.bind(step=name))
         within.log.info(Event.STEP_STARTED)
         began = self.clock.monotonic()
@@ -60,29 +60,33 @@ class Run:
         except (ReleaseError, Interrupted) as error:
             reason, detail = explain(error)
             within.log.error(
-                Event.STEP_FAILED, reason=reason.slug, error=detail, hint=reason.hint, duration=self._took(name, began)
+                Event.STEP_FAILED,
+                reason=reason.slug,
+                error=detail,
+                hint=reason.hint,
+                duration=self._add_duration(name, began),
             )
             raise
-        within.log.info(Event.STEP_FINISHED, duration=self._took(name, began))
+        within.log.info(Event.STEP_FINISHED, duration=self._add_duration(name, began))
 
-    def _took(self, name: str, began: float) -> float:
+    def _add_duration(self, name: str, began: float) -> float:
         seconds = self.clock.monotonic() - began
         self.durations[name] = self.durations.get(name, 0.0) + seconds
         return round(seconds, 3)
 
     def retried(self, name: str, call: Callable[[], T], *, deadline: Deadline | None = None) -> T:
-        """What a call gives that does no harm when it is made twice: made again, in time, after failures that pass.
+        """Makes a call that does no harm when it is made twice, and makes it again, in time, after failures that pass.
 
-        Raises the last failure.
+        Returns what it gives. Raises the last failure.
         """
         return retry.retried(call, name=name, clock=self.clock, log=self.log, deadline=deadline or self.deadline)
 
     def warn(self, warning: str, detail: str, **facts: object) -> None:
-        """Something an operator should know that stops nothing; `warning` is a slug."""
+        """Logs what an operator should know although it stops nothing. `warning` is a slug."""
         self.log.warning(Event.WARNING_RAISED, warning=warning, detail=detail, **facts)
 
     def guard(self, name: Guard, refusal: ReleaseError) -> None:
-        """Refuses, or fails, unless the operator overrides this guard; that is logged every time."""
+        """Raises `refusal` unless the operator overrides this guard, which is logged every time."""
         if name not in self.settings.allow:
             raise refusal
         self.log.warning(Event.GUARD_OVERRIDDEN, guard=name, reason=refusal.reason.slug, detail=refusal.detail)
@@ -90,7 +94,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a run ended: what `release_finished` says. `backup`, `salvage`, `restore` are names such as b012."""
+    """How a run ended, as `release_finished` says it. `backup`, `salvage` and `restore` are names such as b012."""
 
     outcome: Outcome | None
     exit_code: int
@@ -104,7 +108,10 @@ class Ending:
 
 
 def ended(outcome: Outcome, error: ReleaseError | Interrupted | None = None, **rest: str | None) -> Ending:
-    """An ending with the reason, detail and facts of what caused it."""
+    """Makes an ending with the reason, the detail and the facts of what caused it.
+
+    `rest` has the names of transfers, and a `hint` where it is another one than the reason's.
+    """
     if error is None:
         return Ending(outcome=outcome, exit_code=outcome.exit_code, **rest)  # type: ignore[arg-type]
     reason, detail = explain(error)
@@ -122,21 +129,22 @@ def ended(outcome: Outcome, error: ReleaseError | Interrupted | None = None, **r
 
 
 def explain(error: ReleaseError | Interrupted) -> tuple[Reason, str]:
-    """Reason and full text of a failure."""
+    """Returns the reason and the full text of a failure."""
     if isinstance(error, Interrupted):
         return Reason.INTERRUPTED, f"{Reason.INTERRUPTED.text}: {error}"
     return error.reason, str(error)
 
 
 def migration_name(run_id: str) -> str:
-    """The application name of a run's migration, also of an earlier run's."""
+    """Returns the application name of a run's migration, also of an earlier run's."""
     return f"release-{run_id}"
 
 
 HOOKS = "release-hook-"
-"""What the application names of the hook's own sessions begin with; another run that waits for the lock is let be."""
+"""What the application names of the hook's own sessions begin with. Nobody ends such a session: another run may be
+waiting for the lock in it."""
 
 
 def hook_name(run_id: str) -> str:
-    """The application name of the hook's own session."""
+    """Returns the application name of the hook's own session."""
     return HOOKS + run_id

@@ -36,7 +36,7 @@ from release.protected.transfers import capture
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Switch
 from release.steps import restore
-from release.steps.backup import record
+from release.steps.backup import record_run
 from release.steps.handover import restore_under_way
 from release.steps.recover import half_restored
 
@@ -208,9 +208,9 @@ def carry_out(run: Run, plan: RestorePlan) -> Ending:
 def secure(run: Run, plan: RestorePlan) -> Transfer | None:
     """Raises the fence and keeps the present state. Raises ReleaseError when the fence cannot be raised."""
     if plan.earlier is None:
-        record(run, plan.stood)
+        record_run(run, plan.stood)
     elif run.settings.fence is not FenceMode.OFF:
-        fence.up(run, plan.target, FenceMode.RESTORE)
+        fence.put_up(run, plan.target, FenceMode.RESTORE)
     if plan.why_no_salvage:
         run.warn("not_salvaged", plan.why_no_salvage)
         return None
@@ -331,7 +331,7 @@ def _broken_off(
     if plan.earlier is None or plan.earlier.fence is not None:
         return ending
     try:
-        fence.down(run, plan.target.site, plan.earlier)
+        fence.lower_by_row(run, plan.target.site, plan.earlier)
     except (HerokuError, StepFailed) as error:
         run.warn("fence_not_lowered", str(error))
         return restore.still_fenced(run, ending, plan.target)

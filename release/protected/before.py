@@ -1,4 +1,4 @@
-"""The database before its migration, with the backup that brings it back; and looks at it that bear a disturbance."""
+"""The database before its migration, with the backup that brings it back, and how to read it despite disturbances."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from release.protected.target import Target
 from release.retry import wait_until
 from release.run import Run
 
-LOOKS, PAUSE = 4, 0.5
-"""How often a look at the database is made, and the seconds between: catalogs are read in one snapshot, but definitions
-are printed from the newest state, so that DDL can get in between."""
+TRIES, PAUSE = 4, 0.5
+"""How often the database is read at most, and the seconds between two tries.
+
+Catalogs are read in one snapshot, but Postgres prints definitions (pg_get_viewdef and the like) from the newest state,
+so that somebody's DDL can get in between.
+"""
 
 HOLDERS: Final[LiteralString] = """
 SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), 'without a name'), l.relation::regclass::text
@@ -28,11 +31,12 @@ SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), 'without a name'
    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
  ORDER BY 1, 3 LIMIT 3
 """
+"""Reads who holds a lock that even a reader waits for: pid, name and relation, of three at most."""
 
 T = TypeVar("T")
 
 OVERHEAD = 15.0
-"""Seconds for fence and proof around a restore, kept free of the migration beside the transfers' own time."""
+"""Seconds for fence and proof around a restore, which are kept for them in addition to the transfers' own time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +57,9 @@ class Unprotected:
 class BackedUp:
     """A backup that was proved usable, the database as it was when it was taken, and as it was right after that.
 
-    `seconds`: how long it took; `sealed`: whether the fence has been up, and held, since before it; `behind`: sequences
-    that were behind their columns already; `rehearsed`: seconds that its restore took in a rehearsal.
+    `seconds` is how long the backup took, and `rehearsed` how long its restore took in a rehearsal, in seconds, too.
+    `sealed` says whether the fence has been up, and has held, since before it. `behind` has the sequences that were
+    behind their columns already.
     """
 
     before: Fingerprint
@@ -69,14 +74,14 @@ class BackedUp:
 
     @property
     def restore_seconds(self) -> float:
-        """What a restore may be expected to take: a rehearsal or earlier ones tell, else more than the backup."""
+        """The seconds that a restore may take, by a rehearsal or by earlier ones; else more than the backup took."""
         if self.rehearsed is not None:
             return self.rehearsed * 1.2
         return max(self.target.expected(restores=True) or 0.0, self.seconds * 1.5)
 
     @property
     def reserve(self) -> float:
-        """Seconds to keep free of the migration: salvage, restore, and what is around them."""
+        """The seconds that the migration must leave: for salvage and restore, and what is around them."""
         return self.seconds + self.restore_seconds + OVERHEAD
 
 
@@ -85,30 +90,32 @@ Before = BackedUp | Unprotected
 
 
 def take_fingerprint(run: Run, *, partial: bool = False) -> Fingerprint:
-    """The database as it is now; again when somebody's DDL of the same moment got in between. Raises Failed, Lost.
+    """Reads the database as it is now, and again when somebody's DDL got in between. Raises Failed or Lost.
 
-    With `partial` what others keep locked is left out and named.
+    With `partial`, what others keep locked is left out and named.
     """
-    return undisturbed(run, lambda: fingerprint.take(run.database.connection, frameworks.histories(), partial=partial))
+    return read_undisturbed(
+        run, lambda: fingerprint.take(run.database.connection, frameworks.histories(), partial=partial)
+    )
 
 
 def take_outset(run: Run, before: Fingerprint) -> Outset:
-    """The database right before its migration. Raises Failed, Lost."""
-    return undisturbed(run, lambda: at_outset(run.database.connection, before))
+    """Reads what tells changes of the database right before its migration. Raises Failed or Lost."""
+    return read_undisturbed(run, lambda: at_outset(run.database.connection, before))
 
 
-def undisturbed(run: Run, look: Callable[[], T]) -> T:
-    """What a look at the database gives, repeated when a lock or somebody's DDL was in the way. Raises Failed, Lost."""
+def read_undisturbed(run: Run, read: Callable[[], T]) -> T:
+    """Reads the database, and again when a lock or somebody's DDL was in the way. Raises Failed or Lost."""
 
-    def once() -> T:
+    def read_once() -> T:
         with translated():
-            return look()
+            return read()
 
     return wait_until(
-        once,
+        read_once,
         name="a look at the database",
         despite=(Failed,),
-        most=LOOKS,
+        most=TRIES,
         pause=PAUSE,
         sleep=run.clock.sleep,
         deadline=Deadline(run.clock, None),
@@ -117,9 +124,9 @@ def undisturbed(run: Run, look: Callable[[], T]) -> T:
 
 
 def _in_the_way(run: Run) -> str:
-    """Who holds locks that keep everybody out, in words."""
+    """Says who holds locks that keep everybody out."""
     try:
-        found = run.database.rows(HOLDERS)
-    except StepFailed:
+        holders = run.database.rows(HOLDERS)
+    except StepFailed:  # this only explains a warning
         return ""
-    return "".join(f"; pid {pid} ({name}) holds a lock on {relation}" for pid, name, relation in found)
+    return "".join(f"; pid {pid} ({name}) holds a lock on {relation}" for pid, name, relation in holders)

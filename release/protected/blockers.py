@@ -13,7 +13,7 @@ AGAIN = 30.0
 """Seconds after which a holder that still blocks is named again."""
 
 SHOWN = 200
-"""Characters of a query that are shown."""
+"""Characters of a query that are shown at most."""
 
 BLOCKED: Final[LiteralString] = """
 SELECT b.pid, h.application_name, h.usename, h.state,
@@ -23,6 +23,7 @@ SELECT b.pid, h.application_name, h.usename, h.state,
   LEFT JOIN pg_catalog.pg_stat_activity h ON h.pid = b.pid
  WHERE m.pid = ANY (%s) AND m.wait_event_type = 'Lock'
 """
+"""Reads who blocks the sessions of the given pids. The pid of a prepared transaction that blocks is 0."""
 
 # Text is all there is: the migration is a child, and what it prints comes from whatever driver and framework it uses.
 # The SQLSTATE is 55P03 (lock_not_available). PostgreSQL's own message comes first; then its code and its names in
@@ -34,7 +35,7 @@ _LOCK_TIMEOUT = re.compile(
 )
 
 _LOCK_WORDS = ("lock", "Lock", "55P03")
-"""One of these is in all that the pattern finds; they are looked for first, which is fifty times as quick."""
+"""Words of which one is in all that the pattern finds. To look for them first is fifty times as quick."""
 
 _VALUES = re.compile(
     r"\$(\w*)\$.*?(?:\$\1\$|$)"  # $tag$ … $tag$
@@ -50,13 +51,13 @@ def says_lock_timeout(lines: Sequence[str]) -> bool:
 
 
 def shape(query: str | None) -> str:
-    """A query without the values in it, in one line and shortened: what it does, and nobody's data."""
+    """Returns a query without the values in it, in one line and shortened: what it does, and nobody's data."""
     text = " ".join(_VALUES.sub("?", query or "").split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 class Blockers:
-    """Who blocks some sessions: each holder is named, and named again after a while."""
+    """The holders of locks that block some sessions. Each is logged once, and again after a while."""
 
     def __init__(self, event: Event, run: Run) -> None:
         self._run = run
@@ -64,7 +65,7 @@ class Blockers:
         self._named: dict[int, float] = {}
 
     def name(self, pids: Sequence[int]) -> None:
-        """Names who blocks these sessions at this moment. Raises Lost or Failed."""
+        """Logs who blocks these sessions at this moment. Raises Lost or Failed."""
         run = self._run
         now = run.clock.monotonic()
         for pid, application, user, state, seconds, query, waiting in run.database.rows(BLOCKED, [list(pids)]):

@@ -1,4 +1,4 @@
-"""Changes: what happened to the database since the migration began, before anything is done about it."""
+"""Changes: what has happened to the database since the migration began, before anything is done about it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from release.database.comparison import Comparison, Verdict, compare
 from release.database.evidence import Evidence
 from release.database.session import Failed, translated
 from release.log.events import Event
-from release.protected.before import Before, take_fingerprint, undisturbed
+from release.protected.before import Before, read_undisturbed, take_fingerprint
 from release.run import Run
 
 
 def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> Comparison:
-    """What happened since right before the migration, said in the log. Raises Lost.
+    """Compares the database with how it was right before the migration, and logs that. Raises Lost.
 
-    `unsettled`: why something may still be going on; then nothing is proved. What cannot be read is not proved, either,
-    and no failure of the run.
+    `unsettled` says why something may still be going on, in which case nothing is proved. What cannot be read is not
+    proved, either, but is no failure of the run.
     """
     try:
-        comparison = Comparison(verdict=Verdict.CHANGED, unread=unsettled) if unsettled else _compared(run, backup)
+        comparison = Comparison(verdict=Verdict.CHANGED, unread=unsettled) if unsettled else _compare(run, backup)
     except Failed as error:
-        comparison = Comparison(verdict=Verdict.CHANGED, unread=f"it could not be looked at: {error}")
+        comparison = Comparison(verdict=Verdict.CHANGED, unread=f"it could not be read: {error}")
     traces = comparison.traces
-    say_left_out(run, comparison)
+    warn_of_left_out(run, comparison)
     run.log.info(
         Event.DATABASE_COMPARED,
         verdict=comparison.verdict,
@@ -34,8 +34,8 @@ def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> 
     return comparison
 
 
-def _compared(run: Run, backup: Before) -> Comparison:
-    """The evidence first: where it proves that nothing was written, no definition has to be read."""
+def _compare(run: Run, backup: Before) -> Comparison:
+    """Compares the evidence first. Where that proves that nothing was written, no definition has to be read."""
     since = backup.outset.evidence
     if proved_untouched(run, since):
         return Comparison(verdict=Verdict.UNCHANGED)
@@ -43,12 +43,12 @@ def _compared(run: Run, backup: Before) -> Comparison:
 
 
 def proved_untouched(run: Run, since: Evidence) -> bool:
-    """Whether it is proved that nothing was written since, though the counters say so. Raises Failed or Lost.
+    """Whether it is proved that nothing was written since, even if the counters say otherwise. Raises Failed or Lost.
 
-    The counters count what was rolled back, too. Then the server is asked whether any transaction but the hook's own
+    The counters count what was rolled back, too. So the server is then asked whether any transaction but the hook's own
     was committed.
     """
-    traces = evidence.compare(since, undisturbed(run, lambda: evidence.take(run.database.connection)))
+    traces = evidence.compare(since, read_undisturbed(run, lambda: evidence.take(run.database.connection)))
     if traces.none:
         return True
     if traces.strayed or not since.snapshot.end:
@@ -58,16 +58,16 @@ def proved_untouched(run: Run, since: Evidence) -> bool:
         return evidence.committed_since(run.database.connection, since.snapshot, own) is False
 
 
-def say_left_out(run: Run, comparison: Comparison) -> None:
+def warn_of_left_out(run: Run, comparison: Comparison) -> None:
     """Warns of what two versions of this code could not compare."""
     if comparison.left_out:
         run.warn(
             "compared_in_part",
-            "another version of this tool took the fingerprint from before; not compared, since only one of the two"
-            f" knows of it: {', '.join(comparison.left_out)}",
+            "another version of this tool took the fingerprint from before; only one of the two knows of what follows,"
+            f" so it is not compared: {', '.join(comparison.left_out)}",
         )
 
 
 def figures(comparison: Comparison) -> dict[str, str]:
-    """What was written to each table, in words."""
+    """Returns what was written to each table, in words."""
     return {table: str(written) for table, written in comparison.written.items()}

@@ -1,6 +1,7 @@
-"""The fence keeps other writers out: maintenance mode on, workers to 0, other sessions ended; and its way back.
+"""The fence, which keeps other writers out: maintenance mode is on, workers stand at 0, other sessions are ended.
 
-Both ways are idempotent, and the state before is in the journal and so in the dump: whoever comes later can lower it.
+To raise or to lower it twice does no harm. How the app stood before is in the journal, and so in the dump, so that
+whoever comes later can lower it.
 """
 
 from __future__ import annotations
@@ -19,21 +20,20 @@ from release.run import HOOKS, Run
 from release.settings.model import FenceMode
 
 KEPT_RUNNING = frozenset({"web", "release"})
-"""Process types that are not scaled: web answers with the maintenance page, release is this very process."""
+"""Process types that are not scaled: web serves the maintenance page, and release is this very process."""
 
 NEVER_ENDED = (HOOKS, HEROKU)
-"""How the names of sessions begin that the fence leaves alone: the hook's, and those of Heroku's transfers."""
+"""What the names of sessions begin with that the fence leaves alone: the hook's, and those of Heroku's transfers."""
 
 GONE_WITHIN = 10.0
 """Seconds that other sessions get to end."""
 
-
 SAID_WITHIN = 60.0
-"""Seconds in which the journal has to say that the fence is down."""
+"""Seconds within which the journal has to say that the fence is down."""
 
 
-def up(run: Run, target: Target, mode: FenceMode) -> None:
-    """Raises the fence, announced in the journal first. Raises HerokuError, Failed or Lost."""
+def put_up(run: Run, target: Target, mode: FenceMode) -> None:
+    """Raises the fence. The journal says so first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
     target.site.maintain(run, on=True)
     stopped = {kind: 0 for kind, quantity in target.formation.items() if quantity and kind not in KEPT_RUNNING}
@@ -43,9 +43,10 @@ def up(run: Run, target: Target, mode: FenceMode) -> None:
 
 
 def end_sessions(run: Run) -> list[str]:
-    """Ends all other sessions; one that keeps coming back is only reported, since not every client can be kept away.
+    """Ends all other sessions and returns their names. One that keeps coming back is only warned of.
 
-    Heroku's own stay: a backup that a schedule has begun is waited for, never killed.
+    Not every client can be kept away. Heroku's own sessions stay: a backup that a schedule has begun is waited for and
+    never killed.
     """
     try:
         return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=NEVER_ENDED)
@@ -55,16 +56,17 @@ def end_sessions(run: Run) -> list[str]:
 
 
 def is_up(target: Target, entry: Entry) -> bool:
-    """Whether the fence that a row tells of is up, by what Heroku says now: somebody may have lifted it since."""
+    """Whether the fence that a row tells of is up, by what Heroku says now. Somebody may have lifted it since."""
     stopped = (kind for kind, quantity in (entry.formation or {}).items() if quantity and kind not in KEPT_RUNNING)
     return target.app.maintenance and all(not target.formation.get(kind) for kind in stopped)
 
 
 def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
-    """Lowers the fence if one may be up; whether it is down. A failure is a warning, and the next run tries again.
+    """Lowers the fence if one may be up. Returns whether it is down.
 
-    `raised`: it is known to be up, though the journal cannot be read or could not be written. Only called over a
-    database that is proved old, or new, or as somebody decided.
+    A failure is a warning, and the next run tries again. `raised` says that the fence is known to be up although the
+    journal cannot be read or could not be written. This is only called over a database that is proved old, or new, or
+    as somebody decided.
     """
     if target is None:
         return True
@@ -75,26 +77,30 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
     if entry is None or (entry.fence is None and not raised):
         return True
     formation, maintenance = entry.formation or {}, entry.maintenance
-    if not _tried(run, lambda: _put_back(run, target.site, formation, maintenance=maintenance)):
+    if not _try_lowering(run, lambda: _put_back(run, target.site, formation, maintenance=maintenance)):
         return False
     try:
-        down_again = run.deadline.within(SAID_WITHIN)
-        run.retried("fence lowered", lambda: run.journal.fenced(run.id, None), deadline=down_again)
+        said_by = run.deadline.within(SAID_WITHIN)
+        run.retried("fence lowered", lambda: run.journal.fenced(run.id, None), deadline=said_by)
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the fence is down, which the journal does not say")
     return True
 
 
 def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:
-    """Lowers it to how it stood when this run began; where it was up by then, only the journal knows how it stood."""
+    """Lowers the fence without the journal, to how the app stood when this run began. Returns whether it is down.
+
+    If maintenance mode was on by then, the fence may have been up already, and only the journal knows what to put back.
+    """
     if target.app.maintenance:
         run.warn("fence_not_lowered", f"{why}; `bin/release recover` or the next release lowers it")
         return False
     run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
-    return _tried(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
+    return _try_lowering(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
 
 
-def _tried(run: Run, lowering: Callable[[], None]) -> bool:
+def _try_lowering(run: Run, lowering: Callable[[], None]) -> bool:
+    """Lowers the fence. Returns whether that succeeded; a failure is a warning."""
     try:
         lowering()
     except (HerokuError, StepFailed) as error:
@@ -103,17 +109,17 @@ def _tried(run: Run, lowering: Callable[[], None]) -> bool:
     return True
 
 
-def down(run: Run, site: Site, entry: Entry) -> None:
-    """Puts back what the journal says was there before, and nothing else: an operator's own maintenance mode stays on.
+def lower_by_row(run: Run, site: Site, entry: Entry) -> None:
+    """Puts back what the journal says was there before, and nothing else. An operator's own maintenance mode stays on.
 
-    Raises HerokuError.
+    Raises HerokuError, Failed or Lost.
     """
     _put_back(run, site, entry.formation or {}, maintenance=entry.maintenance)
     run.journal.fenced(entry.run_id, None)
 
 
 def _put_back(run: Run, site: Site, formation: Mapping[str, int], *, maintenance: bool | None) -> None:
-    """Only process types that stand at 0 now are scaled; another figure is somebody's newer wish."""
+    """Scales process types that stand at 0 now; another figure is somebody's newer wish. Ends maintenance mode."""
     stopped = {kind for kind, quantity in site.formation(run).items() if quantity == 0}
     back = {
         kind: quantity

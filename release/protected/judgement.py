@@ -1,4 +1,4 @@
-"""Judgement: whether a finished backup may be trusted, and a finished restore is one."""
+"""Judgement: whether a finished backup may be trusted, and whether a finished restore has loaded it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from release.protected.target import Target
 from release.run import Run
 
 LOG_WITHIN = 30.0
-"""Seconds in which a transfer's log has to be got."""
+"""Seconds within which a transfer's log has to be fetched."""
 
 SHOWN = 40
-"""Complaints of one restore that are said."""
+"""How many complaints of one restore are logged at most."""
 
 
 def check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> None:
-    """Whether a finished backup may be trusted with the database. Raises StepFailed."""
+    """Checks that a finished backup may be trusted with the database. Raises StepFailed.
+
+    `known` has the uuids of the transfers that were listed before it was asked for.
+    """
     if backup.succeeded is not True or backup.canceled_at:
         how = "was cancelled" if backup.canceled_at else "failed"
         raise StepFailed(Reason.BACKUP_FAILED, f"{backup.name} {how}", transfer=backup.name)
@@ -42,20 +45,20 @@ def check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> Non
 
 
 def judge(run: Run, target: Target, finished: Transfer) -> bool:
-    """Judges a finished restore, this run's or another's, by its own log; whether that could be read.
+    """Judges a finished restore, this run's or another's, by its own log. Returns whether that could be read.
 
-    The number of warnings decides nothing. A table that could not be loaded is fatal; whatever else pg_restore
-    complained of is said, and left to the proof. Raises StepFailed (restore_failed).
+    The number of warnings decides nothing. A table that could not be loaded is fatal. Whatever else pg_restore
+    complained of is logged, and left to the proof. Raises StepFailed (restore_failed).
     """
     if finished.succeeded is not True or finished.canceled_at:
         how = "was cancelled" if finished.canceled_at else "failed"
         raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}{_last_words(run, target, finished)}")
     try:
-        found = complaints(_log(run, target, finished))
+        complained = complaints(_read_log(run, target, finished))
     except HerokuError as error:
         run.warn("restore_log_unread", f"{finished.name}: {error}; the proof has to do without it")
         return False
-    for complaint in found[:SHOWN]:
+    for complaint in complained[:SHOWN]:
         run.log.warning(
             Event.RESTORE_COMPLAINED,
             transfer=finished.name,
@@ -63,24 +66,24 @@ def judge(run: Run, target: Target, finished: Transfer) -> bool:
             error=complaint.error,
             fatal=complaint.fatal,
         )
-    if fatal := [complaint for complaint in found if complaint.fatal]:
+    if fatal := [complaint for complaint in complained if complaint.fatal]:
         tables = sorted({complaint.table for complaint in fatal if complaint.table})
         named = f"rows of {', '.join(tables)} were not loaded" if tables else "rows were not loaded"
         raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name}: {named}: {fatal[0]}", tables=tables)
-    if (finished.warnings or 0) > len(found):
-        run.warn("restore_log_partial", f"{finished.name} has {finished.warnings} warnings, its log {len(found)}")
+    if (finished.warnings or 0) > len(complained):
+        run.warn("restore_log_partial", f"{finished.name} has {finished.warnings} warnings, its log {len(complained)}")
         return False
     return True
 
 
-def _log(run: Run, target: Target, restore: Transfer) -> tuple[str, ...]:
+def _read_log(run: Run, target: Target, restore: Transfer) -> tuple[str, ...]:
     return target.store.log(run, restore, deadline=run.deadline.within(LOG_WITHIN))
 
 
 def _last_words(run: Run, target: Target, restore: Transfer) -> str:
-    """What a failed restore's log says last, where it can be read."""
-    with suppress(HerokuError):
-        lines = _log(run, target, restore)
-        found = [str(complaint) for complaint in complaints(lines)] or [line for line in lines if line.strip()]
-        return f": {found[-1]}" if found else ""
+    """Returns what a failed restore's log says last, after a colon, where it can be read."""
+    with suppress(HerokuError):  # without the log, the error says less but is the same
+        lines = _read_log(run, target, restore)
+        telling = [str(complaint) for complaint in complaints(lines)] or [line for line in lines if line.strip()]
+        return f": {telling[-1]}" if telling else ""
     return ""

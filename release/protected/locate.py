@@ -1,4 +1,4 @@
-"""Finds the target: the add-on behind the database, through Heroku's APIs, and the refusals that follow from it."""
+"""The search for the target, the add-on behind the database, through Heroku's APIs, with the refusals that follow."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LARGE = 20 * 1000**3
 """Bytes. Heroku documents its logical backups for databases up to 20 GB."""
 
 WITHOUT_BACKUPS = ("advanced", "performance")
-"""Plans of the Advanced tier, which has no endpoints for backups."""
+"""What the names of plans of the Advanced tier begin with, which has no endpoints for backups."""
 
 
 def find_addon(run: Run) -> Attached:
-    """The add-on behind the database's variable. Raises Refused, or HerokuError when the API cannot be used."""
+    """Finds the add-on behind the database's variable. Raises Refused, or HerokuError when the API cannot be used."""
     settings = run.settings
-    assert settings.heroku_api_key and settings.app  # noqa: S101, PT018 -- settings.py has checked it
+    assert settings.heroku_api_key and settings.app  # noqa: S101, PT018 -- settings/reading.py has checked it
     session = Session(settings.heroku_api_key.reveal(), clock=run.clock, signals=run.signals)
     platform = Platform(session, settings.api_url, settings.app)
     with _explained(settings.app):
@@ -37,9 +37,9 @@ def find_addon(run: Run) -> Attached:
 
 
 def find_target(run: Run) -> Target:
-    """The add-on behind the database, and that it may be restored. Raises Refused, or HerokuError."""
-    found = find_addon(run)
-    app, addon, site, store = found.app, found.addon, found.site, found.store
+    """Finds the add-on behind the database, and checks that it may be restored. Raises Refused or HerokuError."""
+    attached = find_addon(run)
+    app, addon, site, store = attached.app, attached.addon, attached.site, attached.store
     with _explained(app.name):
         _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: site.platform.places_of(addon)))
         source = _database(run, store)
@@ -49,7 +49,7 @@ def find_target(run: Run) -> Target:
         addon=addon,
         site=site,
         store=store,
-        session=found.session,
+        session=attached.session,
         source=source,
         formation=formation,
         transfers=quiet_transfers(run, store, source),
@@ -61,7 +61,7 @@ def find_target(run: Run) -> Target:
 
 @contextmanager
 def _explained(app: str) -> Iterator[None]:
-    """Answers that no waiting changes become refusals."""
+    """Turns answers that will not change by themselves into refusals."""
     try:
         yield
     except HerokuError as error:
@@ -69,7 +69,7 @@ def _explained(app: str) -> Iterator[None]:
 
 
 def _refusal(error: HerokuError, app: str) -> Refused | None:
-    """Answers that no waiting changes are refusals; the key's own are told apart."""
+    """Returns the refusal for an answer that will not change by itself. A rejected key and a forbidden one differ."""
     match error.status:
         case 401 | 403:
             return Refused(error.reason, error.detail, status=error.status)
@@ -80,16 +80,17 @@ def _refusal(error: HerokuError, app: str) -> Refused | None:
 
 
 def _addon(run: Run, app: App, attachments: tuple[Attachment, ...]) -> AddOn:
-    """The add-on whose attachment sets the config var of the database."""
+    """Returns the add-on whose attachment sets the config var of the database. Raises Refused."""
     variable = run.settings.database
-    found = {attachment.addon.id: attachment.addon for attachment in attachments if variable in attachment.config_vars}
-    if len(found) != 1:
+    # One add-on may have several attachments, so add-ons are counted by id.
+    addons = {attachment.addon.id: attachment.addon for attachment in attachments if variable in attachment.config_vars}
+    if len(addons) != 1:
         names = sorted({name for attachment in attachments for name in attachment.config_vars if name.endswith("_URL")})
         raise Refused(
             Reason.NOT_ATTACHED,
             f"no attachment of {app.name} sets {variable}" + (f"; attached: {', '.join(names)}" if names else ""),
         )
-    (addon,) = found.values()
+    (addon,) = addons.values()
     service, _, plan = (addon.plan.name if addon.plan else "").partition(":")
     if service and service != "heroku-postgresql":
         raise Refused(
@@ -103,6 +104,7 @@ def _addon(run: Run, app: App, attachments: tuple[Attachment, ...]) -> AddOn:
 
 
 def _refuse_sharing(run: Run, app: App, places: tuple[Place, ...]) -> None:
+    """Refuses an add-on that other apps use, whose writes a restore would undo, too."""
     others = sorted({place.app.name for place in places if place.app.id != app.id})
     if others:
         run.guard(
@@ -112,7 +114,7 @@ def _refuse_sharing(run: Run, app: App, places: tuple[Place, ...]) -> None:
 
 
 def _database(run: Run, store: Store) -> Source:
-    """Checks that the add-on is the database that is connected, and no follower."""
+    """Checks that the add-on is the database that is connected, and no follower. Raises Refused or HerokuError."""
     addon = store.addon
     described = run.retried("GET database", lambda: store.data.database(addon))
     if described.following:
@@ -133,9 +135,10 @@ def _database(run: Run, store: Store) -> Source:
 
 
 def source_of(run: Run, addon: AddOn) -> Source:
-    """What identifies the connected database in transfers.
+    """Returns what identifies the connected database in transfers.
 
-    Followers and forks that are attached to the app, too, stand in its config vars: the same name on another host.
+    Followers and forks that are attached to the app, too, are known by their config vars: they have the same name on
+    another host.
     """
     assert run.settings.database_url  # noqa: S101 -- edge.py has checked it
     here = database_host(run.settings.database_url.reveal())
@@ -151,7 +154,7 @@ def _refuse_large(run: Run, target: Target) -> None:
     if backup is None:
         return
     restore = target.expected(restores=True) or backup * 1.5
-    needed = 2 * backup + restore
+    needed = 2 * backup + restore  # the salvage is one more backup
     if needed > run.deadline.left():
         run.guard(
             Guard.LARGE_DATABASE,
@@ -164,10 +167,11 @@ def _refuse_large(run: Run, target: Target) -> None:
 
 
 def _warn_of_rotation(run: Run, target: Target) -> None:
-    """Names the backup that Heroku will drop after the capture, oldest first, to stay within `num_keep`."""
+    """Warns of the backups that Heroku will drop after the capture to stay within `num_keep`."""
     backups = target.own_backups()
     keep = next((backup.num_keep for backup in backups if backup.num_keep), None)
     if keep and len(backups) >= keep:
+        # The capture is one of the `keep`, so only `keep` - 1 of the present ones stay.
         dropped = [backup.name for backup in backups[keep - 1 :]]
         run.warn(
             "backup_rotated",

@@ -1,4 +1,4 @@
-"""Turns: one run at a time on a database, whatever the app. Who waits is told who is at work, and since when."""
+"""The lock: one run at a time works on a database, whatever its app. A run that waits says for whom, and since when."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from release.run import HOOKS, Run
 from release.settings.model import Backup
 
 BACK_WITHIN = 30.0
-"""Seconds in which a database that has cut this run off has to answer again."""
+"""Seconds within which a database that has cut this run off has to answer again."""
 
 LONGEST_PAUSE = 2.0
 """Seconds between two tries to take the lock."""
 
 NOTICED_WITHIN = LONGEST_WAIT + 5.0
-"""Seconds in which a run that restores notices that its restore has ended, and takes the lock again."""
+"""Seconds within which a run that restores notices that its restore has ended, and takes the lock again."""
 
 
 def take_lock(run: Run) -> None:
@@ -37,10 +37,10 @@ def take_lock(run: Run) -> None:
     back_by = run.deadline.within(BACK_WITHIN)
     loading = "a dump is being loaded into the database"
 
-    def taken() -> bool:
+    def is_taken() -> bool:
         try:
             if not run.database.holds_lock() and not run.database.try_lock():
-                _wait(run, deadline)
+                _wait_for_holder(run, deadline)
             return not run.database.being_restored()
         except Lost:  # a restore that begins at this moment ends this session, too
             if back_by.expired:
@@ -52,51 +52,56 @@ def take_lock(run: Run) -> None:
             run.clock.sleep(seconds)
 
     try:
-        wait_until(taken, name="the turn", until=bool, pause=0.5, deadline=deadline, sleep=sleep)
+        wait_until(is_taken, name="the lock", until=bool, pause=0.5, deadline=deadline, sleep=sleep)
     except TimedOut as error:
         raise Refused(Reason.FOREIGN_TRANSFER, loading) from error
 
 
-def _wait(run: Run, deadline: Deadline) -> None:
-    """Waits for the run that holds the lock; also while that run restores, which ends its session and this one."""
+def _wait_for_holder(run: Run, deadline: Deadline) -> None:
+    """Waits for the run that holds the lock, even while that run restores. Raises Refused (locked)."""
     holder = run.database.lock_holder()
     name = holder.application_name if holder else ""
     run.log.info(Event.LOCK_WAITED, holder=name or None, limit=run.settings.lock_wait)
     queue = _Queue(run, name)
     try:
         wait_until(
-            queue.free, name="the lock", until=bool, pause=lambda _: queue.pause, sleep=queue.sleep, deadline=deadline
+            queue.try_lock,
+            name="the lock",
+            until=bool,
+            pause=lambda _: queue.pause,
+            sleep=queue.sleep,
+            deadline=deadline,
         )
     except TimedOut as error:
         raise _refusal(run, name) from error
 
 
 class _Queue:
-    """A run that waits for another's lock: `pause` is how many seconds it pauses next."""
+    """A run that waits for another's lock. `pause` is how many seconds it pauses next."""
 
     def __init__(self, run: Run, name: str) -> None:
         self.pause = 0.1
         self._run = run
         self._name = name
-        self._find = cache(lambda: find_addon(run))
+        self._find_addon = cache(lambda: find_addon(run))
         self._cut_off = False
         self._back_by = Deadline(run.clock, 0.0)
 
-    def free(self) -> bool:
-        """Takes the lock if it is this run's turn."""
+    def try_lock(self) -> bool:
+        """Takes the lock if the other run is over, or does not come back for it. Returns whether it is taken."""
         try:
-            # Without its session the other run has lost the lock, but not its turn: it goes on after its restore.
-            its_turn = self._cut_off and not _settled(self._run, self._name)
-            if its_turn and _restoring(self._run, self._find):
+            # A restore ends the other run's session and frees its lock. That run will take it again, so it goes first.
+            comes_back = self._cut_off and not _is_over(self._run, self._name)
+            if comes_back and _is_restoring(self._run, self._find_addon):
                 self._back_by = Deadline(self._run.clock, NOTICED_WITHIN)
                 return False
-            return (self._back_by.expired or not its_turn) and self._run.database.try_lock()
+            return (self._back_by.expired or not comes_back) and self._run.database.try_lock()
         except (Lost, Failed):
             self._cut_off, self._back_by = True, Deadline(self._run.clock, NOTICED_WITHIN)
             return False
 
     def sleep(self, seconds: float) -> None:
-        """Pauses; after it has been cut off without a session, which would be in the restore's way."""
+        """Pauses. After this run was cut off it has no session meanwhile, which would be in the restore's way."""
         if self._cut_off:
             self._run.database.close()
         with restoring("the run that is waited for may be restoring the database" if self._cut_off else None):
@@ -104,27 +109,28 @@ class _Queue:
         self.pause = min(LONGEST_WAIT if self._cut_off else LONGEST_PAUSE, self.pause * 1.5)
 
 
-def _settled(run: Run, name: str) -> bool:
-    """Whether the run with that session is over. While a restore has the journal away, it is not."""
+def _is_over(run: Run, name: str) -> bool:
+    """Whether the run with that session is over. It is not while a restore has taken its row away."""
     if not name.startswith(HOOKS):
         return True
     entry = run.journal.entry(name.removeprefix(HOOKS))
     return entry is not None and entry.state is State.FINISHED and entry.fence is None
 
 
-def _restoring(run: Run, find: Callable[[], Attached]) -> bool:
+def _is_restoring(run: Run, find_attached: Callable[[], Attached]) -> bool:
     """Whether Heroku says that a restore of the database is under way, or does not say."""
     if run.settings.backup is Backup.OFF:
         return False
     try:
-        found = find()
-        source = source_of(run, found.addon)
-        return any(not each.finished and each.writes(source) is not False for each in found.store.listed())
-    except (HerokuError, Refused):
+        attached = find_attached()
+        source = source_of(run, attached.addon)
+        return any(not each.finished and each.writes(source) is not False for each in attached.store.listed())
+    except (HerokuError, Refused):  # without an answer, a restore may be under way
         return True
 
 
 def _refusal(run: Run, name: str) -> Refused:
+    """Returns the refusal that names who holds the lock, with the statement that ends that session."""
     try:
         holder = run.database.lock_holder()
     except (Lost, Failed) as error:
@@ -141,18 +147,18 @@ def _refusal(run: Run, name: str) -> Refused:
 
 
 RECONNECT_WITHIN = 60.0
-"""Seconds in which a database that refuses connections may come back."""
+"""Seconds within which a database that refuses connections may come back."""
 
 
 class LockLost(StepFailed):
-    """Somebody else holds the lock by now."""
+    """The failure of a run whose lock somebody else holds by now."""
 
 
-def unsettled(run: Run) -> Entry | None:
-    """The run's row in the journal, if there is one, read while the lock is held.
+def own_row(run: Run) -> Entry | None:
+    """Reads the run's row in the journal, if there is one, while the lock is held.
 
     A restore ends the session that holds the lock, and another run may have finished this one before the lock was taken
-    again: then nothing more may happen. Raises StepFailed (lock_lost).
+    again. Then nothing more may happen. Raises StepFailed (lock_lost).
     """
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.FINISHED:
@@ -161,7 +167,7 @@ def unsettled(run: Run) -> Entry | None:
 
 
 def reconnect(run: Run) -> None:
-    """Makes sure of a session that holds the lock. Raises Lost, or StepFailed (lock_lost)."""
+    """Makes sure of a session that holds the lock, and waits for one. Raises Lost, or StepFailed (lock_lost)."""
     deadline = run.deadline.within(RECONNECT_WITHIN)
     wait_until(
         lambda: _hold(run),
@@ -179,10 +185,10 @@ def _hold(run: Run) -> None:
         raise LockLost(Reason.LOCK_LOST, str(run.database.lock_holder()))
 
 
-def still_ours(run: Run) -> None:
+def check_still_ours(run: Run) -> None:
     """Makes sure of the lock and of the database once more before something happens to it.
 
-    A session that broke in the meantime lost the lock; it is taken again if nobody else has it by now.
+    A session that broke in the meantime has lost the lock, which is taken again if nobody else has it by now.
     Raises StepFailed.
     """
     _hold(run)
@@ -190,6 +196,8 @@ def still_ours(run: Run) -> None:
 
 
 POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
+"""What the config vars end with that lead to a pooler, where Heroku sets them
+(https://devcenter.heroku.com/articles/postgres-connection-pooling)."""
 
 
 def connect(run: Run) -> None:
@@ -199,21 +207,21 @@ def connect(run: Run) -> None:
 
 
 def examine(run: Run) -> None:
-    """Opens the session on the database; it has to be direct and writable. Raises Refused."""
+    """Opens the session on the database, which has to be direct and writable. Raises Refused."""
     if run.settings.database.endswith(POOLED):
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} is the pooler's")
     identity = run.retried("connect", run.database.identity)
     if not identity.direct:
         raise Refused(Reason.POOLED_URL, f"{run.settings.database} does not lead to one server process")
-    # A migration that failed may have set it; then it is undone first, by whoever finishes that run.
+    # A migration that failed may have made it read-only. Then that run is finished first, which undoes it.
     if identity.follows or (identity.read_only and run.journal.unfinished(run.settings.heroku_app_id) is None):
         raise Refused(Reason.DATABASE_READ_ONLY, f"{run.settings.database} leads to a database that cannot be written")
 
 
-def still_there(run: Run) -> None:
+def check_still_there(run: Run) -> None:
     """Makes sure that nobody has begun to replace the database since the lock was taken. Raises StepFailed, Refused.
 
-    A restore ends every session first, this run's too, and then loads.
+    A restore first ends every session, also this run's, and then loads.
     """
     if not run.database.holds_lock():
         raise StepFailed(Reason.LOCK_LOST, "its session was ended; somebody may be restoring the database")

@@ -1,8 +1,8 @@
-"""Prove: a restored database, against the fingerprint of what it was when the backup was taken.
+"""The proof that a restored database is what its fingerprint says it was when the backup was taken.
 
-Nothing is believed because Heroku says so. The structure has to be equal, every table made anew by the restore; every
-table that held rows has to hold rows, and no sequence may stand behind where it stood. What a proof cannot read because
-of a lock or a lost session is read again; only a real difference is a reason to restore once more.
+Nothing is believed because Heroku says so. The structure has to be equal, and the restore has to have made every table
+anew. Every table that held rows has to hold rows, and no sequence may stand behind where it stood. What a proof cannot
+read because of a lock or a lost session is read again. Only a real difference is a reason to restore once more.
 """
 
 from __future__ import annotations
@@ -20,45 +20,46 @@ from release.errors import Reason, StepFailed
 from release.log.events import Event
 from release.protected import fence
 from release.protected.before import BackedUp, take_fingerprint
-from release.protected.changes import say_left_out
-from release.protected.lock import reconnect, unsettled
+from release.protected.changes import warn_of_left_out
+from release.protected.lock import own_row, reconnect
 from release.retry import wait_until
 from release.run import Run
 from release.settings.model import FenceMode, Guard
 
 PROOF_WITHIN = 120.0
-"""Seconds in which a proof that is disturbed is tried again."""
+"""Seconds for which a proof that is disturbed is tried again."""
 
 AGAIN_AFTER = 0.5
 """Seconds between two tries."""
 
 SHOWN = 20
-"""Differences that an error names."""
+"""How many differences an error names at most."""
 
 MOST_NOTES = 200
-"""Differences that a warning lists."""
+"""How many differences a warning lists at most."""
 
 Added = Sequence[Difference] | None
-"""What the failed migration has added, by the comparison before the restore; None where that is not known."""
+"""What the failed migration has added, by the comparison before the restore. None where that is not known."""
 
 
 class Undecided(StepFailed):
-    """A proof that could not be made: nothing is known to be wrong, so that another restore would mend nothing."""
+    """The failure of a proof that could not be made. Nothing is known to be wrong, so restoring again is no use."""
 
 
 def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
-    """Proves that the database is what it was when the backup was taken; tidies up on the way.
+    """Proves that the database is what it was when the backup was taken, and tidies up on the way.
 
-    `log_read`: whether the restore's own log was read and complained of no lost rows. Raises StepFailed
+    `log_read` says whether the restore's own log was read and complained of no lost rows. Raises StepFailed
     (restore_unproved), and Undecided where the database could not be read in time.
     """
     disturbed = False
 
-    def once() -> None:
+    def attempt() -> None:
         if disturbed and run.settings.fence is not FenceMode.OFF:
             fence.end_sessions(run)
         reconnect(run)
         _check_reset(run)
+        # A lock that stays must not put the proof off for ever: after a disturbance, what is locked is left out.
         _prove_once(run, backup, added, log_read=log_read, partial=disturbed)
 
     def told(error: BaseException) -> None:
@@ -68,7 +69,7 @@ def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
 
     try:
         wait_until(
-            once,
+            attempt,
             name="the proof",
             despite=(Failed, Lost),
             pause=AGAIN_AFTER,
@@ -81,37 +82,42 @@ def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
 
 
 def _check_reset(run: Run) -> None:
-    entry = unsettled(run)
+    """Checks that the restore has taken the journal back, too. Raises StepFailed (restore_unproved)."""
+    entry = own_row(run)
     if entry is None or entry.state is not State.BACKING_UP:
         state = entry.state if entry else "missing"
-        raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's ({state}): it did not reset")
+        raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's, but {state}")
 
 
 def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: bool, partial: bool) -> None:
+    """Makes the proof. With `partial`, what others keep locked is left out and named."""
     with translated():
         old = rows.not_made_anew(run.database.connection)
     if old:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"not made anew by the restore: {', '.join(old[:SHOWN])}")
-    now = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed, partial=partial)
-    check_rows(run, backup, now, log_read=log_read)
-    _check_sequences(backup, now.evidence)
+    restored = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed, partial=partial)
+    check_rows(run, backup, restored, log_read=log_read)
+    _check_sequences(backup, restored.evidence)
     _analyze(run)
 
 
 def tidy_and_compare(
     run: Run, before: Fingerprint, added: Added, *, rows_must_match: bool, partial: bool
 ) -> Fingerprint:
-    """Compares, tidying up first where something differs; what the database is now. Raises StepFailed or Lost."""
-    now = take_fingerprint(run, partial=partial)
-    comparison = _compared(run, before, now, rows_must_match=rows_must_match)
+    """Compares, and tidies up first where something differs. Returns what the database is now.
+
+    Raises StepFailed (restore_unproved), Failed or Lost.
+    """
+    current = take_fingerprint(run, partial=partial)
+    comparison = _compare(run, before, current, rows_must_match=rows_must_match)
     if comparison.differences or comparison.notes:
         _tidy(run, before, added)
-        now = take_fingerprint(run, partial=partial)
-        comparison = _compared(run, before, now, rows_must_match=rows_must_match)
+        current = take_fingerprint(run, partial=partial)
+        comparison = _compare(run, before, current, rows_must_match=rows_must_match)
     wrong, strange = _sorted_out(comparison, added)
-    say_left_out(run, comparison)
-    if now.unread:
-        run.warn("relation_unknown", f"locked by somebody, and so not compared: {', '.join(now.unread[:SHOWN])}")
+    warn_of_left_out(run, comparison)
+    if current.unread:
+        run.warn("relation_unknown", f"locked by somebody, and so not compared: {', '.join(current.unread[:SHOWN])}")
     if strange:
         run.warn("object_not_known", f"neither the backup's nor the migration's, left as it is: {', '.join(strange)}")
     if notes := [str(note) for note in comparison.notes]:
@@ -120,19 +126,19 @@ def tidy_and_compare(
     run.log.info(Event.DATABASE_COMPARED, verdict="equal" if not wrong else "changed", differences=wrong)
     if wrong:
         raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(wrong[:SHOWN]), differences=len(wrong))
-    return now
+    return current
 
 
-def _compared(run: Run, before: Fingerprint, now: Fingerprint, *, rows_must_match: bool) -> Comparison:
+def _compare(run: Run, before: Fingerprint, current: Fingerprint, *, rows_must_match: bool) -> Comparison:
     foreign = Guard.OTHER_CREDENTIALS in run.settings.allow
-    return same_structure(before, now, rows_must_match=rows_must_match, owners_may_differ=foreign)
+    return same_structure(before, current, rows_must_match=rows_must_match, owners_may_differ=foreign)
 
 
 def _sorted_out(comparison: Comparison, added: Added) -> tuple[list[str], list[str]]:
-    """Differences that are wrong, and what somebody else has made since, which nobody has lost anything by."""
+    """Sorts out the differences that are wrong, and those that somebody else has made since, which harm nobody."""
     if added is None:
         return [str(difference) for difference in comparison.differences], []
-    ours = {(each.kind, each.name) for each in added}
+    ours = {(difference.kind, difference.name) for difference in added}
     strange = [
         str(difference)
         for difference in comparison.differences
@@ -152,12 +158,12 @@ def _tidy(run: Run, before: Fingerprint, added: Added) -> None:
             run.warn("not_put_back", problem)
 
 
-def check_rows(run: Run, backup: BackedUp, now: Fingerprint, *, log_read: bool) -> None:
-    """Every table that surely held rows when the backup was taken holds rows. Raises StepFailed."""
-    held, holding = set(backup.before.holding.held), now.holding
-    empty = sorted((held & now.evidence.writes.keys()) - set(holding.held) - set(holding.unknown))
-    # A table may have been emptied between fingerprint and dump. It was not where a row is older than both; elsewhere
-    # the log is believed, in which a table that could not be loaded is named. Without both, the worst is assumed.
+def check_rows(run: Run, backup: BackedUp, current: Fingerprint, *, log_read: bool) -> None:
+    """Checks that every table that surely held rows when the backup was taken holds rows. Raises StepFailed."""
+    held, holding = set(backup.before.holding.held), current.holding
+    empty = sorted((held & current.evidence.writes.keys()) - set(holding.held) - set(holding.unknown))
+    # A table may have been emptied between fingerprint and dump. It was not where a row is older than both. Elsewhere
+    # the log is believed, which names a table that could not be loaded. Without either, the worst is assumed.
     told = log_read or backup.outset.known
     lost = [name for name in empty if not told or name in backup.outset.steady]
     if lost:
@@ -168,23 +174,25 @@ def check_rows(run: Run, backup: BackedUp, now: Fingerprint, *, log_read: bool) 
         run.warn("rows_unknown", f"could not be looked into for rows: {', '.join(unknown[:SHOWN])}")
 
 
-def _check_sequences(backup: BackedUp, now: Evidence) -> None:
-    """No sequence stands behind where it stood both before and after the dump was made. Raises StepFailed."""
+def _check_sequences(backup: BackedUp, current: Evidence) -> None:
+    """Checks that no sequence stands behind where it stood both before and after the dump. Raises StepFailed."""
     before, after = backup.before.evidence.positions, backup.outset.evidence.positions
     behind = [
         name
-        for name in sorted(before.keys() & now.positions.keys())
-        if all(then[name].is_ahead_of(now.positions[name]) for then in (before, after) if name in then)
+        for name in sorted(before.keys() & current.positions.keys())
+        if all(then[name].is_ahead_of(current.positions[name]) for then in (before, after) if name in then)
     ]
     if behind:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"sequences stand behind: {', '.join(behind[:SHOWN])}")
 
 
 def _analyze(run: Run) -> None:
-    """Renews the planner's statistics, which a restored database has none of; a failure is a warning."""
+    """Renews the planner's statistics, of which a restored database has none. A failure is a warning."""
     try:
         with translated():
             repair.analyze(run.database.connection)
     except (Failed, Lost) as error:
-        run.warn("analyze_failed", f"{error}; run ANALYZE by hand, since a restored database has no statistics")
+        run.warn(
+            "analyze_failed", f"{error}; run `ANALYZE` in `heroku pg:psql`, since a restored database has no statistics"
+        )
         reconnect(run)

@@ -1,4 +1,4 @@
-"""Salvage: a backup of the failed state, taken before it is overwritten."""
+"""Salvage: captures the failed state before a restore overwrites it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from release.settings.model import Switch
 
 
 def salvage(run: Run, backup: BackedUp, comparison: Comparison) -> Transfer | None:
-    """Captures the failed state, if it can: its failure keeps no restore away, and is said as loudly as it matters."""
+    """Captures the failed state, if that is possible. Returns None if not, which is a warning and stops no restore."""
     try:
         return _capture(run, backup)
     except (HerokuError, StepFailed, Unsalvaged) as why:
         if not backup.sealed and comparison.written:
             run.warn(
                 "not_salvaged",
-                f"{why}; rows written since the backup will be lost where they were not the migration's own",
+                f"{why}; rows that others have written since the backup will be lost",
                 written=figures(comparison),
             )
         else:
@@ -32,20 +32,23 @@ def salvage(run: Run, backup: BackedUp, comparison: Comparison) -> Transfer | No
 
 
 class Unsalvaged(Exception):
-    """Why the failed state is not captured."""
+    """The error that says why the failed state is not captured."""
 
 
 def _capture(run: Run, backup: BackedUp) -> Transfer:
-    """Never at the price of the backup that is to be restored, nor of its time."""
+    """Captures the failed state, unless that would cost the backup that is to be restored, or the restore's time.
+
+    Raises Unsalvaged, StepFailed or HerokuError.
+    """
     if run.settings.salvage is Switch.OFF:
         raise Unsalvaged("RELEASE_SALVAGE=off")
     target = backup.target
     newest = target.store.transfer(run, backup.uuid)
     if newest.num_keep is not None and newest.num_keep < 2:  # noqa: PLR2004 -- the backup and its salvage
         raise Unsalvaged(f"Heroku keeps {newest.num_keep} backup of this plan; the salvage would rotate it out")
-    share = (run.deadline.left() - backup.restore_seconds) / 2  # one that hangs must not take the restore's time
+    share = (run.deadline.left() - backup.restore_seconds) / 2  # a salvage that hangs must leave the restore its time
     if share < backup.seconds:
-        raise Unsalvaged(f"no time: it may take {max(share, 0):.0f} s, for the restore's sake")
+        raise Unsalvaged(f"there is no time: the restore leaves it {max(share, 0):.0f} s")
     end_prepared(run, backup.outset.evidence)
     return capture(
         run,

@@ -1,9 +1,9 @@
-"""Sessions on the database around a migration: ours, with the lock, and the migration's, of which none may live on.
+"""The sessions of a migration on the database, of which none may live on when it is over.
 
-The migration's sessions are known by their name (PGAPPNAME), or by the port of a process that it started; those that
-were seen are in the journal, so that a later run knows them, too. Drivers that read no PGAPPNAME and die before anybody
-looked leave sessions that look like the app's own. So nothing is called proved until every transaction of the app's
-role that began during the migration has ended, whoever's it is.
+They are known by their name (PGAPPNAME), or by the port of a process that the migration started. Those that were seen
+are in the journal, so that a later run knows them, too. A driver that reads no PGAPPNAME, and whose process dies before
+it was seen, leaves a session that looks like the app's own. So nothing is called proved until every transaction of the
+app's role that began during the migration has ended, whoever's it is.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from release.protected.lock import reconnect
 from release.run import HOOKS, Run, migration_name
 
 GHOSTS_GONE_WITHIN = 30.0
-"""Seconds that sessions of the migration get to end; their statements are cancelled first."""
+"""Seconds that sessions of the migration get to end. Their statements are cancelled first."""
 
 TRANSACTIONS_END_WITHIN = 5.0
 """Seconds that other transactions which began during the migration get to end by themselves."""
 
 
-def no_ghosts(run: Run, run_id: str) -> str | None:
-    """Ends what is left of a migration: a killed client's statement goes on in the server and could still commit.
+def end_ghosts(run: Run, run_id: str) -> str | None:
+    """Ends what is left of a migration. The statement of a killed client goes on in the server and could still commit.
 
-    Returns why it is not sure that nothing of it goes on, if so. Raises Failed (sessions_left) or Lost.
+    Returns, in words, why something of it may still go on, or None if surely nothing does. Raises Failed
+    (sessions_left) or Lost.
     """
     reconnect(run)
     migration = run.journal.migration(run_id)
@@ -41,7 +42,7 @@ def end_migration(run: Run, run_id: str, migration: Migration | None = None) -> 
     name = migration_name(run_id)
     gone, left = wait_until_gone(
         run.database,
-        lambda each: is_migration(each, name, migration),
+        lambda session: is_migration(session, name, migration),
         clock=run.clock,
         deadline=run.deadline.within(GHOSTS_GONE_WITHIN),
         ending=True,
@@ -57,8 +58,8 @@ def is_migration(session: Other, name: str, migration: Migration) -> bool:
     return session.name == name or session.key in migration.sessions
 
 
-def in_between(session: Other, migration: Migration, until: int) -> bool:
-    """Whether a session is in a transaction that may be the migration's: of its role, and begun while it ran."""
+def may_be_migration(session: Other, migration: Migration, until: int) -> bool:
+    """Whether a session is in a transaction that may be the migration's: it is of its role, and began while it ran."""
     return (
         session.ours
         and session.transaction is not None
@@ -71,22 +72,22 @@ def in_between(session: Other, migration: Migration, until: int) -> bool:
 def _await_transactions(run: Run, migration: Migration) -> str | None:
     """Waits for transactions that began during the migration, and ends those in sessions that did so as well.
 
-    One in an older session (a pooler's) is not ended: it is somebody else's more likely than not. Then nothing is
-    proved, and that is returned in words.
+    A transaction in an older session (a pooler's) is not ended, since it is more likely somebody else's. Then nothing
+    is proved, and the reason is returned in words.
     """
     until = moment(run.database)
 
     def began_meanwhile(session: Other) -> bool:
-        return in_between(session, migration, until)
+        return may_be_migration(session, migration, until)
 
-    def new(session: Other) -> bool:
+    def is_recent(session: Other) -> bool:
         return began_meanwhile(session) and session.since >= (migration.since or 0)
 
     patience = run.deadline.within(TRANSACTIONS_END_WITHIN)
     _, left = wait_until_gone(run.database, began_meanwhile, clock=run.clock, deadline=patience)
-    if any(map(new, left)):
+    if any(map(is_recent, left)):
         ended, _ = wait_until_gone(
-            run.database, new, clock=run.clock, deadline=run.deadline.within(TRANSACTIONS_END_WITHIN), ending=True
+            run.database, is_recent, clock=run.clock, deadline=run.deadline.within(TRANSACTIONS_END_WITHIN), ending=True
         )
         run.warn(
             "sessions_ended",
@@ -100,9 +101,9 @@ def _await_transactions(run: Run, migration: Migration) -> str | None:
 
 
 def end_prepared(run: Run, before: Evidence) -> None:
-    """Rolls back what was prepared since: it holds locks against salvage and restore, and could still be committed.
+    """Rolls back what was prepared since, which holds locks against a restore and could still be committed.
 
-    Only once a restore is decided, which would undo it anyway: it may be another writer's.
+    This is only called once a restore is decided, which would undo them anyway: one may be another writer's.
     """
     for gid in sorted(set(run.database.prepared_transactions()) - set(before.prepared)):
         try:
@@ -118,11 +119,11 @@ SESSIONS_END_WITHIN = 5.0
 
 
 def sessions_left(run: Run, within: float = SESSIONS_END_WITHIN) -> list[Other]:
-    """Waits until no session of the app's commands is left; those that are there all the same. Raises Lost, Failed."""
+    """Waits until no session of the app's commands is left. Returns those that still are. Raises Lost or Failed."""
     migration = run.journal.migration(run.id)
     _, left = wait_until_gone(
         run.database,
-        lambda each: is_migration(each, run.migration_name, migration),
+        lambda session: is_migration(session, run.migration_name, migration),
         clock=run.clock,
         deadline=Deadline(run.clock, within),
     )

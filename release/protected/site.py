@@ -1,4 +1,4 @@
-"""The site: the app as its users know it, with what keeps them out and lets them in again. The retry is in here."""
+"""The site: the app as its users know it, and what keeps them out and lets them in again. Its verbs retry."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from release.run import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The running app, through the Platform API: all that a fence needs. Raises HerokuError."""
+    """The running app through the Platform API, with all that a fence needs. Its verbs raise HerokuError."""
 
     platform: Platform
 
     def formation(self, run: Run) -> dict[str, int]:
-        """Quantities by process type, as they are now."""
+        """Reads the quantities by process type, as they are now."""
         processes = run.retried("GET formation", self.platform.formation)
         return {process.type: process.quantity for process in processes}
 
     def scale(self, run: Run, quantities: Mapping[str, int]) -> None:
-        """Sets quantities of process types; without any, nothing is asked."""
+        """Sets quantities by process type. Where there are none to set, no request is made."""
         if quantities:
             run.retried("PATCH formation", lambda: self.platform.scale(quantities))
 
     def maintain(self, run: Run, *, on: bool) -> None:
-        """Switches maintenance mode."""
+        """Switches maintenance mode on or off."""
         run.retried("PATCH maintenance", lambda: self.platform.set_maintenance(on=on))

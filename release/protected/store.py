@@ -1,7 +1,7 @@
 """The store of the target's backups: Heroku's own, through the Data API.
 
-The retry is in here: what only reads is asked again, what starts a transfer is asked for exactly once. Another store
-would be another class with these verbs.
+Its verbs retry: a request that only reads is made again, and one that starts a transfer takes effect exactly once.
+Another store would be another class with these verbs.
 """
 
 from __future__ import annotations
@@ -18,50 +18,53 @@ from release.run import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """The backups of an add-on, and how the database is read into one and loaded from one. Raises HerokuError."""
+    """The backups of an add-on, with the verbs to make one and to load one. They raise HerokuError."""
 
     addon: AddOn
     data: DataAPI
 
     def transfers(self, run: Run, *, deadline: Deadline | None = None) -> tuple[Transfer, ...]:
-        """All transfers of the billing app, of whatever database."""
+        """Lists all transfers of the billing app, of whatever database."""
         return run.retried("GET transfers", self.listed, deadline=deadline)
 
     def listed(self) -> tuple[Transfer, ...]:
-        """The same, asked once: by whoever asks again himself, or has no time to."""
+        """Lists the same with one request, for callers that retry themselves or have no time to."""
         return self.data.transfers(self.addon)
 
     def transfer(self, run: Run, uuid: str) -> Transfer:
-        """One transfer as it is now."""
+        """Reads one transfer as it is now."""
         return run.retried("GET transfer", lambda: self.read(uuid))
 
     def read(self, uuid: str) -> Transfer:
-        """The same, asked once."""
+        """Reads the same with one request."""
         return self.data.transfer(self.addon, uuid)
 
     def log(self, run: Run, transfer: Transfer, *, deadline: Deadline) -> tuple[str, ...]:
-        """The lines of a transfer's own log."""
+        """Reads the lines of a transfer's own log."""
         return run.retried("GET transfer logs", lambda: self.data.logs(self.addon, transfer.uuid), deadline=deadline)
 
     def link(self, backup: Transfer) -> Link:
-        """An address to download a backup from, asked once; asking again makes another."""
+        """Makes an address to download a backup from, with one request. Another request makes another address."""
         return self.data.link(self.addon, backup)
 
     def capture(self, run: Run, source: Source, *, kind: str, known: frozenset[str], deadline: Deadline) -> Transfer:
-        """Starts a backup of the database, exactly once; `known`: the uuids listed before. Raises StepFailed, too."""
+        """Starts a backup of the database, exactly once. Raises StepFailed, too.
+
+        `known` has the uuids of the transfers that were listed before.
+        """
         request = Request(
             name=f"POST backups ({kind})",
             post=lambda: self.data.capture(self.addon),
             listed=self.listed,
             known=known,
-            ours=lambda each: each.is_backup and not each.schedule and each.reads(source),
+            ours=lambda transfer: transfer.is_backup and not transfer.schedule and transfer.reads(source),
         )
         return start_once(request, clock=run.clock, log=run.log, deadline=deadline)
 
     def restore(self, run: Run, source: Source, backup: Transfer, *, first: Callable[[], None]) -> Transfer:
         """Starts the restore of a backup onto the database, exactly once. Raises StepFailed, too.
 
-        `first` is done right before each request.
+        `first` is called right before each request.
         """
 
         def post() -> Transfer:
@@ -73,16 +76,16 @@ class Store:
             post=post,
             listed=self.listed,
             known=uuids(self.transfers(run)),
-            ours=lambda each: both(each.writes(source), each.loads(backup)),
+            ours=lambda transfer: both(transfer.writes(source), transfer.loads(backup)),
         )
         return start_once(request, clock=run.clock, log=run.log, deadline=run.deadline)
 
 
 def uuids(transfers: tuple[Transfer, ...]) -> frozenset[str]:
-    """What identifies transfers."""
+    """Returns what identifies transfers."""
     return frozenset(transfer.uuid for transfer in transfers)
 
 
 def both(one: bool | None, other: bool | None) -> bool | None:
-    """Whether both are so; None when that is not told."""
+    """Whether both are true. None when one is not known and the other is not false."""
     return False if one is False or other is False else one and other

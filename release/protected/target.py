@@ -1,4 +1,4 @@
-"""The target: the add-on behind the database, found through Heroku's APIs, and the refusals that follow from it."""
+"""The target: the add-on behind the database, with what is known of it since the run began."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from release.protected.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """An app and the add-on behind its database, and the ways to them."""
+    """An app and the add-on behind its database, with the ways to reach them."""
 
     app: App
     addon: AddOn
@@ -27,7 +27,7 @@ class Attached:
 class Target(Attached):
     """What is protected, and how it stood when the run began.
 
-    `formation`: quantities by process type; `transfers`: all of the billing app, of whatever database.
+    `formation` has quantities by process type. `transfers` has all of the billing app, of whatever database.
     """
 
     source: Source
@@ -36,12 +36,12 @@ class Target(Attached):
 
     @property
     def baseline(self) -> int:
-        """The highest number among them, so that a later run can tell what came after."""
+        """The highest number among the transfers, by which a later run can tell what came after. 0 without any."""
         return max((transfer.number for transfer in self.transfers), default=0)
 
     def own_backups(self) -> list[Transfer]:
-        """The operator's and this tool's manual backups of this database that are there, newest first."""
-        found = [
+        """Returns the manual backups of this database that still exist, this tool's among them, newest first."""
+        backups = [
             transfer
             for transfer in self.transfers
             if transfer.is_backup
@@ -50,23 +50,23 @@ class Target(Attached):
             and not transfer.deleted_at
             and transfer.reads(self.source) is not False
         ]
-        return sorted(found, key=lambda each: each.number, reverse=True)
+        return sorted(backups, key=lambda backup: backup.number, reverse=True)
 
     def expected(self, *, restores: bool) -> float | None:
-        """Seconds that the latest backup or restore of this database took; None when there is none to go by."""
-        finished = [
-            each
-            for each in sorted(self.transfers, key=lambda each: each.number)
-            if each.succeeded and (each.writes(self.source) if restores else each.is_backup and each.reads(self.source))
-        ]
-        return finished[-1].seconds if finished else None
+        """Returns the seconds that the latest backup or restore of this database took. None when there is none."""
+
+        def is_alike(transfer: Transfer) -> bool | None:
+            return transfer.writes(self.source) if restores else transfer.is_backup and transfer.reads(self.source)
+
+        finished = [transfer for transfer in self.transfers if transfer.succeeded and is_alike(transfer)]
+        return max(finished, key=lambda transfer: transfer.number).seconds if finished else None
 
 
 def restores(transfers: Iterable[Transfer], onto: Source, *, after: int) -> list[Transfer]:
-    """Those that may have loaded something into the database since the transfer of that number, the newest last."""
-    found = [
+    """Returns those that may have loaded something into the database since the transfer `after`, the newest last."""
+    loading = [
         transfer
         for transfer in transfers
         if transfer.is_restore and transfer.number > after and transfer.writes(onto) is not False
     ]
-    return sorted(found, key=lambda each: each.number)
+    return sorted(loading, key=lambda transfer: transfer.number)

@@ -1,4 +1,4 @@
-"""Transfers of the target: asked of Heroku exactly once, waited for, and foreign ones let pass."""
+"""Transfers of the target: they are asked for exactly once and waited for, as are those of others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRESS_EVERY = 5.0
 def capture(
     run: Run, target: Target, *, kind: str, deadline: Deadline, begun: Callable[[Transfer], None] = lambda _: None
 ) -> Transfer:
-    """Captures a backup and waits for it; `begun` is told of it before the wait.
+    """Captures a backup and waits for it. `begun` is called with it before the wait.
 
     Raises StepFailed (backup_failed, backup_unusable) or HerokuError.
     """
@@ -56,29 +56,30 @@ def follow(
     deadline: Deadline,
     watch: Callable[[], bool] | None = None,
 ) -> Transfer:
-    """Waits until a transfer has finished, however it did. Raises TimedOut or HerokuError.
+    """Waits until a transfer has finished, with success or without. Raises TimedOut or HerokuError.
 
-    With `watch` (does the database see the dump?) the API is asked rarely, and at once when the dump's session is gone:
-    a half-hour capture then costs a tenth of the requests, and its end is noticed sooner.
+    `watch` tells whether the database sees the dump. With it the API is polled rarely while the dump's session is
+    there, and at once when that is gone. A capture of half an hour then takes a tenth of the requests, and its end is
+    noticed sooner.
     """
-    began = run.clock.monotonic()
-    shown = [began]
+    began = shown_at = run.clock.monotonic()
 
-    def done(now: Transfer) -> bool:
-        if not now.finished and run.clock.monotonic() - shown[0] >= PROGRESS_EVERY:
-            shown[0] = run.clock.monotonic()
+    def is_done(current: Transfer) -> bool:
+        nonlocal shown_at
+        if not current.finished and run.clock.monotonic() - shown_at >= PROGRESS_EVERY:
+            shown_at = run.clock.monotonic()
             run.log.info(
                 Event.TRANSFER_PROGRESSED,
                 kind=kind,
-                transfer=now.name,
-                bytes=now.size,
+                transfer=current.name,
+                bytes=current.size,
                 duration=round(run.clock.monotonic() - began, 3),
             )
-        return now.finished
+        return current.finished
 
     finished = polling(
         lambda: target.store.read(transfer.uuid),
-        until=done,
+        until=is_done,
         name=f"GET transfer {transfer.name}",
         clock=run.clock,
         log=run.log,
@@ -98,7 +99,7 @@ def follow(
 
 
 class Watcher:
-    """Sleeps between polls for as long as the database sees the dump, up to 15 s; short while it does not."""
+    """A sleep between two polls that lasts while the database sees the dump, up to 15 s, and is short otherwise."""
 
     def __init__(self, clock: Clock, running: Callable[[], bool], deadline: Deadline) -> None:
         self._clock = clock
@@ -107,25 +108,25 @@ class Watcher:
 
     def sleep(self, seconds: float) -> None:
         """Sleeps `seconds`, or up to 15 s while the dump can be seen. Wakes when it is gone, and at the deadline."""
-        look = min(seconds, 0.5)
-        self._clock.sleep(look)
+        pause = min(seconds, 0.5)
+        self._clock.sleep(pause)
         try:
             wait_until(
                 lambda: not self._running(),
                 name="the dump's end",
                 until=bool,
-                pause=look,
+                pause=pause,
                 sleep=self._clock.sleep,
                 deadline=self._deadline.within(LONGEST_WAIT),
             )
-        except TimedOut:
+        except TimedOut:  # the dump goes on
             return
-        except StepFailed:
-            self._clock.sleep(self._deadline.clamp(seconds - look))
+        except StepFailed:  # the database does not answer; the poll alone has to tell
+            self._clock.sleep(self._deadline.clamp(seconds - pause))
 
 
 def find_backup(target: Target, uuid: str) -> Transfer:
-    """The backup of that uuid, read again just before it is used. Raises StepFailed (backup_gone), HerokuError."""
+    """Reads the backup of that uuid again, just before it is used, and checks it. Raises StepFailed or HerokuError."""
     try:
         backup = target.store.read(uuid)
     except HerokuError as error:
@@ -137,10 +138,10 @@ def find_backup(target: Target, uuid: str) -> Transfer:
 
 
 def quiet_transfers(run: Run, store: Store, source: Source, *, ours: str | None = None) -> tuple[Transfer, ...]:
-    """The list of transfers, once none that touches this database is under way.
+    """Waits until no transfer that touches this database is under way. Returns all transfers.
 
-    A foreign one is waited for as long as for the lock, and never cancelled; the one whose uuid is `ours` does not
-    matter. Raises Refused (foreign_transfer).
+    A foreign one is waited for as long as for the lock, and never cancelled. The one whose uuid is `ours` does not
+    matter. Raises Refused (foreign_transfer), and RestoreUnderWay when a signal comes while a restore goes on.
     """
     transfers = store.transfers(run)
     running = _touching(transfers, source, ours)
@@ -165,7 +166,10 @@ def quiet_transfers(run: Run, store: Store, source: Source, *, ours: str | None 
 
 @contextmanager
 def restoring(what: str | None) -> Iterator[None]:
-    """A wait for a restore (None: for something else): a signal that ends it leaves the restore under way."""
+    """Turns a signal that ends a wait for a restore into RestoreUnderWay, because the restore itself goes on.
+
+    `what` says what goes on. It is None where the wait is for something else.
+    """
     try:
         yield
     except Interrupted as stop:
@@ -175,7 +179,7 @@ def restoring(what: str | None) -> Iterator[None]:
 
 
 def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None) -> list[Transfer]:
-    """Transfers under way that read or write this database, or of which Heroku does not tell whether they do."""
+    """Returns the transfers under way that read or write this database, or may do so for all that Heroku tells."""
     return [
         transfer
         for transfer in transfers
@@ -185,15 +189,15 @@ def _touching(transfers: tuple[Transfer, ...], source: Source, ours: str | None)
     ]
 
 
-def asked_for(target: Target) -> list[Transfer]:
-    """Restores onto the database that were asked for since the run began, the newest last."""
+def requested_restores(target: Target) -> list[Transfer]:
+    """Returns the restores onto the database that were asked for since the run began, the newest last."""
     return restores(target.store.listed(), target.source, after=target.baseline)
 
 
 def start_restore(run: Run, target: Target, backup: Transfer, first: Callable[[], None] = lambda: None) -> Transfer:
     """Asks Heroku to restore a backup onto the add-on, exactly once. Raises StepFailed or HerokuError.
 
-    `first` is done right before each request.
+    `first` is called right before each request.
     """
     started = target.store.restore(run, target.source, backup, first=first)
     run.log.info(
@@ -223,7 +227,7 @@ def restore(
 
 
 class DumpWatch:
-    """Looks at Heroku's dump while it runs, and says who blocks it: it waits for each table's lock for ever."""
+    """A watch over Heroku's dump. It logs who blocks the dump, which waits for a table's lock for ever."""
 
     def __init__(self, run: Run) -> None:
         self._database = run.database
@@ -232,6 +236,6 @@ class DumpWatch:
     def running(self) -> bool:
         """Whether the database sees a dump. Raises Lost or Failed."""
         if self._database.connected:
-            with suppress(StepFailed):
+            with suppress(StepFailed):  # a name that is not logged must not end a backup
                 self._blockers.name([other.pid for other in others(self._database) if other.heroku])
         return self._database.dump_running()

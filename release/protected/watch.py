@@ -14,10 +14,10 @@ from release.protected.blockers import Blockers, says_lock_timeout
 from release.run import Run
 
 FIRST, EVERY, EVERY_WITH_TIMEOUT = 0.1, 1.0, 0.5
-"""Seconds to the first look, and between two later on; a wait that a lock timeout ends may be short."""
+"""Seconds before the first look, and between two later on. With a lock timeout, a wait may be too short for `EVERY`."""
 
 BEYOND = 1.0
-"""Seconds beyond a timeout after which a session does not obey it."""
+"""Seconds beyond a timeout after which it is clear that a session does not obey it."""
 
 AT_WORK: Final[LiteralString] = """
 SELECT m.pid, m.application_name,
@@ -26,13 +26,13 @@ SELECT m.pid, m.application_name,
        extract(epoch FROM clock_timestamp() - m.query_start)::float8
   FROM pg_catalog.pg_stat_activity m WHERE m.pid = ANY (%s) AND m.state = 'active'
 """
-"""(pid, name, seconds waited for a lock, seconds that the statement has taken)."""
+"""Reads (pid, name, seconds waited for a lock, seconds that the statement has taken) of active sessions."""
 
 UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Watch:
-    """Looks at the migration while it runs.
+    """A watch over the migration while it runs.
 
     It notes in the journal which sessions are the migration's, says who blocks it and which timeout does not reach it,
     and remembers whether it gave up for a lock.
@@ -48,26 +48,27 @@ class Watch:
         self._disobedient: set[str] = set()
 
     def hear(self, _stream: str, lines: Sequence[str]) -> None:
-        """Lines of the migration's output."""
+        """Takes note of lines of the migration's output."""
         self.lock_timeout = self.lock_timeout or says_lock_timeout(lines)
 
     def observe(self, running: Running) -> None:
-        """Looks once. Never raises: a look must not end a migration."""
+        """Looks at the migration's sessions once. It never raises, because a look must not end a migration."""
         run = self._run
         self.pause = min(self.pause * 2, self._every)
-        if not run.database.connected:  # a new session would not hold the lock; that is found out elsewhere
+        if not run.database.connected:  # a new session would not hold the lock; the next step finds that out
             return
         with suppress(StepFailed):
-            mine = self._mine(running)
-            if new := {each.key for each in mine} - self._seen:
+            sessions = self._find_sessions(running)
+            if new := {session.key for session in sessions} - self._seen:
                 run.journal.saw(run.id, new)
                 self._seen |= new
-            if mine:
-                self._blockers.name([each.pid for each in mine])
-                self._check_timeouts([each.pid for each in mine])
+            if sessions:
+                pids = [session.pid for session in sessions]
+                self._blockers.name(pids)
+                self._check_timeouts(pids)
 
-    def _mine(self, running: Running) -> list[Other]:
-        """The migration's sessions: by name, by the port of one of its processes, or seen to be so before."""
+    def _find_sessions(self, running: Running) -> list[Other]:
+        """Finds the migration's sessions by name, by the port of one of its processes, or as seen before."""
         ports = running.ports()
         return [
             other
@@ -76,7 +77,7 @@ class Watch:
         ]
 
     def _check_timeouts(self, pids: list[int]) -> None:
-        """Says which timeout has not reached a session: some drivers read no PGOPTIONS, and an app may set its own."""
+        """Warns of a timeout that has not reached a session: a driver may read no PGOPTIONS, an app may set its own."""
         settings = self._run.settings
         lock, statement = in_seconds(settings.lock_timeout), in_seconds(settings.statement_timeout)
         if lock is None and statement is None:
@@ -98,7 +99,10 @@ class Watch:
 
 
 def in_seconds(duration: str | None) -> float | None:
-    """A duration as Postgres writes it, milliseconds without a unit (guc_tables.c, GUC_UNIT_MS); None for 0, off."""
+    """Converts a duration as Postgres writes it into seconds. Returns None for 0, which switches a timeout off.
+
+    Without a unit it is in milliseconds (guc_tables.c, GUC_UNIT_MS).
+    """
     if duration is None:
         return None
     number, unit = duration.rstrip("usminhd ") or "0", duration.lstrip("0123456789 ") or "ms"

@@ -1,4 +1,4 @@
-"""Back up: a capture through Heroku's APIs, and the proof that it can be used. Also the salvage, which is one more."""
+"""Back up: records the run, captures the database through Heroku's APIs, and proves that the backup can be used."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from release.run import Run
 from release.settings.model import FenceMode, Guard
 
 CAPTURES = 3
-"""The first, and two more when the structure changed meanwhile."""
+"""How often the database is captured at most: once, and twice more if its structure changes meanwhile."""
 
 
 def back_up(run: Run, target: Target | None) -> Before:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
-    before = record(run, target)
+    before = record_run(run, target)
     behind = frozenset(checks.sequences_behind(run.database.connection))
     if target is None:
         return Unprotected(before=before, outset=take_outset(run, before), behind=behind)
@@ -41,10 +41,10 @@ def back_up(run: Run, target: Target | None) -> Before:
 
 
 def _capture_unchanging(run: Run, target: Target, before: Fingerprint) -> tuple[Transfer, Fingerprint, Outset]:
-    """Captures the database with one structure from before to after, so that the fingerprint is the dump's.
+    """Captures the database while its structure stays the same, so that the fingerprint is the dump's.
 
-    Somebody else's DDL in between would be in one of the two only: then it is captured again. Raises StepFailed
-    (backup_unusable).
+    Somebody else's DDL in between would be in only one of the two. Then the database is captured again. Raises
+    StepFailed (backup_unusable).
     """
     deadline = backup_deadline(run)
     for attempt in range(1, CAPTURES + 1):
@@ -56,14 +56,17 @@ def _capture_unchanging(run: Run, target: Target, before: Fingerprint) -> tuple[
         detail = f"somebody changed the structure while {transfer.name} was being taken: {'; '.join(differences[:10])}"
         if attempt == CAPTURES:
             break
-        run.warn("structure_changed", f"{detail}; it is captured again", backup=transfer.name)
+        run.warn("structure_changed", f"{detail}; the database is captured again", backup=transfer.name)
         before = after
-        _note(run, before)
+        _write_fingerprint(run, before)
     raise StepFailed(Reason.BACKUP_UNUSABLE, detail, differences=differences)
 
 
 def _restructured(run: Run, before: Fingerprint, outset: Outset) -> tuple[Fingerprint, list[str]]:
-    """What has changed in the structure since. Only where the catalogs were written is there anything to compare."""
+    """Returns the fingerprint as it is now, and what has changed in the structure since `before`.
+
+    A fingerprint takes time. So it is only taken anew where the counters say that the catalogs were written.
+    """
     traces = evidence.compare(before.evidence, outset.evidence)
     if not traces.catalogs and not traces.around:
         return before, []
@@ -73,39 +76,39 @@ def _restructured(run: Run, before: Fingerprint, outset: Outset) -> tuple[Finger
 
 
 def _leaked(run: Run, before: Fingerprint, outset: Outset) -> bool:
-    """Whether somebody has written behind the fence while the backup was being taken; that is said."""
+    """Whether somebody has written behind the fence while the backup was being taken, which is logged as a warning."""
     written = evidence.compare(before.evidence, outset.evidence).written
     if written:
         tables = sorted(written)
         run.warn(
             "fence_leaks",
-            f"others have written to {', '.join(tables[:10])} though the fence is up: a client outside the formation,"
-            " which comes back when it is ended; their writes are salvaged like anybody's",
+            f"others have written to {', '.join(tables[:10])} though the fence is up. It is a client outside the"
+            " formation, which comes back when its session is ended. Its writes are salvaged like anybody's",
             tables=tables[:100],
         )
     return bool(written)
 
 
-def record(run: Run, target: Target | None) -> Fingerprint:
+def record_run(run: Run, target: Target | None) -> Fingerprint:
     """Opens the run's row in the journal, raises a fence that is to be up all along, and takes the fingerprint."""
-    _enter(run, target)
+    _open_row(run, target)
     if target and run.settings.fence is FenceMode.RELEASE:
-        fence.up(run, target, FenceMode.RELEASE)
+        fence.put_up(run, target, FenceMode.RELEASE)
     before = take_fingerprint(run)
-    _note(run, before)
+    _write_fingerprint(run, before)
     return before
 
 
 def record_again(run: Run, backup: BackedUp) -> None:
-    """Writes the run's row anew, as it was before the migration, which has taken the journal away."""
-    _enter(run, backup.target)
-    _note(run, backup.before)
+    """Writes the run's row anew, as it was before the migration that has removed the journal."""
+    _open_row(run, backup.target)
+    _write_fingerprint(run, backup.before)
     if run.settings.fence is FenceMode.RELEASE:
         run.journal.fenced(run.id, FenceMode.RELEASE)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
 
 
-def _enter(run: Run, target: Target | None) -> None:
+def _open_row(run: Run, target: Target | None) -> None:
     run.journal.open(
         run_id=run.id,
         app=target.app.name if target else run.settings.app or "",
@@ -119,11 +122,11 @@ def _enter(run: Run, target: Target | None) -> None:
     )
 
 
-def _note(run: Run, before: Fingerprint) -> None:
+def _write_fingerprint(run: Run, before: Fingerprint) -> None:
     run.journal.fingerprinted(run.id, before.to_json(), evidence=before.evidence.to_json())
 
 
 def backup_deadline(run: Run) -> Deadline:
-    """A backup that takes over a third of the time leaves too little for salvage and restore: better give up."""
+    """Returns when a backup is given up: after a third of the time left, so that salvage and restore still fit."""
     share = 1.0 if Guard.LARGE_DATABASE in run.settings.allow else 1 / 3
     return run.deadline.within(run.deadline.left() * share)

@@ -1,7 +1,7 @@
-"""Keep: an earlier run that was cut off is closed over the database as it is. Its row in the journal is all it takes.
+"""Keep: closes an earlier run that was cut off, over the database as it is. It needs only the run's row in the journal.
 
-Neither Heroku nor a backup nor a fingerprint is needed, so that somebody who has decided is never held up by what is
-gone. A fence is lowered where Heroku can be reached; where it cannot, the last line says what to paste.
+It needs neither Heroku nor a backup nor a fingerprint, so that somebody who has decided is never held up by what is
+gone. It lowers a fence where Heroku can be reached. Where it cannot, the last line says what to paste.
 """
 
 from __future__ import annotations
@@ -15,48 +15,54 @@ from release.heroku.http import HerokuError, Session
 from release.heroku.platform import Platform
 from release.log.events import Event
 from release.protected import fence
-from release.protected.sessions import no_ghosts
+from release.protected.sessions import end_ghosts
 from release.protected.site import Site
 from release.protected.target import Target
 from release.run import Ending, Run, ended
 from release.settings.model import Backup
 
-Look = Callable[[], tuple[Target, Entry | None]]
-"""Finds the add-on and reads the row again, once no restore is under way; the row is gone where one broke off."""
+FindAgain = Callable[[], tuple[Target, Entry | None]]
+"""A function that finds the add-on and reads the row again, once no restore is under way.
+
+The row is None where a restore broke off, which has taken it away.
+"""
 
 
-def keep(run: Run, entry: Entry, cause: StepFailed, look: Look) -> Ending | None:
-    """Closes the row of `run` as kept and lowers its fence. None when the row is gone, or another app's.
+def keep(run: Run, entry: Entry, cause: StepFailed, find_again: FindAgain) -> Ending | None:
+    """Closes the row of `run` as kept and lowers its fence. Returns None when the row is gone, or another app's.
 
-    `fence` in the facts of the ending: it may still be up. Raises Lost or Failed when the database does not answer.
+    When the facts of the ending have `fence`, it may still be up. Raises Lost or Failed when the database does not
+    answer.
     """
-    site, now, problem = _look(run, entry, look)
-    if now is None:
+    site, current, problem = _find_what_is_left(run, entry, find_again)
+    if current is None:
         return None
-    no_ghosts(run, now.run_id)
+    end_ghosts(run, current.run_id)
     ending = ended(Outcome.KEPT, cause)
-    if now.state is State.FINISHED:  # only its fence is left
-        ending = ended(Outcome(now.outcome or Outcome.KEPT))
+    if current.state is State.FINISHED:  # only its fence is left
+        ending = ended(Outcome(current.outcome or Outcome.KEPT))
     else:
-        run.journal.close(now.run_id, outcome=str(Outcome.KEPT), reason=cause.reason.slug)
+        run.journal.close(current.run_id, outcome=str(Outcome.KEPT), reason=cause.reason.slug)
     run.log.info(Event.RESTORE_SKIPPED, why="--keep: the database stays as it is")
-    return ending if now.fence is None else _lower(run, site, now, ending, problem)
+    return ending if current.fence is None else _lower(run, site, current, ending, problem)
 
 
-def _look(run: Run, entry: Entry, look: Look) -> tuple[Site | None, Entry | None, HerokuError | Refused | None]:
-    """As much of the target as can be found, the row, and what was in the way."""
+def _find_what_is_left(
+    run: Run, entry: Entry, find_again: FindAgain
+) -> tuple[Site | None, Entry | None, HerokuError | Refused | None]:
+    """Returns the site if it can be reached, the row, and what was in the way."""
     if run.settings.backup is Backup.OFF:
-        return *_reach(run, entry), None
+        return *_reach_site(run, entry), None
     try:
-        target, now = look()
+        target, current = find_again()
     except (HerokuError, Refused) as error:
         run.warn("heroku_not_asked", f"{error}; the row in the journal is enough to keep the database as it is")
-        return *_reach(run, entry), error
-    return target.site, now, None
+        return *_reach_site(run, entry), error
+    return target.site, current, None
 
 
-def _reach(run: Run, entry: Entry) -> tuple[Site | None, Entry | None]:
-    """The app alone, without its add-on. The row is nobody's here when Heroku says that this is another app."""
+def _reach_site(run: Run, entry: Entry) -> tuple[Site | None, Entry | None]:
+    """Reaches the app alone, without its add-on. Returns no row when Heroku says that the row is another app's."""
     settings = run.settings
     if not settings.heroku_api_key or not settings.app:
         return None, entry
@@ -70,10 +76,10 @@ def _reach(run: Run, entry: Entry) -> tuple[Site | None, Entry | None]:
 
 
 def _lower(run: Run, site: Site | None, entry: Entry, ending: Ending, problem: ReleaseError | None) -> Ending:
-    """The ending with the fence lowered, or with what to paste."""
+    """Lowers the fence. Returns the ending, with what to paste where the fence may still be up."""
     try:
         if site is not None:
-            fence.down(run, site, entry)
+            fence.lower_by_row(run, site, entry)
             return ending
     except (HerokuError, StepFailed) as error:
         problem = error

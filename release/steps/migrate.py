@@ -1,4 +1,4 @@
-"""Migrate: the app's own command, in its own process group, its sessions named, its time limited."""
+"""Migrate: runs the app's own command in a process group of its own, with named sessions and limited time."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from release.database.session import Failed
 from release.errors import Reason, StepFailed
 from release.protected.before import Before
 from release.protected.changes import proved_untouched
-from release.protected.lock import still_ours
-from release.protected.sessions import no_ghosts, sessions_left
+from release.protected.lock import check_still_ours
+from release.protected.sessions import end_ghosts, sessions_left
 from release.protected.watch import Watch
 from release.retry import attempts
 from release.run import Run
 
 
 class LockedOut(StepFailed):
-    """The migration gave up for a lock, and the database is proved unchanged: it may be tried again."""
+    """The failure of a migration that gave up for a lock on a database proved unchanged. It may be tried again."""
 
 
 def migrate(run: Run, commands: Commands, backup: Before) -> None:
-    """Runs the migration. Raises StepFailed; only after the journal says `migrating` can anything have changed."""
+    """Runs the migration. Only after the journal says `migrating` can anything have changed. Raises StepFailed."""
     deadline = migration_deadline(run, backup.reserve)
-    still_ours(run)
+    check_still_ours(run)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
     attempts(
         lambda: _attempt(run, commands, backup, deadline),
@@ -39,9 +39,10 @@ def migrate(run: Run, commands: Commands, backup: Before) -> None:
 
 
 def migration_environ(run: Run) -> dict[str, str]:
-    """The app's environment, less the key, plus the name of its sessions and the timeouts asked for."""
+    """Returns the app's environment, less the key, plus the name of its sessions and the timeouts asked for."""
     environ = app_environ(run, PGAPPNAME=run.migration_name)
     timeouts = (("lock_timeout", run.settings.lock_timeout), ("statement_timeout", run.settings.statement_timeout))
+    # PGOPTIONS splits at blanks, and Postgres reads "5s" as well as "5 s".
     options = [f"-c {name}={value.replace(' ', '')}" for name, value in timeouts if value]
     if options:
         environ["PGOPTIONS"] = " ".join(filter(None, [environ.get("PGOPTIONS"), *options]))
@@ -49,9 +50,9 @@ def migration_environ(run: Run) -> dict[str, str]:
 
 
 def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -> None:
-    """Runs the command once and looks at what it left behind. Raises LockedOut when it may be tried again."""
+    """Runs the command once and checks what it left behind. Raises StepFailed, or LockedOut when it may be retried."""
     watch = Watch(run)
-    ended = _command(run, commands, watch, deadline)
+    ended = _run_command(run, commands, watch, deadline)
     run.signals.check()
     if ended.timed_out:
         raise StepFailed(
@@ -68,10 +69,11 @@ def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -
         raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(prepared)}")
 
 
-def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
+def _run_command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
+    """Runs the command under the watch until it ends, a signal comes, or the deadline does. Raises StepFailed."""
     try:
         with start_app(run, commands.migrate, env=migration_environ(run), on_lines=watch.hear) as running:
-            # Not a wait of retry.py's: the pause passes output on, and the command's end and a signal end it, too.
+            # This is no wait of retry.py's: the pause passes output on, and ends also at the command's end or a signal.
             while running.alive and not run.signals.pending and not deadline.expired:
                 running.pump(deadline.clamp(watch.pause))
                 watch.observe(running)
@@ -83,13 +85,16 @@ def _command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> 
 def _unchanged(run: Run, backup: Before) -> bool:
     """Whether it is proved that nothing was written since the migration began, by anybody."""
     try:
-        return no_ghosts(run, run.id) is None and proved_untouched(run, backup.outset.evidence)
+        return end_ghosts(run, run.id) is None and proved_untouched(run, backup.outset.evidence)
     except Failed:
         return False
 
 
 def migration_deadline(run: Run, reserve: float) -> Deadline:
-    """When the migration has to end so that a restore still fits. Raises StepFailed (no_time_left)."""
+    """Returns when the migration has to end so that a restore, which takes `reserve` seconds, still fits.
+
+    Raises StepFailed (no_time_left).
+    """
     left = run.deadline.left() - reserve
     if left <= 0:
         raise StepFailed(

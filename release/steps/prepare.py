@@ -1,4 +1,4 @@
-"""Prepare: everything that can be known is checked here, and nothing is changed. A refusal costs nothing."""
+"""Prepare: checks everything that can be known, and changes nothing. So a refusal costs nothing."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
 """Endings of an earlier run over which nothing new may begin."""
 
 TRIED_WITHIN = 5.0
-"""Seconds for trying what only shows on a row whether it could be restored."""
+"""Seconds in which expressions are tried on a row, where only that shows whether they could be restored."""
 
 NAMED = 20
-"""Things that an error names one by one."""
+"""How many things an error names one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a release works with. Without anything pending there is no target, nor a stage to rehearse on."""
+    """What a release works with. When nothing is pending, there is neither a target nor a stage to rehearse on."""
 
     commands: Commands
     pending: bool = False
@@ -39,12 +39,13 @@ class Prepared:
 
 
 def prepare(run: Run) -> Prepared | Ending:
-    """Takes the lock and looks at everything. An earlier run that was cut off is finished first.
+    """Takes the lock and checks everything. First it finishes an earlier run that was cut off.
 
-    An ending is that run's, where nothing new may begin over it. What it raises was raised before anything was changed.
+    Returns that run's ending where nothing new may begin over it. Raises Refused, and other errors, before anything was
+    changed.
     """
     commands = find_commands(run)
-    while True:
+    while True:  # a run that was finished here may have brought back another; the last round finds none
         lock.connect(run)
         earlier = recover.finish_earlier(run)
         if earlier is None or earlier.outcome not in UNFINISHED:
@@ -61,13 +62,13 @@ def prepare(run: Run) -> Prepared | Ending:
 
 def pending(run: Run, commands: Commands) -> bool:
     """Whether to migrate, by what the app says. Raises Refused."""
-    if run.settings.backup is Backup.CAPTURE:
+    if run.settings.backup is Backup.CAPTURE:  # load the HTTP client while the app's own command runs
         platform.preload()
     return migrations.pending(run, commands)
 
 
 def _refuse_without_create(run: Run) -> None:
-    """The journal needs a schema of its own: said here, in words, rather than when it is to be written."""
+    """Refuses a role that may not create the journal's schema. To say so now is better than when it is needed."""
     if run.journal.exists():
         return
     database, role, able = run.database.one(
@@ -79,15 +80,15 @@ def _refuse_without_create(run: Run) -> None:
 
 
 def restorable_target(run: Run) -> Target | None:
-    """Finds the add-on behind the database through Heroku's APIs and refuses what could not be undone.
+    """Finds the add-on behind the database through Heroku's APIs, and refuses what could not be undone.
 
-    None with RELEASE_BACKUP=off, which is said every time.
+    Returns None with RELEASE_BACKUP=off, which is warned of every time. Raises Refused or HerokuError.
     """
     _refuse_without_create(run)
     if run.settings.backup is Backup.OFF:
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
-    found = find_target(run)
+    target = find_target(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)
     if foreign:
@@ -96,29 +97,29 @@ def restorable_target(run: Run) -> Target | None:
             Refused(Reason.OTHER_CREDENTIALS, "; ".join(str(each) for each in foreign[:20]), count=len(foreign)),
         )
     _refuse_unrestorable(run)
-    return found
+    return target
 
 
 def _refuse_unrestorable(run: Run) -> None:
-    """Looks for what a restore could not bring back. Each override is logged by itself, so that a plan lists all."""
-    from release.database.restorable import report_on  # noqa: PLC0415 -- only where something is to be migrated
+    """Refuses what a restore could not bring back. Each override is logged by itself, so that a plan lists all."""
+    from release.database.restorable import report_on  # noqa: PLC0415 -- only a run that migrates needs it
 
     with translated():
         report = report_on(run.database.connection, run.deadline.within(TRIED_WITHIN))
-    for each in report.weaker:
-        run.warn("restored_weaker", str(each))
+    for finding in report.weaker:
+        run.warn("restored_weaker", str(finding))
     if report.unknown:
         more = f" and {len(report.unknown) - NAMED} more" if len(report.unknown) > NAMED else ""
         run.warn(
             "restorable_unknown",
             f"it was not found out whether a restore could bring back {', '.join(report.unknown[:NAMED])}{more}",
         )
-    if run.settings.rehearsal_database:  # which restores the backup really, and compares what has come back
-        for each in report.lost:
-            run.warn("not_restorable", f"{each}; the rehearsal will tell")
+    if run.settings.rehearsal_database:  # the rehearsal restores the backup, and compares what has come back
+        for finding in report.lost:
+            run.warn("not_restorable", f"{finding}; the rehearsal will tell")
     elif Guard.NOT_RESTORABLE in run.settings.allow:
-        for each in report.lost:
-            run.guard(Guard.NOT_RESTORABLE, Refused(Reason.NOT_RESTORABLE, str(each)))
+        for finding in report.lost:
+            run.guard(Guard.NOT_RESTORABLE, Refused(Reason.NOT_RESTORABLE, str(finding)))
     elif report.lost:
         more = f"; and {len(report.lost) - NAMED} more" if len(report.lost) > NAMED else ""
         named = "; ".join(str(each) for each in report.lost[:NAMED])

@@ -1,7 +1,7 @@
-"""Probe: the new code and the new schema, checked together. All probes must pass.
+"""Probe: checks the new code and the new schema together. All probes must pass.
 
-Those that are built in run after a migration only, then those that are configured, whatever was pending. What each of
-them does is said in the two tables, `probes/built_in.py` and `probes/configured.py`.
+The built-in probes run only after a migration. The configured ones run in every release, after them. What each of them
+does is said in two tables, `probes/built_in.py` and `probes/configured.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from release.run import Run
 
 
 def probe(run: Run, commands: Commands, backup: Before | None) -> None:
-    """Runs the built-in probes (with `backup`: after a migration), then the configured ones. Raises StepFailed."""
+    """Runs the probes. `backup` is None when nothing was migrated, and no built-in probe runs. Raises StepFailed."""
     if backup is not None:
         run_probes(run, BUILT_IN, Migrated(run=run, commands=commands, backup=backup))
     in_time = replace(run, deadline=run.deadline.within(run.settings.probe_timeout))

@@ -1,8 +1,8 @@
-"""Recover: finish what an interrupted run left. The journal and the list of transfers together tell what happened.
+"""Recover: finishes what an interrupted run left. The journal and the list of transfers together tell what happened.
 
-A restore takes the journal's row back to what the dump held, so a row in `backing_up` beside a newer restore means:
-that restore happened. A run that was cut off before its migration changed nothing. One that was cut off later is
-undone only when nobody else can lose by it, or when somebody says so.
+A restore takes the journal's row back to what the dump held. So a row in `backing_up` beside a newer restore means that
+this restore has happened. A run that was cut off before its migration has changed nothing. One that was cut off later
+is undone only when nobody else can lose by it, or when somebody says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from release.protected.judgement import judge
 from release.protected.locate import find_target
 from release.protected.lock import RECONNECT_WITHIN, reconnect, take_lock
 from release.protected.proof import Undecided, prove
-from release.protected.sessions import no_ghosts
+from release.protected.sessions import end_ghosts
 from release.protected.target import Target, restores
 from release.retry import wait_until
 from release.run import Ending, Run, ended
@@ -37,12 +37,12 @@ from release.steps import restore
 from release.steps.keep import keep
 
 EXIT_WITHIN = 15.0
-"""Seconds in which a recovery that was told to stop has to have ended."""
+"""Seconds within which a recovery that was told to stop has to end."""
 
-GOES_ON = "`bin/release recover`, or the next release, goes on; the site stays in maintenance mode until then."
+GOES_ON = "`bin/release recover`, or the next release, goes on. The site stays in maintenance mode until then."
 
 RECOVERED = frozenset({Outcome.RELEASED, Outcome.UNTOUCHED, Outcome.RESTORED, Outcome.KEPT})
-"""Endings of an earlier run after which the database is as it was, or as somebody decided: `recover` exits 0."""
+"""Endings of an earlier run after which the database is as it was, or as somebody decided. `recover` exits with 0."""
 
 
 class Choice(StrEnum):
@@ -53,10 +53,13 @@ class Choice(StrEnum):
 
 
 def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
-    """The command: finishes what is unfinished; nothing to do is a good end. `run_id`: the run that handed over."""
+    """Finishes what is unfinished, as the command `recover` does. That there is nothing to do is a good end.
+
+    `run_id` is the run that handed over, if one did.
+    """
     with run.step("prepare") as within:
         if run_id:
-            _sign_of_life(within, run_id)
+            _give_sign_of_life(within, run_id)
         lock.connect(within)
     ending = finish_earlier(run, choice, decided=run_id) or _finish_restore(run, choice, run_id)
     if ending is None:
@@ -65,56 +68,58 @@ def recover(run: Run, choice: Choice | None, run_id: str | None) -> Ending:
 
 
 def _finish_restore(run: Run, choice: Choice | None, run_id: str | None) -> Ending | None:
-    """A restore under way has taken the journal with it: it is waited for, and may bring an unfinished run back."""
+    """Waits for a restore under way, which has taken the journal away, and finishes the run that it brings back."""
     if run.settings.backup is Backup.OFF:
         return None
     target = find_target(run)
     reconnect(run)
     if ending := finish_earlier(run, choice, decided=run_id):
         return ending
-    half = half_restored(run, target)
-    return _load_again(run, target, half, Choice.RESTORE if run_id else choice) if half else None
+    broken_off = half_restored(run, target)
+    return _load_again(run, target, broken_off, Choice.RESTORE if run_id else choice) if broken_off else None
 
 
-def _sign_of_life(run: Run, run_id: str) -> None:
+def _give_sign_of_life(run: Run, run_id: str) -> None:
+    """Tells the run that hands over, through its row, that this one is there."""
     try:
         run.journal.sign_of_life(run_id)
-    except StepFailed as error:  # a restore is replacing the database at this moment: that is what we came for
+    except StepFailed as error:  # a restore may be replacing the database at this moment; it is waited for later
         run.warn("sign_of_life_failed", str(error))
 
 
 def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | None = None) -> Ending | None:
-    """Finishes an earlier run; None when there is none. `decided`: the run that had decided to restore.
+    """Finishes an earlier run. Returns None when there is none. `decided` is the run that had decided to restore.
 
     Raises Refused (unfinished_run) when only a person can decide.
     """
-    entry = _unfinished(run)
+    entry = _find_unfinished(run)
     if entry is None:
         return None
     with run.step("recover") as within:
         earlier = replace(within, id=entry.run_id)
         if choice is Choice.KEEP:
-            return keep(earlier, entry, _cause(entry), lambda: _look(within, entry))
+            return keep(earlier, entry, _cut_off(entry), lambda: _find_again(within, entry))
         if run.settings.backup is Backup.OFF:
             run.warn(
-                "unfinished_run", f"the run {entry.run_id} was cut off; RELEASE_BACKUP=off, so it is left as it is"
+                "unfinished_run", f"the run {entry.run_id} was cut off; with RELEASE_BACKUP=off it is left as it is"
             )
             ending = Ending(outcome=Outcome.KEPT, exit_code=0)
             restore.close(earlier, None, ending)
             return ending
         try:
-            target, now = _look(within, entry)
+            target, current = _find_again(within, entry)
         except (HerokuError, Interrupted) as failure:
             if entry.state not in {State.RESTORING, State.LOADING}:
                 raise
             return ended(Outcome.RESTORE_FAILED, failure, hint=GOES_ON)
-        if now is None:
+        if current is None:
             return None
-        return _settle(replace(within, id=now.run_id), target, now, choice, decided=decided == now.run_id)
+        earlier = replace(within, id=current.run_id)
+        return _settle(earlier, target, current, choice, decided=decided == current.run_id)
 
 
-def _unfinished(run: Run) -> Entry | None:
-    """The row of a run that was cut off. A restore that begins at this moment ends the session that asks for it."""
+def _find_unfinished(run: Run) -> Entry | None:
+    """Reads the row of a run that was cut off. It tries again where a restore that begins has ended the session."""
 
     def sleep(seconds: float) -> None:
         run.clock.sleep(seconds)
@@ -131,38 +136,41 @@ def _unfinished(run: Run) -> Entry | None:
     )
 
 
-def _look(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
-    """Add-on and row once no restore is under way, nor can begin any more. The row is gone where one broke off."""
+def _find_again(run: Run, entry: Entry) -> tuple[Target, Entry | None]:
+    """Finds the add-on and the row once no restore is under way, nor can begin any more.
+
+    The row is None where a restore broke off, which has taken it away.
+    """
     target = find_target(run)
-    now = _again(run, entry, target)
-    if now is None or now.state is not State.LOADING:
-        return target, now
-    late = SETTLE - run.journal.age(now.run_id)
+    current = _reread_row(run, entry, target)
+    if current is None or current.state is not State.LOADING:
+        return target, current
+    late = SETTLE - run.journal.age(current.run_id)
     if late <= 0:
-        return target, now
+        return target, current
     run.warn("restore_unknown", f"a restore was about to be asked for; for {late:.0f} s it may still begin")
     run.clock.sleep(run.deadline.clamp(late))
     target = find_target(run)
-    return target, _again(run, entry, target)
+    return target, _reread_row(run, entry, target)
 
 
-def _again(run: Run, entry: Entry, target: Target) -> Entry | None:
-    """The row, read again: a restore that was waited for has taken it back, and ended this session.
+def _reread_row(run: Run, entry: Entry, target: Target) -> Entry | None:
+    """Reads the row again, since a restore that was waited for has taken it back and ended this session.
 
-    Only here is known whether it is this app's; where it is another's, an older one that is unfinished is.
+    Only the target tells whether the row is this app's. Where it is another's, this app's own unfinished one is read.
     """
     reconnect(run)
     app, addon = target.app, target.addon
-    now = run.journal.entry(entry.run_id)
-    if now is None or now.belongs(app.id, addon.id, app=app.name):
-        return now
+    current = run.journal.entry(entry.run_id)
+    if current is None or current.belongs(app.id, addon.id, app=app.name):
+        return current
     return run.journal.unfinished(app.id, addon.id, app=app.name)
 
 
 def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
     """Finishes the run of a row. Never says `untouched` while a restore of it may be under way."""
     try:
-        return _settled(run, target, entry, choice, decided=decided)
+        return _settle_by_state(run, target, entry, choice, decided=decided)
     except Refused:
         raise
     except (ReleaseError, Interrupted) as failure:
@@ -172,8 +180,9 @@ def _settle(run: Run, target: Target, entry: Entry, choice: Choice | None, *, de
         return ending
 
 
-def _settled(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
-    cause = _cause(entry)
+def _settle_by_state(run: Run, target: Target, entry: Entry, choice: Choice | None, *, decided: bool) -> Ending:
+    """Finishes the run by what its row and the newest restore say. Raises Refused where only a person can decide."""
+    cause = _cut_off(entry)
     newest = _newest_restore(target, entry.baseline or 0)
     if entry.state is State.FINISHED:  # cut off after its end: only the fence is left
         ending = ended(Outcome(entry.outcome or Outcome.UNTOUCHED))
@@ -185,28 +194,28 @@ def _settled(run: Run, target: Target, entry: Entry, choice: Choice | None, *, d
             Reason.UNFINISHED_RUN,
             f"the run {entry.run_id} is unfinished, and Heroku does not say which database {newest.name} has loaded",
         )
-    backup = _backup(run, target, entry, newest)
+    backup = _earlier_backup(run, target, entry, newest)
     if newest is not None and entry.state is State.BACKING_UP:  # the restore brought the row back
         return _conclude(run, backup, entry, newest, choice, decided=decided)
     return _undo_or_ask(run, backup, entry, newest, choice, decided=decided)
 
 
 def _broken_off(run: Run, target: Target, entry: Entry, failure: ReleaseError | Interrupted) -> Ending | None:
-    """How a recovery ends that was stopped or failed; None where surely no restore was asked for."""
+    """Returns how a recovery ends that was stopped or failed. None where surely no restore was asked for."""
     run.signals.acknowledge()
     run = replace(run, deadline=run.deadline.within(EXIT_WITHIN))
     target.session.deadline = run.deadline
     try:
-        asked = restores(target.store.listed(), target.source, after=entry.baseline or 0)
-        now = run.journal.entry(run.id)
+        requested = restores(target.store.listed(), target.source, after=entry.baseline or 0)
+        current = run.journal.entry(run.id)
     except ReleaseError as error:
         run.warn("restore_unknown", str(error))
-        asked, now = [], None
-    newest = asked[-1] if asked else None
+        requested, current = [], None
+    newest = requested[-1] if requested else None
     if newest is not None and not newest.finished:
         hint = f"{newest.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
         return ended(Outcome.HANDED_OVER, failure, restore=newest.name, hint=hint)
-    if newest is None and now is not None and now.state not in {State.RESTORING, State.LOADING}:
+    if newest is None and current is not None and current.state not in {State.RESTORING, State.LOADING}:
         return None
     return ended(Outcome.RESTORE_FAILED, failure, restore=newest.name if newest else None, hint=GOES_ON)
 
@@ -214,14 +223,14 @@ def _broken_off(run: Run, target: Target, entry: Entry, failure: ReleaseError | 
 def _undo_or_ask(
     run: Run, backup: BackedUp, entry: Entry, newest: Transfer | None, choice: Choice | None, *, decided: bool
 ) -> Ending:
-    """The migration had begun: undo it where nobody can lose by it, or where that was decided; else refuse."""
-    unsettled = no_ghosts(run, run.id)
-    target, cause = backup.target, _cause(entry)
+    """Undoes a migration that had begun, where nobody can lose by it or where that was decided. Else raises Refused."""
+    unsettled = end_ghosts(run, run.id)
+    target, cause = backup.target, _cut_off(entry)
     comparison = changed_since(run, backup, unsettled=unsettled)
     if comparison.verdict is Verdict.UNCHANGED:
         return restore.close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
     fenced = entry.state in {State.RESTORING, State.LOADING} and fence.is_up(target, entry)
-    foreign = _foreign(target, newest, backup)
+    foreign = _foreign_backup(target, newest, backup)
     sealed = backup.sealed and restore.is_wanted(run, comparison)
     if choice is Choice.RESTORE or ((decided or sealed or fenced) and foreign is None):
         run.journal.announce(run.id, State.RESTORING)
@@ -229,7 +238,8 @@ def _undo_or_ask(
     raise _refusal(entry, backup, comparison, foreign)
 
 
-def _cause(entry: Entry) -> StepFailed:
+def _cut_off(entry: Entry) -> StepFailed:
+    """Returns the failure of the earlier run, as the cause of how it is ended now."""
     return StepFailed(
         Reason.CUT_OFF,
         f"the run {entry.run_id} of release {entry.release or '?'}, started {entry.started_at}, was cut off"
@@ -242,50 +252,51 @@ def _newest_restore(target: Target, baseline: int) -> Transfer | None:
     return next(reversed(restores(target.transfers, target.source, after=baseline)), None)
 
 
-def _source(target: Target, restored: Transfer | None) -> Transfer | None:
-    """The backup that a restore loaded, where the list tells."""
+def _loaded_backup(target: Target, restored: Transfer | None) -> Transfer | None:
+    """Returns the backup that a restore loaded, where the list tells."""
     if restored is None or not restored.from_url:
         return None
     return next((transfer for transfer in target.transfers if transfer.is_backup and restored.loads(transfer)), None)
 
 
-def _foreign(target: Target, newest: Transfer | None, backup: BackedUp) -> str | None:
-    """The name of another backup that somebody has restored since: the journal's row came back with it."""
-    source = _source(target, newest)
+def _foreign_backup(target: Target, newest: Transfer | None, backup: BackedUp) -> str | None:
+    """Returns the name of another backup that somebody has restored since, with which the journal's row came back."""
+    source = _loaded_backup(target, newest)
     return source.name if source and newest and newest.succeeded and source.uuid != backup.uuid else None
 
 
-def _backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> BackedUp:
-    """The earlier run's backup: from the journal, or, when a restore took the row back, that restore's source.
+def _earlier_backup(run: Run, target: Target, entry: Entry, newest: Transfer | None) -> BackedUp:
+    """Returns the earlier run's backup: the journal's, or, when a restore took the row back, the one that was loaded.
 
-    The dump that holds the row in `backing_up` was made after it was written, so it cannot be an older backup.
+    The dump that holds the row in `backing_up` was made after the row was written, so it cannot be an older backup.
+    Raises Refused (unfinished_run) where the backup or its fingerprint is gone.
     """
     document = run.journal.fingerprint(entry.run_id)
     if entry.backup:
-        found = next((transfer for transfer in target.transfers if transfer.uuid == entry.backup), None)
+        taken = next((transfer for transfer in target.transfers if transfer.uuid == entry.backup), None)
     else:
-        found = _source(target, newest)
-        if found and found.number <= (entry.baseline or 0):
-            found = None
-    if document is None or found is None:
+        taken = _loaded_backup(target, newest)
+        if taken and taken.number <= (entry.baseline or 0):
+            taken = None
+    if document is None or taken is None:
         raise Refused(
             Reason.UNFINISHED_RUN,
-            f"the run {entry.run_id} is unfinished, and its {'fingerprint' if found else 'backup'} is not to be found",
+            f"the run {entry.run_id} is unfinished, and its {'fingerprint' if taken else 'backup'} cannot be found",
         )
     before = Fingerprint.from_json(document)
     outset = Outset.from_json(run.journal.outset(entry.run_id))
     return BackedUp(
-        uuid=found.uuid,
-        name=found.name,
-        seconds=found.seconds or 0.0,
+        uuid=taken.uuid,
+        name=taken.name,
+        seconds=taken.seconds or 0.0,
         before=before,
         outset=outset,
-        sealed=_sealed(target, entry, before, outset),
+        sealed=_is_sealed(target, entry, before, outset),
         target=target,
     )
 
 
-def _sealed(target: Target, entry: Entry, before: Fingerprint, outset: Outset) -> bool:
+def _is_sealed(target: Target, entry: Entry, before: Fingerprint, outset: Outset) -> bool:
     """Whether nobody else can have written since the backup, by what Heroku and the counters say now."""
     leaked = outset.evidence.epoch is not None and evidence.compare(before.evidence, outset.evidence).written
     return entry.fence == FenceMode.RELEASE and fence.is_up(target, entry) and not leaked
@@ -294,25 +305,26 @@ def _sealed(target: Target, entry: Entry, before: Fingerprint, outset: Outset) -
 def _conclude(
     run: Run, backup: BackedUp, entry: Entry, newest: Transfer, choice: Choice | None, *, decided: bool
 ) -> Ending:
-    """A restore has happened: judge and prove it as strictly as one's own, or restore once more.
+    """Judges and proves a restore that has happened, as strictly as one's own, or restores once more.
 
-    Not unasked where people may have written since: the fence has to be up.
+    It restores unasked only while the fence is up, since otherwise people may have written in the meantime.
     """
-    target, cause = backup.target, _cause(entry)
+    target, cause = backup.target, _cut_off(entry)
     try:
         if not newest.succeeded:
             raise StepFailed(Reason.RESTORE_FAILED, f"{newest.name} did not succeed")
         prove(run, backup, None, log_read=judge(run, target, newest))
     except ReleaseError as error:
         run.warn("restore_unproved", str(error))
-        again = choice is Choice.RESTORE or decided or fence.is_up(target, entry)
-        if isinstance(error, Undecided) or not again:
+        may_restore = choice is Choice.RESTORE or decided or fence.is_up(target, entry)
+        if isinstance(error, Undecided) or not may_restore:
             return restore.not_restored(run, backup, error, cause, transfer=newest)
         return restore.carry_out(run, backup, None, cause)
     return restore.close(run, target, ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name))
 
 
 def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: str | None) -> Refused:
+    """Returns the refusal that tells a person all that the decision depends on."""
     changed = "; ".join(str(difference) for difference in comparison.differences[:10]) or "no schema change"
     written = ", ".join(f"{table} ({figures})" for table, figures in sorted(comparison.written.items())[:10])
     return Refused(
@@ -328,19 +340,20 @@ def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: st
 
 
 def reappeared(run: Run, target: Target) -> Ending | None:
-    """How an earlier run ended that came back into the journal with a restore that was waited for, if one did.
+    """Finishes an earlier run that came back into the journal with a restore that was waited for, if one did.
 
     Raises Refused (unfinished_restore) when the newest restore did not succeed and no run has accepted that since.
     """
     if ending := finish_earlier(run):
         return ending
-    if half := half_restored(run, target):
-        run.guard(Guard.UNFINISHED_RESTORE, Refused(Reason.UNFINISHED_RESTORE, f"{half.name} did not succeed"))
+    if broken_off := half_restored(run, target):
+        refusal = Refused(Reason.UNFINISHED_RESTORE, f"{broken_off.name} did not succeed")
+        run.guard(Guard.UNFINISHED_RESTORE, refusal)
     return None
 
 
 def half_restored(run: Run, target: Target) -> Transfer | None:
-    """The newest restore, when it did not succeed and no run has accepted the database since."""
+    """Returns the newest restore, if it did not succeed and no run has accepted the database since."""
     newest = _newest_restore(target, 0)
     if newest is None or newest.succeeded:
         return None
@@ -349,13 +362,14 @@ def half_restored(run: Run, target: Target) -> Transfer | None:
     return newest if newest.number > accepted else None
 
 
-def _load_again(run: Run, target: Target, half: Transfer, choice: Choice | None) -> Ending:
-    """A restore broke off and took the journal with it: load the same backup again, then finish from its row."""
-    source = _source(target, half)
+def _load_again(run: Run, target: Target, broken_off: Transfer, choice: Choice | None) -> Ending:
+    """Loads the same backup again after a restore that broke off, which took the journal away, and finishes its run."""
+    source = _loaded_backup(target, broken_off)
     if choice is not Choice.RESTORE or source is None:
         raise Refused(
             Reason.UNFINISHED_RESTORE,
-            f"{half.name} did not succeed" + (f"; its source is {source.name}" if source else "; its source is gone"),
+            f"{broken_off.name} did not succeed; "
+            + (f"its source is {source.name}" if source else "its source is gone"),
         )
     transfers.restore(run, target, source)
     reconnect(run)

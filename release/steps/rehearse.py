@@ -1,7 +1,7 @@
-"""Rehearse: the captured backup is restored into a second database, migrated and probed there, before production is.
+"""Rehearse: restores the captured backup into a second database, and migrates and probes there before production.
 
-It is the very same code that migrates and probes production, with a run whose database is the other one. This proves
-that the backup restores and that the migration works on real data, and measures how long both take.
+The very same code migrates and probes production, with a run whose database is another. The rehearsal proves that the
+backup restores and that the migration works on real data, and it measures how long both take.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from release.steps.migrate import migrate
 from release.steps.probe import probe
 
 TELLING: Final = 8
-"""Characters of a name or password below which finding it inside another value proves nothing."""
+"""Characters that a name or password has at least, so that it proves something to find it inside another value."""
 
 NOT_CARRIED: Final = frozenset({"grant"})
-"""Differences that are to be expected: the second database has credentials of its own."""
+"""Kinds of differences that are expected, since the second database has credentials of its own."""
 
 RELATIONS: Final[LiteralString] = """
 SELECT c.oid::regclass::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -47,21 +47,21 @@ SELECT c.oid::regclass::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_names
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
  ORDER BY 1 LIMIT 4
 """
-"""Some tables that somebody may have put there."""
+"""Reads the names of up to four tables that somebody may have put there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Where it is rehearsed: a run whose database and environment are the second database's, and its add-on."""
+    """The place of a rehearsal: a run whose database and environment are the second database's, and its add-on."""
 
     run: Run
     target: Target
 
 
 def find_stage(run: Run, target: Target | None) -> Stage | None:
-    """Finds the second database and makes sure that it may be overwritten; None when no rehearsal is wanted.
+    """Finds the second database and makes sure that it may be overwritten. Returns None when no rehearsal is wanted.
 
-    Changes nothing. Raises Refused or Misconfigured.
+    It changes nothing. Raises Refused or Misconfigured.
     """
     variable = run.settings.rehearsal_database
     if variable is None or target is None:
@@ -80,26 +80,27 @@ def find_stage(run: Run, target: Target | None) -> Stage | None:
     )
     ours = run.database.identity()
     try:
-        other = there.database.identity()  # before the lock: of the protected one, this run holds it already
+        # This comes before the lock: on the protected database this run holds it already, and would wait for itself.
+        other = there.database.identity()
         if (other.system, other.database) == (ours.system, ours.database):
             raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} leads to the protected database itself")
         lock.connect(there)
-        found = find_target(there)
-        if found.addon.id == target.addon.id:
-            raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} is set by {found.addon.name}, which is protected")
-        _refuse_occupied(run, there, found)
+        second = find_target(there)
+        if second.addon.id == target.addon.id:
+            raise Refused(Reason.REHEARSAL_UNSAFE, f"{variable} is set by {second.addon.name}, which is protected")
+        _refuse_occupied(run, there, second)
     finally:
-        there.database.close()  # opened again when it is needed; the backup may take long
-    return Stage(run=there, target=found)
+        there.database.close()  # it is opened again when it is needed: the backup before that may take long
+    return Stage(run=there, target=second)
 
 
 def redirected(run: Run, variable: str, url: str) -> Mapping[str, str]:
-    """The app's environment with every URL of the protected database replaced by the second one's.
+    """Returns the app's environment with every URL of the protected database replaced by the second one's.
 
     Raises Refused when another value names the protected database in a form that cannot be replaced surely
-    (PGDATABASE, a JDBC URL): the app's commands could follow it.
+    (PGDATABASE, a JDBC URL), because the app's commands could follow it.
     """
-    assert run.settings.database_url  # noqa: S101 -- cli.py has checked it
+    assert run.settings.database_url  # noqa: S101 -- edge.py has checked it
     parts = urlsplit(run.settings.database_url.reveal())
     name = unquote(parts.path.lstrip("/"))
     telling = [text for text in (name, parts.password or "") if len(text) >= TELLING]
@@ -117,9 +118,10 @@ def redirected(run: Run, variable: str, url: str) -> Mapping[str, str]:
 
 
 def _refuse_occupied(run: Run, there: Run, target: Target) -> None:
-    """A rehearsal overwrites its database. A copy that a rehearsal has put there is known by the journal inside.
+    """Refuses a second database with tables of its own, since a rehearsal overwrites it.
 
-    In a dump the newest run is always unfinished, the one that captured it; in a database in use it never stays so.
+    A copy that an earlier rehearsal has put there is known by the journal inside. In a dump the newest run is always
+    unfinished: it is the one that captured the dump. In a database in use it does not stay unfinished.
     """
     tables = [name for (name,) in there.database.rows(RELATIONS, [list(EXCLUDED_SCHEMAS)])]
     newest = next(iter(there.journal.runs(limit=1)), None)
@@ -133,10 +135,10 @@ def _refuse_occupied(run: Run, there: Run, target: Target) -> None:
 def rehearse(run: Run, commands: Commands, backup: Before, there: Stage) -> BackedUp:
     """Restores the backup into the second database, migrates and probes there. Raises StepFailed.
 
-    Returns the backup with the time that its restore takes. Production is looked at afterwards, in any case.
+    Returns the backup with the time that its restore takes. Production is checked afterwards in any case.
     """
     assert isinstance(backup, BackedUp)  # noqa: S101 -- a stage needs a target, and a target a backup
-    share = (run.deadline.left() - backup.reserve) / 2  # the other half is production's
+    share = (run.deadline.left() - backup.reserve) / 2  # the other half is kept for production
     if share <= 0:
         raise StepFailed(Reason.NO_TIME_LEFT, f"{run.deadline.left():.0f} s are left, too few for a rehearsal")
     stage_run = replace(there.run, log=run.log.bind(rehearsal=True), deadline=run.deadline.within(share))
@@ -153,7 +155,7 @@ def rehearse(run: Run, commands: Commands, backup: Before, there: Stage) -> Back
 
 
 def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) -> float:
-    """The seconds that the restore took."""
+    """Restores, migrates and probes in the second database. Returns the seconds that the restore took."""
     began = run.clock.monotonic()
     log_read = _restore(run, backup, target)
     restored = run.clock.monotonic()
@@ -175,7 +177,10 @@ def _rehearse(run: Run, commands: Commands, backup: BackedUp, target: Target) ->
 
 
 def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
-    """Restores the backup into the second database; whether the log was read. Raises StepFailed, HerokuError."""
+    """Restores the backup into the second database. Returns whether the restore's log was read.
+
+    Raises StepFailed or HerokuError.
+    """
     source = find_backup(backup.target, backup.uuid)
     quiet_transfers(run, target.store, target.source)
     fence.end_sessions(run)
@@ -185,15 +190,15 @@ def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
 
 
 def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:
-    """Proves that the copy is what was dumped; its own fingerprint, with its own counters."""
+    """Proves that the copy is what was dumped. Returns its own fingerprint and counters. Raises StepFailed."""
     take_lock(run)
     before, copy = backup.before, take_fingerprint(run)
-    added = [each for each in _differing(before, copy) if each.change is Change.ADDED]
-    with translated():  # what an earlier rehearsal has left behind
+    added = [difference for difference in _find_differences(before, copy) if difference.change is Change.ADDED]
+    with translated():  # an earlier rehearsal may have left objects behind, which no restore removes
         for removed in repair.remove_added(run.database.connection, before, added):
             run.warn("unknown_object_removed", removed)
     copy = take_fingerprint(run) if added else copy
-    differences = [str(each) for each in _differing(before, copy)]
+    differences = [str(each) for each in _find_differences(before, copy)]
     run.log.info(Event.DATABASE_COMPARED, verdict="changed" if differences else "equal", differences=differences)
     if differences:
         raise StepFailed(Reason.RESTORE_UNPROVED, "; ".join(differences[:20]), differences=len(differences))
@@ -203,15 +208,16 @@ def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:
     return take_fingerprint(run)
 
 
-def _differing(before: Fingerprint, copy: Fingerprint) -> list[Difference]:
-    found = same_structure(before, copy, owners_may_differ=True).differences
-    return [each for each in found if each.kind not in NOT_CARRIED]
+def _find_differences(before: Fingerprint, copy: Fingerprint) -> list[Difference]:
+    """Returns the differences of structure, without those that are expected of a copy."""
+    differences = same_structure(before, copy, owners_may_differ=True).differences
+    return [difference for difference in differences if difference.kind not in NOT_CARRIED]
 
 
 def _production_untouched(run: Run, backup: BackedUp) -> BackedUp:
-    """Makes sure that the rehearsal's commands did not find their way into the protected database.
+    """Makes sure that the rehearsal's commands have not changed the protected database.
 
-    If they did, the migration has begun there; that is said in the journal, so that it is undone. Returns the backup
+    If they have, the migration has begun there. The journal is told so, and the change is undone. Returns the backup
     with the outset as it is now. Raises StepFailed.
     """
     comparison = compare(backup.before, take_fingerprint(run))

@@ -1,4 +1,7 @@
-"""Restore: decide, fence, salvage, restore, prove, tidy, lower the fence. It only ever undoes what its own run did."""
+"""Restore: decides, raises the fence, salvages, restores, proves, tidies up and lowers the fence.
+
+It only ever undoes what its own run has done.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +21,24 @@ from release.log.events import Event
 from release.protected import fence, transfers
 from release.protected.before import BackedUp, Before
 from release.protected.changes import changed_since
-from release.protected.lock import reconnect, still_ours, unsettled
+from release.protected.lock import check_still_ours, own_row, reconnect
 from release.protected.proof import Undecided, prove
 from release.protected.salvage import salvage
-from release.protected.sessions import end_migration, end_prepared, no_ghosts
+from release.protected.sessions import end_ghosts, end_migration, end_prepared
 from release.protected.target import Target
-from release.protected.transfers import asked_for, find_backup, quiet_transfers
+from release.protected.transfers import find_backup, quiet_transfers, requested_restores
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Restore
 from release.steps.backup import record_again
 
 RESTORE_WITHIN = 900.0
-"""Seconds a restore gets at least, though the plan be used up: Heroku ends the dyno, not the transfer."""
+"""Seconds that a restore gets at least, even beyond the time limit: Heroku would end the dyno, but not the transfer."""
 
 ATTEMPTS = 2
+"""How often the backup is restored at most."""
 
 CLOSED_WITHIN = 60.0
-"""Seconds in which the journal's row has to be closed."""
+"""Seconds within which the journal's row has to be closed."""
 
 NOT_AGAIN = frozenset(
     {
@@ -48,41 +52,44 @@ NOT_AGAIN = frozenset(
         Reason.FOREIGN_TRANSFER,
     }
 )
-"""Problems that a second restore would not mend, or that make it dangerous: the first may be under way."""
+"""Problems that a second restore would not solve, or that make it dangerous because the first may be under way."""
 
 
 def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:
-    """Brings the database back to what it was before the migration, after `failure`; skips what is proved needless."""
+    """Brings the database back to what it was before the migration, after `failure`, unless that is proved needless."""
     run = replace(run, deadline=Deadline(run.clock, max(run.deadline.left(), RESTORE_WITHIN)))
-    found = assess(run, backup, failure)
-    if isinstance(found, Ending):
-        return found
+    assessed = assess(run, backup, failure)
+    if isinstance(assessed, Ending):
+        return assessed
     assert isinstance(backup, BackedUp)  # noqa: S101 -- without a backup, assess ends the run
-    return carry_out(run, backup, found, failure)
+    return carry_out(run, backup, assessed, failure)
 
 
 def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | Comparison:
-    """Whether to restore: an ending where it is needless or not wanted, else what was changed, said in the journal."""
-    unsettled = no_ghosts(run, run.id)
+    """Decides whether to restore. Returns an ending where it is needless or not wanted, else what was changed.
+
+    In the latter case the journal says from now on that the run restores.
+    """
+    unsettled = end_ghosts(run, run.id)
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.FINISHED:
         return end_settled(run, backup, entry, failure)
     if entry is not None and entry.state is State.BACKING_UP:
         return _skip(run, backup, Outcome.UNTOUCHED, "the migration had not begun", failure)
-    if entry is None and backup.target and not asked_for(backup.target):
+    if entry is None and backup.target and not requested_restores(backup.target):
         run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
         record_again(run, backup)
     comparison = changed_since(run, backup, unsettled=unsettled)
     if comparison.traces is not None and comparison.traces.only_around:
-        comparison = _set_back(run, backup)
+        comparison = _undo_around(run, backup)
     skipped = decide(run, backup, comparison, failure)
     if skipped is None:
         run.journal.announce(run.id, State.RESTORING)
     return skipped or comparison
 
 
-def _set_back(run: Run, backup: Before) -> Comparison:
-    """Puts settings and the like back where nothing else was changed: no row is touched by it, and nobody is fenced."""
+def _undo_around(run: Run, backup: Before) -> Comparison:
+    """Puts settings and the like back where nothing else was changed. That touches no row, and needs no fence."""
     with translated():
         for problem in put_back(run.database.connection, backup.before):
             run.warn("not_put_back", problem)
@@ -90,14 +97,17 @@ def _set_back(run: Run, backup: Before) -> Comparison:
 
 
 def end_settled(run: Run, backup: Before, entry: Entry, failure: ReleaseError | Interrupted) -> Ending:
-    """Ends a run that its row says is finished: by itself, stopped before the fence was down; or by another."""
+    """Ends a run whose row says that it is finished.
+
+    Either this run was stopped before its fence was down, or another run has finished it.
+    """
     run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
     fence.lower(run, backup.target)
     return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
-    """An ending without a restore, where the verdict or the policy asks for one."""
+    """Returns an ending without a restore, where the verdict or the policy asks for one."""
     policy = run.settings.restore
     if comparison.verdict is Verdict.UNCHANGED:
         return _skip(run, backup, Outcome.UNTOUCHED, "the database is proved unchanged", failure)
@@ -118,6 +128,7 @@ def is_wanted(run: Run, comparison: Comparison) -> bool:
 
 
 def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: ReleaseError | Interrupted) -> Ending:
+    """Closes the run without a restore, and says why. Over a database that is kept, the hint is how to undo by hand."""
     run.log.info(Event.RESTORE_SKIPPED, why=why)
     hint = None
     if outcome is Outcome.KEPT:
@@ -127,9 +138,9 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
 
 
 def close(run: Run, target: Target | None, ending: Ending) -> Ending:
-    """Closes the journal's row and lowers the fence, over a database that is old, or as somebody decided.
+    """Closes the journal's row and lowers the fence, over a database that is as before, or as somebody decided.
 
-    The two do not depend on each other. Returns the ending, with what to paste where the site may still be down.
+    Neither depends on the other. Returns the ending, with what to paste where the site may still be down.
     """
     reason = ending.reason.slug if ending.reason else None
     raised = FenceMode.RESTORE if ending.restore and run.settings.fence is not FenceMode.OFF else None
@@ -160,15 +171,15 @@ def still_fenced(run: Run, ending: Ending, target: Target) -> Ending:
 
 
 def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure: ReleaseError | Interrupted) -> Ending:
-    """Fence, salvage, restore, prove, with one more try; `restore_failed` when neither ends well.
+    """Fences, salvages, restores and proves, with a second try. The outcome is `restore_failed` when both tries fail.
 
-    Without `comparison` a restore has already overwritten the failed state: there is nothing to salvage, and what the
-    migration had added is not known.
+    `comparison` is None when a restore has already overwritten the failed state. Then there is nothing to salvage, and
+    it is not known what the migration had added.
     """
     target = backup.target
     if run.settings.fence is not FenceMode.OFF and not backup.sealed:
         try:
-            fence.up(run, target, FenceMode.RESTORE)
+            fence.put_up(run, target, FenceMode.RESTORE)
         except (HerokuError, StepFailed) as error:
             run.warn("fence_not_raised", str(error))
     salvaged = salvage(run, backup, comparison) if comparison else None
@@ -189,9 +200,10 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
 def load_and_prove(
     run: Run, backup: BackedUp, proof: Callable[[bool], None]
 ) -> tuple[Transfer | None, ReleaseError | None]:
-    """Restores and proves, with one more try where that may help: the last restore, and what is wrong with it if so.
+    """Restores and proves, with a second try where that may help.
 
-    `proof` is told whether the restore's log was read.
+    Returns the last restore, and what is wrong with it, if anything is. `proof` is called with whether the restore's
+    log was read.
     """
     problem: ReleaseError | None = None
     transfer: Transfer | None = None
@@ -217,7 +229,10 @@ def not_restored(
     salvaged: Transfer | None = None,
     transfer: Transfer | None = None,
 ) -> Ending:
-    """The ending that needs a person, with what to paste, or another run that has taken over. A fence stays up."""
+    """Returns the ending that needs a person, with what to paste, or that of another run that has taken over.
+
+    A fence stays up.
+    """
     names = {
         "backup": backup.name,
         "salvage": salvaged.name if salvaged else None,
@@ -225,17 +240,17 @@ def not_restored(
     }
     if problem.reason is Reason.LOCK_LOST:
         return taken_over(run, backup, failure) or ended(Outcome.HANDED_OVER, problem, **names)
-    by_hand = commands_by_hand(run, backup.target, backup.name) if backup.target else []
+    by_hand = f" Or paste: `{'; '.join(commands_by_hand(run, backup.target, backup.name))}`." if backup.target else ""
     return ended(
         Outcome.RESTORE_FAILED,
         problem,
-        hint=f"{problem.reason.hint} Or paste: {'; '.join(by_hand)} (it began with: {failure})",
+        hint=f"{problem.reason.hint}{by_hand} It began with this: {failure}",
         **names,
     )
 
 
 def taken_over(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending | None:
-    """How another run has ended this one, if it has by now and the journal can be read."""
+    """Returns how another run has ended this one, if it has by now and the journal can be read."""
     try:
         entry = run.journal.entry(run.id)
         if entry is None or entry.state is not State.FINISHED:
@@ -264,16 +279,16 @@ def commands_by_hand(run: Run, target: Target, backup: str | None = None) -> lis
 
 
 def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
-    """Restores the run's own backup, by uuid, onto its add-on, waits and judges; whether the log was read.
+    """Restores the run's own backup, by uuid, onto its add-on, waits for it and judges it.
 
-    Raises StepFailed or HerokuError.
+    Returns the restore, and whether its log was read. Raises StepFailed or HerokuError.
     """
     target = backup.target
     reconnect(run)
     end_prepared(run, backup.outset.evidence)
     source = find_backup(target, backup.uuid)
-    entry = unsettled(run)
-    # A salvage of our own that hangs keeps nobody away: what comes now ends it.
+    entry = own_row(run)
+    # A salvage of this run's own that hangs is not waited for: the restore ends every session first.
     quiet_transfers(run, target.store, target.source, ours=entry.salvage if entry else None)
     announce(run)
     end_migration(run, run.id)
@@ -284,9 +299,9 @@ def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
 
 
 def _put_settings_back(run: Run, backup: BackedUp) -> None:
-    """What the migration has set for new sessions would hold for the restore's own, too: read only, a timeout, a role.
+    """Puts back what the migration has set for new sessions, which would hold for the restore's own sessions, too.
 
-    What cannot be put back is named by the proof, which tries it again.
+    Such settings are read only, a timeout, a role. What cannot be put back is named by the proof, which tries again.
     """
     try:
         with translated():
@@ -296,7 +311,7 @@ def _put_settings_back(run: Run, backup: BackedUp) -> None:
 
 
 def announce(run: Run) -> None:
-    """Says that a restore is about to be asked for, if nobody else has the run in hand by now. Raises StepFailed."""
-    still_ours(run)
-    if unsettled(run):
+    """Notes in the journal that a restore is about to be asked for. Raises StepFailed if another run has taken over."""
+    check_still_ours(run)
+    if own_row(run):
         run.journal.announce(run.id, State.LOADING)

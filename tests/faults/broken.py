@@ -120,7 +120,7 @@ def settled_ignored() -> None:
     from release.steps import restore  # noqa: PLC0415
 
     for module in (restore, proof):
-        _put(module, "unsettled", lambda run: run.journal.entry(run.id))
+        _put(module, "own_row", lambda run: run.journal.entry(run.id))
     _put(restore, "announce", lambda *_: None)
 
 

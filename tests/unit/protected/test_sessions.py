@@ -7,7 +7,7 @@ import pytest
 
 from release.database.journal import Migration
 from release.database.others import Other
-from release.protected.sessions import in_between, is_migration
+from release.protected.sessions import is_migration, may_be_migration
 from release.run import HOOKS, migration_name
 
 NAME = migration_name("0f3a")
@@ -37,11 +37,11 @@ OTHER = Other(pid=9, since=500, name="", ours=True, here=False, port=4711, trans
 def test_a_transaction_of_our_role_that_began_meanwhile_may_be_the_migrations(
     changes: dict[str, object], meant: bool
 ) -> None:
-    assert in_between(msgspec.structs.replace(OTHER, **changes), MIGRATION, UNTIL) is meant
+    assert may_be_migration(msgspec.structs.replace(OTHER, **changes), MIGRATION, UNTIL) is meant
 
 
 def test_of_a_migration_whose_beginning_is_unknown_any_transaction_may_be() -> None:
-    assert in_between(msgspec.structs.replace(OTHER, transaction=1), Migration(), UNTIL)
+    assert may_be_migration(msgspec.structs.replace(OTHER, transaction=1), Migration(), UNTIL)
 
 
 @pytest.mark.parametrize(
