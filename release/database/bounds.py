@@ -44,7 +44,7 @@ STOPPED: Final = 1.0
 
 
 class Silent(psycopg.OperationalError):
-    """The server has not answered in time. The connection is closed."""
+    """A server that has not answered in time. The connection to it is closed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Patience:
 
 
 class Bounded(psycopg.Connection[Any]):
-    """A connection that gives up a server which does not answer. The statement then raises Silent, and it is closed."""
+    """A connection that gives up a server that does not answer. It raises Silent then, and is closed."""
 
     patience: Patience = Patience()
 

@@ -45,6 +45,7 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
  WHERE c.relkind = 'i' AND NOT (i.indisvalid AND i.indisready) AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
  ORDER BY 1
 """
+"""The indexes that are not valid. Those of partitioned tables are left out, since they wait for their parts."""
 
 UNVALIDATED: Final[LiteralString] = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(k.conname)
@@ -53,6 +54,7 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(k.co
  WHERE NOT k.convalidated AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
  ORDER BY 1, 2
 """
+"""(table, constraint) of the constraints that are not validated."""
 
 BATCH: Final = 50
 """The number of sequences in one statement, which keeps locks on them and their tables until it ends."""

@@ -7,6 +7,7 @@ A definition may hold what nobody should read in a log, such as a password in a 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -215,9 +216,7 @@ def structural(before: tuple[Definitions, History], after: tuple[Definitions, Hi
 
 def _more(these: list[str], than: list[str]) -> list[str]:
     """Lists the entries of which `these` has more than the others; duplicates count."""
-    left = list(than)
-    # `remove` returns None: an entry that the others have, too, is taken out of them and left out here.
-    return [entry for entry in these if entry not in left or left.remove(entry)]  # type: ignore[func-returns-value]
+    return list((Counter(these) - Counter(than)).elements())
 
 
 def _remade(before: Fingerprint, after: Fingerprint) -> Iterator[Difference]:

@@ -84,6 +84,7 @@ def is_whole(definition: str) -> bool:
     return not _HASH.search(definition)
 
 
+# How links.hashed() writes a value, and _kept() the end of a long definition.
 _HASH: Final = re.compile(r"(?:^| … )sha256 [0-9a-f]{64}\Z")
 
 

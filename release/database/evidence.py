@@ -57,7 +57,7 @@ FLUSH_SINCE: Final = 150_000
 """The first server version with pg_stat_force_next_flush()."""
 
 MOST_TRANSACTIONS: Final = 200_000
-"""The number of transactions whose status is asked, which takes a third of a second. Of more, none is asked."""
+"""The number of transactions whose status is asked, which takes a third of a second. Of more, nothing is known."""
 
 
 class Counters(msgspec.Struct, frozen=True, array_like=True):

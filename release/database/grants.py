@@ -35,7 +35,9 @@ _DEFAULT: Final = re.compile(
     rf"default for role ({_NAME})(?: in schema ({_NAME}))? on (tables|sequences|functions|types|schemas|large objects)",
     re.DOTALL,
 )
+# A privilege's name, which may have several words, as ALTER SYSTEM has.
 _PRIVILEGE: Final = re.compile(r"[A-Z]+(?: [A-Z]+)*")
+# The kinds whose columns have grants of their own.
 _RELATIONS: Final = ("table", "view", "materialized view", "foreign table", "sequence")
 
 _CLASSES: Final = {

@@ -56,6 +56,8 @@ ALTER TABLE release_phase.runs
 """Statements that are run only where something is missing, since the ALTER waits for all readers, such as a dump."""
 
 UNDEFINED_COLUMN = "42703"
+"""The SQLSTATE for a column that does not exist, as in a table of version 1."""
+
 MISSING = frozenset({"3F000", "42P01", UNDEFINED_COLUMN})
 """The SQLSTATEs for a schema, a table and a column that does not exist."""
 

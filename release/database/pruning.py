@@ -12,11 +12,10 @@ from psycopg import sql
 from release.database.session import Database, translated
 
 RUNS: Final = 200
-DAYS: Final = 90
-"""The number of runs that are kept, and the days that a run is kept. A run goes when it is beyond either of them.
+"""The number of runs that are kept. The last run of each outcome stays in any case."""
 
-The last run of each outcome stays in any case.
-"""
+DAYS: Final = 90
+"""The number of days for which a run is kept, if it is not beyond RUNS before."""
 
 BACKUPS: Final = 25
 """The number of backups whose counters are kept. `bin/release restore` needs them to say what was written since."""

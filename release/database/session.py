@@ -54,11 +54,11 @@ END_OWN: Final[LiteralString] = """
 SELECT pg_terminate_backend(pid, 1000) FROM pg_catalog.pg_stat_activity
  WHERE pid = ANY(%s) AND application_name = %s AND usename = current_user AND pid <> pg_backend_pid()
 """
-"""Ends what is left in the server of sessions that broke, and waits 1000 ms for each. They would keep the lock."""
+"""A query that ends what is left in the server of broken sessions, and waits 1000 ms for each. They keep the lock."""
 
 
 class Lost(StepFailed, Unavailable):
-    """The session is gone: killed, the server stopped, the network broke, or no connection could be made.
+    """The loss of a session: it was killed, the server stopped, the network broke, or no connection could be made.
 
     It always counts as something that passes: the server says only in words, without a SQLSTATE, why a connection could
     not be made.
@@ -66,11 +66,11 @@ class Lost(StepFailed, Unavailable):
 
 
 class Failed(StepFailed):
-    """The server answered with an error, whose SQLSTATE is in `facts["sqlstate"]`."""
+    """An error with which the server answered. Its SQLSTATE is in `facts["sqlstate"]`."""
 
 
 class Busy(Failed, Unavailable):
-    """Somebody held a lock for longer than this session waits, or two sessions waited for each other. It passes."""
+    """A lock that somebody held for longer than this session waits, or for which two waited in a circle. It passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

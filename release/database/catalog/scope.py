@@ -103,4 +103,7 @@ SELECT set_config('release.busy', coalesce(array_agg(oid), '{}')::text, true),
        coalesce(array_agg(name ORDER BY name), '{}')
   FROM named
 """
-"""Leaves what others keep locked, and the views of it, out of this transaction's queries: (setting, their names)."""
+"""A query that leaves what others keep locked, and views of it, out of this transaction's other queries.
+
+It returns one row: (the setting, the names of what is left out).
+"""

@@ -65,7 +65,7 @@ SELECT 'owner', 'schema public', pg_get_userbyid(nspowner) FROM pg_catalog.pg_na
     ),
     SETTINGS,
     # The platform's own event triggers are left out: they stay when the schemas are dropped, and the platform makes
-    # them again with the database. Owners are left out, since all event triggers belong to superusers.
+    # them again with the database. All event triggers belong to superusers.
     Query(
         r"""
 SELECT 'event trigger', quote_ident(t.evtname),

@@ -117,6 +117,7 @@ SELECT 'function', r.name || ' with SET ' || g.name, 'setting'
  WHERE g.context IN ('superuser', 'superuser-backend') AND NOT has_parameter_privilege(g.name, 'SET')
 """
 
+# What this role cannot dump or place where it was, with the same columns.
 LEFT_OUT: Final[LiteralString] = """
  UNION ALL
 SELECT 'subscription', quote_ident(subname), 'subscription' FROM pg_catalog.pg_subscription
@@ -216,6 +217,7 @@ SELECT quote_ident(e.extname), quote_ident(n.nspname) || '.' || quote_ident(c.re
 PREPARED: Final[LiteralString] = """
 SELECT quote_literal(gid) FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY 1
 """
+"""(id as a literal) of the prepared transactions on this database."""
 
 # A dump names the parents and the table's own columns. When it is loaded, the parents' columns come first, in their
 # order. 2000 is more than the columns that a table can have (MaxHeapAttributeNumber), so that parents do not overlap.
