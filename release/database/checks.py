@@ -1,4 +1,4 @@
-"""What a migration can leave behind that no exit code tells: unvalidated constraints, sequences that are behind."""
+"""Checks for what a migration can leave behind without failing: invalid constraints and indexes, sequences behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ SELECT s.oid::regclass::text, t.oid::regclass::text, quote_ident(a.attname), q.s
         WHERE i.indrelid = t.oid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
  ORDER BY 1 LIMIT 500
 """
-"""(sequence, table, column, increment) of the columns whose highest value is the end of an index: never a scan."""
+"""(sequence, table, column, increment) of columns whose highest value is at the end of an index.
+
+No other column is checked, so that no table is scanned.
+"""
 
 INVALID_INDEXES: Final[LiteralString] = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
@@ -42,6 +45,7 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
  WHERE c.relkind = 'i' AND NOT (i.indisvalid AND i.indisready) AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
  ORDER BY 1
 """
+"""The indexes that are not valid. Those of partitioned tables are left out, since they wait for their parts."""
 
 UNVALIDATED: Final[LiteralString] = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(k.conname)
@@ -50,47 +54,49 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(k.co
  WHERE NOT k.convalidated AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
  ORDER BY 1, 2
 """
+"""(table, constraint) of the constraints that are not validated."""
 
-BATCH = 50
+BATCH: Final = 50
+"""The number of sequences in one statement, which keeps locks on them and their tables until it ends."""
 
 
 def invalid_indexes(connection: Connection[Any]) -> list[str]:
-    """Names of the indexes that are not valid: a concurrent build of them failed. Raises Failed or Lost.
+    """Names the indexes that are not valid, because a concurrent build of them failed. Raises Failed or Lost.
 
-    The catalogs alone are asked, so that no lock of anybody can be in the way.
+    Only the catalogs are read, so that nobody's lock can be in the way.
     """
     with translated():
         return [name for (name,) in connection.execute(INVALID_INDEXES, [list(catalog.EXCLUDED_SCHEMAS)])]
 
 
 def unvalidated(connection: Connection[Any], before: Fingerprint) -> list[str]:
-    """Constraints that were valid before and are not any more; one that is new and not valid yet is on purpose.
+    """Names the constraints that were valid before and are not any more. Raises Failed or Lost.
 
-    Raises Failed or Lost.
+    A constraint that is new and not valid yet was made so on purpose, and is not named.
     """
     with translated():
-        now = connection.execute(UNVALIDATED, [list(catalog.EXCLUDED_SCHEMAS)]).fetchall()
-    found = []
-    for table, name in now:
+        not_valid = connection.execute(UNVALIDATED, [list(catalog.EXCLUDED_SCHEMAS)]).fetchall()
+    names = []
+    for table, name in not_valid:
         was = parse_block(before.schema.get("constraints", {}).get(table, "")).get(name)
         if was is not None and not was.endswith(" NOT VALID"):
-            found.append(f"{table}.{name}")
-    return found
+            names.append(f"{table}.{name}")
+    return names
 
 
 def sequences_behind(connection: Connection[Any]) -> dict[str, str]:
-    """Sequences whose next value is taken already, with their table: the next insert there would fail.
+    """Finds the sequences whose next value is taken already, with their tables. The next insert there would fail.
 
-    One whose table is locked, or takes too long to look at, is left out. Raises Failed or Lost.
+    A sequence whose table is locked, or takes too long to read, is left out. Raises Failed or Lost.
     """
     with translated():
         with connection.transaction():
             connection.execute(catalog.LIMITS)
-            found = connection.execute(SEQUENCES, [list(catalog.EXCLUDED_SCHEMAS)], prepare=True).fetchall()
+            sequences = connection.execute(SEQUENCES, [list(catalog.EXCLUDED_SCHEMAS)], prepare=True).fetchall()
         return {
             sequence: table
-            for start in range(0, len(found), BATCH)
-            for sequence, table in _behind(connection, found[start : start + BATCH])
+            for start in range(0, len(sequences), BATCH)
+            for sequence, table in _behind(connection, sequences[start : start + BATCH])
         }
 
 

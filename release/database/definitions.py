@@ -1,4 +1,4 @@
-"""Definitions: what a database is made of, as the server prints it, by kind and by name."""
+"""Definitions: the parts of a database as the server prints them, by kind and by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from release.database import catalog
 from release.database.normal_form import normal_form
 
 Definitions: TypeAlias = dict[str, dict[str, str]]
-"""By kind, by name. Of a kind in BLOCKS the definition is a block: name, tab, definition, a line each."""
+"""The definitions by kind and then by name.
+
+Of a kind in BLOCKS a definition is a block: one line for each part, with its name, a tab and its definition.
+"""
 
 BLOCKS: Final = {
     "columns": "column",
@@ -28,7 +31,7 @@ BLOCKS: Final = {
     "published": "published",
     "operators": "operators",
 }
-"""What comes as one block for each table (grants: for each object), and what one line of it is."""
+"""The kinds that come as one block for each table (grants: for each object), and the kind of one line of the block."""
 
 EXPRESSIONS: Final = frozenset(
     {
@@ -36,33 +39,36 @@ EXPRESSIONS: Final = frozenset(
         "view", "materialized view", "type", "domain", "statistics", "function", "procedure", "published",
     }
 )  # fmt: skip
-"""Kinds whose definitions the server prints from trees; see normal_form.py."""
+"""The kinds whose definitions the server prints from trees; see normal_form.py."""
 
 LONG: Final = 4000
-"""Characters; of a longer definition the document keeps the first half of that, and a hash of all."""
+"""Characters. Of a longer definition the document keeps half as many characters and a hash of the whole."""
 
 
 def read(connection: Connection[Any], queries: Sequence[catalog.Query]) -> Definitions:
-    """What some queries of catalog.py say, inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
-    found: Definitions = {}
+    """Reads what some queries of catalog/ say, inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
+    definitions: Definitions = {}
     for query in _worth_asking(connection, queries):
         for kind, name, definition in connection.execute(query.text, prepare=True):
-            found.setdefault(kind, {})[name] = _kept(kind, definition or "")
-    return found
+            definitions.setdefault(kind, {})[name] = _kept(kind, definition or "")
+    return definitions
 
 
 def _worth_asking(connection: Connection[Any], queries: Sequence[catalog.Query]) -> list[catalog.Query]:
-    """Leaves out what this database has none of: planning a query takes longer than running it over nothing."""
+    """Leaves out queries for what this database does not have, since planning one takes longer than an empty answer."""
     version = connection.info.server_version
     queries = [query for query in queries if query.since <= version < query.until]
-    exists = sql.SQL(", ").join(sql.SQL("EXISTS (SELECT FROM {})").format(sql.SQL(query.only_if)) for query in queries)
-    (answers,) = connection.execute(sql.SQL("SELECT {}").format(exists), prepare=True).fetchall()
-    return [query for query, some in zip(queries, answers, strict=True) if some]
+    conditions = sql.SQL(", ").join(
+        sql.SQL("EXISTS (SELECT FROM {})").format(sql.SQL(query.only_if)) for query in queries
+    )
+    (answers,) = connection.execute(sql.SQL("SELECT {}").format(conditions), prepare=True).fetchall()
+    return [query for query, has_rows in zip(queries, answers, strict=True) if has_rows]
 
 
 def _kept(kind: str, definition: str) -> str:
-    """A definition as the document keeps it."""
+    """Writes a definition as the document keeps it."""
     if kind in BLOCKS:
+        # The normal form leaves a block without these signs as it is, and most blocks have neither of them.
         if kind not in EXPRESSIONS or ("((" not in definition and "])::" not in definition):
             return definition
         return "\n".join(map(normal_form, definition.split("\n")))
@@ -74,13 +80,14 @@ def _kept(kind: str, definition: str) -> str:
 
 
 def is_whole(definition: str) -> bool:
-    """Whether a definition is kept as it was: neither cut because it is long nor hashed because it may be a secret."""
+    """Says whether a definition is kept whole: neither cut for its length nor hashed because it may be a secret."""
     return not _HASH.search(definition)
 
 
+# How links.hashed() writes a value, and _kept() the end of a long definition.
 _HASH: Final = re.compile(r"(?:^| … )sha256 [0-9a-f]{64}\Z")
 
 
 def parse_block(block: str) -> dict[str, str]:
-    """The lines of a block by name."""
+    """Splits a block into its lines: definitions by name."""
     return {name: definition for name, _, definition in (line.partition("\t") for line in block.split("\n") if line)}

@@ -1,7 +1,7 @@
-"""Evidence: what would have shown that something was written between two moments.
+"""Evidence: what shows that something was written between two moments.
 
-It does not say what a database is (that is the fingerprint), only whether it was touched. "Unchanged" needs all of it
-to be equal, and as much of it as possible is asked of the server instead of being enumerated here.
+It does not say what a database is (the fingerprint does), only whether it was touched. A database counts as unchanged
+only where all the evidence is equal. As much of it as possible is asked of the server instead of being enumerated here.
 
 - **Rows.** Per table the counters of inserted, updated and deleted rows, and the number of the file that holds it. The
   counters count what aborted transactions did as well (monitoring-stats in the manual), so they err on the safe side.
@@ -33,6 +33,7 @@ Whatever cannot be told counts as written.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -46,19 +47,21 @@ from release.database.definitions import Definitions, read
 T = TypeVar("T")
 
 POSITION_BATCH: Final = 500
-"""Reading a sequence's position keeps a lock until the transaction ends, and the room for locks is limited."""
+"""The number of sequences in one transaction. Reading one's position keeps a lock until the transaction ends, and the
+server's table of locks has limited room (max_locks_per_transaction in the manual)."""
 
 UNUSED_BATCH: Final = 50
+"""The number of sequences whose rows are read in one statement."""
 
 FLUSH_SINCE: Final = 150_000
-"""The version with pg_stat_force_next_flush()."""
+"""The first server version with pg_stat_force_next_flush()."""
 
 MOST_TRANSACTIONS: Final = 200_000
-"""Transactions that are looked at one by one, a third of a second's worth; more prove nothing."""
+"""The number of transactions whose status is asked, which takes a third of a second. Of more, nothing is known."""
 
 
 class Counters(msgspec.Struct, frozen=True, array_like=True):
-    """Of one table: rows ever inserted, updated, deleted; rows it is thought to have; the number of its file."""
+    """The counters of one table: rows ever inserted, updated and deleted, its estimated rows, and its file's number."""
 
     inserted: int
     updated: int
@@ -68,22 +71,23 @@ class Counters(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """Of one sequence: its last value, whether it was ever called, and its increment."""
+    """The position of one sequence: its last value, whether it was ever called, and its increment."""
 
     value: int
     called: bool
     increment: int
 
     def is_ahead_of(self, other: Position) -> bool:
-        """Whether it would give a later value next, in the direction in which both count."""
+        """Says whether its next value is later than that of the other, in the direction in which both count."""
         if (self.increment > 0) != (other.increment > 0):
             return False
-        mine, others = (each.value + each.increment * each.called for each in (self, other))
+        # A sequence that was never called gives its last value itself; any other adds its increment first.
+        mine, others = (position.value + position.increment * position.called for position in (self, other))
         return mine > others if self.increment > 0 else mine < others
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
-    """Which transactions were over: all before `begin`; of the others before `end` those that are not `running`."""
+    """The transactions that were over: all before `begin`, and those before `end` that are not `running`."""
 
     begin: int
     end: int
@@ -91,16 +95,18 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def parsed(cls, text: str) -> Snapshot:
-        """From the server's form, `begin:end:running,running` (pg_snapshot in the manual)."""
+        """Parses the server's form, `begin:end:running,running` (pg_snapshot in the manual)."""
         begin, end, running = text.split(":")
-        return cls(int(begin), int(end), [int(one) for one in running.split(",") if one])
+        return cls(int(begin), int(end), [int(transaction) for transaction in running.split(",") if transaction])
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a database showed at one moment.
+    """The evidence of one moment.
 
-    epoch: of the counters, None when they prove nothing, as in evidence that could not be read back. catalogs: rows and
-    sum of hashes of each. unread: what could not be looked at (a sequence that is locked), by name.
+    `epoch` names the time in which the counters can be compared. It is None where they prove nothing, and in evidence
+    that could not be read back. `writes` has the counters by table, `positions` those of sequences. `catalogs` has the
+    number of rows and the sum of hashes of each catalog. `prepared` lists prepared transactions. `unread` names what
+    could not be read, such as a sequence that is locked.
     """
 
     taken_at: datetime | None = None
@@ -114,20 +120,24 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     unread: list[str] = []
 
     def to_json(self) -> bytes:
-        """One JSON object; about 100 bytes a table."""
+        """Writes it as one JSON object, of about 100 bytes a table."""
         return msgspec.json.encode(self)
 
     @classmethod
     def from_json(cls, document: bytes) -> Evidence:
-        """The way back; what another version of this code has written in another form proves nothing."""
+        """Reads it back. A document that another version of this code has written in another form proves nothing."""
         try:
             return msgspec.json.decode(document, type=cls)
         except msgspec.MsgspecError:
             return cls()
 
 
-class Written(msgspec.Struct, frozen=True):
-    """Rows of one table touched in between, aborted transactions included; rewritten: it got a new file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The rows of one table that were written in between, by aborted transactions too.
+
+    `rewritten` says that the table got a new file.
+    """
 
     inserted: int
     updated: int
@@ -139,12 +149,13 @@ class Written(msgspec.Struct, frozen=True):
         return f"{counted}, rewritten" if self.rewritten else counted
 
 
-class Traces(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened between two pieces of evidence.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """The traces of writes between two pieces of evidence.
 
-    written: by table. moved: sequences that stand elsewhere; strayed: those of them that rows inserted in between do
-    not explain. catalogs: those whose rows were written. around: settings and the like that differ. unproved: why the
-    evidence cannot tell, if so.
+    `written` has the rows by table. `moved` names the sequences whose position differs; `strayed`, those of them that
+    the rows inserted in between do not explain. `catalogs` names those whose rows were written. `around` names settings
+    and the like that differ. `unproved` says why the evidence cannot tell, and is None where it can.
     """
 
     written: dict[str, Written]
@@ -173,11 +184,12 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take(connection: Connection[Any]) -> Evidence:
-    """The evidence as it is now, over a connection in autocommit mode, outside any transaction.
+    """Takes the evidence over a connection in autocommit mode, outside any transaction. Raises psycopg.Error.
 
-    Sessions whose work is to be seen have to have ended. Waits at most 2 s for a lock. Raises psycopg.Error.
+    Only the work of sessions that have ended is surely in it. A lock is waited for at most 2 s.
     """
     if connection.info.server_version >= FLUSH_SINCE:
+        # This session's own counters: it does not end before they are read.
         connection.execute("SELECT pg_stat_force_next_flush()")
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -204,24 +216,25 @@ def _catalogs(connection: Connection[Any]) -> dict[str, tuple[int, str]]:
     catalogs = connection.execute(stamp.CATALOGS, prepare=True).fetchall()
     ((left_out,),) = connection.execute(stamp.LEFT_OUT, prepare=True).fetchall()
     query = " UNION ALL ".join([*(stamp.stamp(name, columns) for name, columns in catalogs), stamp.USER_MAPPINGS])
-    found = connection.execute(query.encode(), {"left_out": left_out}, prepare=True)
-    return {name: (rows, str(hashes)) for name, rows, hashes in found}
+    # As bytes, because psycopg takes a query that is put together from names only as bytes (LiteralString otherwise).
+    stamps = connection.execute(query.encode(), {"left_out": left_out}, prepare=True)
+    return {name: (rows, str(hashes)) for name, rows, hashes in stamps}
 
 
 def _positions(connection: Connection[Any]) -> tuple[dict[str, Position], list[str]]:
-    """Where sequences stand, and which could not be read. No snapshot holds them, so they need not be read in one."""
+    """Reads where sequences stand, and lists those that could not be read. No snapshot covers their positions."""
     sequences = [_Sequence(*row) for row in connection.execute(catalog.SEQUENCES, prepare=True)]
     positions: dict[str, Position] = {}
     unread = [sequence.name for sequence in sequences if sequence.locked]
     for batch in _batches([sequence for sequence in sequences if not sequence.locked], POSITION_BATCH):
-        unread += _bisected(connection, batch, lambda some: _used(connection, some, positions))
+        unread += _bisected(connection, batch, lambda part: _read_used(connection, part, positions))
     unused = [
         sequence
         for sequence in sequences
         if sequence.readable and sequence.name in positions and not positions[sequence.name].called
     ]
     for batch in _batches(unused, UNUSED_BATCH):
-        unread += _bisected(connection, batch, lambda some: _unused(connection, some, positions))
+        unread += _bisected(connection, batch, lambda part: _read_unused(connection, part, positions))
     return positions, [f"sequence {name}" for name in unread]
 
 
@@ -233,36 +246,41 @@ class _Sequence(NamedTuple):
     locked: bool
 
 
-def _used(connection: Connection[Any], batch: Sequence[_Sequence], positions: dict[str, Position]) -> None:
-    values = dict(connection.execute(catalog.POSITIONS, [[each.oid for each in batch]]).fetchall())
-    for each in batch:
-        value = values[each.oid]
-        positions[each.name] = Position(value or 0, value is not None, each.increment)
+def _read_used(connection: Connection[Any], batch: Sequence[_Sequence], positions: dict[str, Position]) -> None:
+    values = dict(connection.execute(catalog.POSITIONS, [[sequence.oid for sequence in batch]]).fetchall())
+    for sequence in batch:
+        value = values[sequence.oid]  # pg_sequence_last_value() is null until the sequence is called.
+        positions[sequence.name] = Position(value or 0, value is not None, sequence.increment)
 
 
-def _unused(connection: Connection[Any], batch: Sequence[_Sequence], positions: dict[str, Position]) -> None:
-    """Where sequences stand that were never called, which only their row tells."""
+def _read_unused(connection: Connection[Any], batch: Sequence[_Sequence], positions: dict[str, Position]) -> None:
+    """Reads where sequences stand that were never called, which only their row tells."""
     query = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}, last_value, is_called, {} FROM {}").format(each.name, each.increment, sql.SQL(each.name))
-        for each in batch
+        sql.SQL("SELECT {}, last_value, is_called, {} FROM {}").format(
+            sequence.name, sequence.increment, sql.SQL(sequence.name)
+        )
+        for sequence in batch
     )
     for name, value, called, increment in connection.execute(query):
         positions[name] = Position(value, called, increment)
 
 
 def _bisected(
-    connection: Connection[Any], batch: Sequence[_Sequence], look: Callable[[Sequence[_Sequence]], None]
+    connection: Connection[Any], batch: Sequence[_Sequence], read_positions: Callable[[Sequence[_Sequence]], None]
 ) -> list[str]:
-    """Looks at all of a batch at once, or at its halves where something is in the way; returns what was not read."""
+    """Reads a whole batch at once, or its halves where one sequence is in the way; returns the names of the unread."""
     try:
         with connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '200ms'")
-            look(batch)
+            read_positions(batch)
     except (errors.LockNotAvailable, errors.QueryCanceled, errors.UndefinedTable, errors.InsufficientPrivilege):
         if len(batch) == 1:
             return [batch[0].name]
         half = len(batch) // 2
-        return [*_bisected(connection, batch[:half], look), *_bisected(connection, batch[half:], look)]
+        return [
+            *_bisected(connection, batch[:half], read_positions),
+            *_bisected(connection, batch[half:], read_positions),
+        ]
     return []
 
 
@@ -274,7 +292,7 @@ def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def compare(before: Evidence, after: Evidence) -> Traces:
-    """What happened in between to a database that was not restored."""
+    """Finds the traces of writes between two pieces of evidence of a database that was not restored in between."""
     written, unproved = _written(before, after)
     moved = [
         name
@@ -293,7 +311,7 @@ def compare(before: Evidence, after: Evidence) -> Traces:
 
 
 def _catalogs_written(before: Evidence, after: Evidence) -> list[str]:
-    """Nothing of evidence without catalogs, which has no epoch either and proves nothing anyway."""
+    """Lists the catalogs that were written. Evidence without catalogs proves nothing anyway, so that none is named."""
     if not before.catalogs or not after.catalogs:
         return []
     names = sorted(before.catalogs.keys() | after.catalogs.keys())
@@ -301,7 +319,7 @@ def _catalogs_written(before: Evidence, after: Evidence) -> list[str]:
 
 
 def _written(before: Evidence, after: Evidence) -> tuple[dict[str, Written], str | None]:
-    """Rows written by table, and why that is not certain."""
+    """Returns the rows written by table, and why that is not certain, if so."""
     if not before.catalogs or not after.catalogs:
         return {}, "the catalogs were not read"
     if before.epoch is None or after.epoch is None:
@@ -310,16 +328,27 @@ def _written(before: Evidence, after: Evidence) -> tuple[dict[str, Written], str
         return {}, "the server was started again, or its counters were reset"
     written: dict[str, Written] = {}
     for table in sorted(before.writes.keys() | after.writes.keys()):
-        was, now = before.writes.get(table), after.writes.get(table)
-        if was and now and _stamp(was) != _stamp(now):
-            rows = (now.inserted - was.inserted, now.updated - was.updated, now.deleted - was.deleted)
-            written[table] = Written(*rows, rewritten=was.file != now.file)
-        elif not was or not now:
-            written[table] = Written(*(_stamp(now)[:3] if now else (0, 0, 0)), rewritten=True)
+        was, present = before.writes.get(table), after.writes.get(table)
+        if not was or not present or _stamp(was) != _stamp(present):
+            written[table] = _written_rows(was, present)
     return written, _unproved(before, after)
 
 
+def _written_rows(was: Counters | None, present: Counters | None) -> Written:
+    """Subtracts counters. Of a table that is gone nothing is counted; one that is new has the rows it was given."""
+    if not present:
+        return Written(inserted=0, updated=0, deleted=0, rewritten=True)
+    since = was or Counters(0, 0, 0, 0, 0)
+    return Written(
+        inserted=present.inserted - since.inserted,
+        updated=present.updated - since.updated,
+        deleted=present.deleted - since.deleted,
+        rewritten=was is None or was.file != present.file,
+    )
+
+
 def _stamp(counters: Counters) -> tuple[int, int, int, int]:
+    """Returns the counters that only writes change. The server's estimate of rows changes with ANALYZE, too."""
     return counters.inserted, counters.updated, counters.deleted, counters.file
 
 
@@ -331,16 +360,17 @@ def _unproved(before: Evidence, after: Evidence) -> str | None:
     return None
 
 
-def _explained(was: Position, now: Position, inserted: int) -> bool:
-    """Whether a sequence was moved forward by no more than the rows that were inserted, rolled back or not."""
-    if was.increment != now.increment or not now.called:
+def _explained(was: Position, present: Position, inserted: int) -> bool:
+    """Says whether a sequence moved forward by no more than the rows that were inserted, rolled back or not."""
+    if was.increment != present.increment or not present.called:
         return False
-    steps = (now.value - was.value) / now.increment + (not was.called)
+    # The first call gives the starting value itself, so that it is a step although the value stays.
+    steps = (present.value - was.value) / present.increment + (not was.called)
     return 0 <= steps <= inserted
 
 
 def _differing(before: Definitions, after: Definitions) -> list[str]:
-    names = {(kind, name) for document in (before, after) for kind, found in document.items() for name in found}
+    names = {(kind, name) for document in (before, after) for kind, named in document.items() for name in named}
     return sorted(
         f"{kind} {name}" for kind, name in names if before.get(kind, {}).get(name) != after.get(kind, {}).get(name)
     )
@@ -350,16 +380,18 @@ def _differing(before: Definitions, after: Definitions) -> list[str]:
 
 
 def committed_since(connection: Connection[Any], since: Snapshot, own: Collection[int]) -> bool | None:
-    """Whether any transaction of the whole server was committed since; None where that cannot be told.
+    """Says whether any transaction of the whole server was committed since; None where that cannot be told.
 
     It cannot be told while one still runs in this database or is prepared, when there are too many, or when the server
-    has forgotten them. `own`: the transactions of the hook itself, which do not count. Raises psycopg.Error.
+    has forgotten them. `own` are the ids of the hook's own transactions, which do not count. Raises psycopg.Error.
     """
-    now = Snapshot.parsed(connection.execute("SELECT pg_current_snapshot()::text").fetchall()[0][0])
-    if now.end - since.end > MOST_TRANSACTIONS:
+    present = Snapshot.parsed(connection.execute("SELECT pg_current_snapshot()::text").fetchall()[0][0])
+    if present.end - since.end > MOST_TRANSACTIONS:
         return None
-    found = dict(connection.execute(catalog.STATUSES, [since.running, since.end, now.end - 1, list(own)]).fetchall())
-    if found.pop("committed", 0):
+    counts = dict(
+        connection.execute(catalog.STATUSES, [since.running, since.end, present.end - 1, list(own)]).fetchall()
+    )
+    if counts.pop("committed", 0):
         return True
     running = connection.execute(catalog.WRITERS).fetchall()
-    return None if running or set(found) - {"aborted"} else False
+    return None if running or set(counts) - {"aborted"} else False

@@ -1,7 +1,7 @@
-"""What a database is: a document made from its catalogs, which can be kept, compared and read by a person.
+"""The fingerprint: a document that says what a database is, made from its catalogs. People can read it.
 
-Only `schema` and `history` are what it is. Beside them stand exact counts of small tables, which tables held rows, and
-the evidence of the same moment (evidence.py), which a later one is compared with.
+Only `schema` and `history` say what the database is. Beside them stand exact counts of small tables, which tables held
+rows, and the evidence of the same moment (evidence.py), with which later evidence is compared.
 """
 
 from __future__ import annotations
@@ -22,33 +22,36 @@ from release.database.kinds import FIRST, HISTORY, KINDS
 from release.database.rows import Holding
 
 History: TypeAlias = dict[str, list[str]]
-"""Migrations by history table, sorted."""
+"""The migrations that a history table records, sorted, by the table's name."""
 
 COUNT_PAGES: Final = {"pages": 64, "total": 2000, "tables": 500}
-"""A table is counted if it has at most so many pages of 8 kB, and so many in all; so many tables."""
+"""The limits of counting: pages of 8 kB of one table, pages of all tables together, and the number of tables."""
 
 COUNT_BATCH: Final = 50
+"""The number of tables that are counted in one statement, which keeps a lock on each until it ends."""
+
 AROUND: Final = frozenset(
     {"database", "setting", "event trigger", "large objects", "security label", "publication of a superuser"}
 )
-"""Kinds that are read with the evidence."""
+"""The kinds that are read with the evidence, not with the structure."""
 
 VERSION: Final = 2
-"""Of the document. 1 said nothing of its kinds."""
+"""The version of the document. Version 1 did not say which kinds it knows."""
 
 WITH_KINDS: Final = 2
+"""The first version that says which kinds it knows."""
 
 BLANKS: Final[tuple[Any, ...]] = (None, {}, [], "", 0, False)
-"""What stands for a field that another version's document does not have: the first that its type allows."""
+"""Stand-ins for a field that another version's document does not have: the first one that the field's type allows."""
 
 
 class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     """A database at one moment.
 
-    history: entries by table. row_counts: exact, of small tables only. holding: which tables held rows. evidence: what
-    a write afterwards would change. kinds: what the code that made it looks at, with revisions (see kinds.py);
-    comparison.py leaves out what one of two does not know, and the relations that are `unread`, because somebody kept
-    them locked.
+    `history` has the entries by table. `row_counts` are exact, and of small tables only. `holding` says which tables
+    held rows. `evidence` is what a later write would change. `kinds` says what the code that made the document looks
+    at, with revisions (see kinds.py). `unread` names the relations that somebody kept locked. comparison.py
+    leaves out what one of two documents does not know or could not read.
     """
 
     version: int = VERSION
@@ -62,63 +65,68 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     unread: list[str] = []
 
     def to_json(self) -> bytes:
-        """One JSON object; about 1 kB a table."""
+        """Writes it as one JSON object, of about 1 kB a table."""
         return msgspec.json.encode(self)
 
     @classmethod
     def from_json(cls, document: bytes) -> Fingerprint:
-        """The way back, also of another version's document: what cannot be read of it is not known, and proves nothing.
+        """Reads it back, also from another version's document. It never raises.
 
-        Never raises; of what is no fingerprint at all, nothing is known.
+        What cannot be read is not known, and proves nothing. Of a document that is no fingerprint nothing is known.
         """
         try:
-            found = msgspec.json.decode(document, type=cls)
+            fingerprint = msgspec.json.decode(document, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return _as_far_as_readable(document)
-        return msgspec.structs.replace(found, kinds=dict(FIRST)) if found.version < WITH_KINDS else found
+        if fingerprint.version >= WITH_KINDS:
+            return fingerprint
+        return msgspec.structs.replace(fingerprint, kinds=dict(FIRST))
 
     @property
     def structure(self) -> tuple[Definitions, History]:
-        """What has to be equal."""
+        """Schema and history, which have to be equal after a restore."""
         return self.schema, self.history
 
     @property
     def surroundings(self) -> Definitions:
-        """What belongs to the database as such, and is no part of its structure."""
+        """The definitions of what belongs to the database as such, and is no part of its structure."""
         return self.evidence.surroundings
 
     @property
     def invalid_indexes(self) -> list[str]:
-        """Names of the indexes that were not valid: a concurrent build of them failed."""
+        """Names of the indexes that were not valid, because a concurrent build of them had failed."""
         return sorted(name for block in self.schema.get("invalid indexes", {}).values() for name in parse_block(block))
 
     def digest(self) -> str:
-        """SHA-256 of schema and history, hexadecimal. Equal: the same structure. Not equal: ask same_structure()."""
+        """Computes the SHA-256 of schema and history, in hexadecimal digits.
+
+        Equal digests mean the same structure. Where they differ, same_structure() in comparison.py decides.
+        """
         return hashlib.sha256(msgspec.json.encode([self.schema, self.history], order="deterministic")).hexdigest()
 
 
 def _as_far_as_readable(document: bytes) -> Fingerprint:
-    """What can be read of another version's document; its counters prove nothing."""
+    """Reads what can be read of another version's document. Its counters prove nothing, so that it has no epoch."""
     raw: Any = None
     with suppress(msgspec.MsgspecError, UnicodeDecodeError):
         raw = msgspec.json.decode(document)
-    given = raw if isinstance(raw, dict) else {}
+    document_fields = raw if isinstance(raw, dict) else {}
     fields: dict[str, Any] = {}
     lost: set[str] = set()
     for field in msgspec.structs.fields(Fingerprint):
-        value, fits = _fitting(given.get(field.name, msgspec.UNSET), field.type)
+        value, fits = _fitting(document_fields.get(field.name, msgspec.UNSET), field.type)
         fields[field.name] = value
         if not fits:
             lost.add(field.name)
-    seen = msgspec.structs.replace(fields["evidence"], epoch=None)
-    return Fingerprint(**{**fields, "evidence": seen, "kinds": _known(fields, lost)})
+    evidence_read = msgspec.structs.replace(fields["evidence"], epoch=None)
+    return Fingerprint(**{**fields, "evidence": evidence_read, "kinds": _known(fields, lost)})
 
 
 def _fitting(value: Any, wanted: Any) -> tuple[Any, bool]:
-    """The value as the type that is wanted, or the emptiest one of that type; whether it was the value."""
-    for each in (value, *BLANKS):
+    """Converts the value, or a stand-in, to the wanted type; says whether the value itself was taken."""
+    for candidate in (value, *BLANKS):
         with suppress(msgspec.ValidationError):
-            return msgspec.convert(each, wanted), each is value
+            return msgspec.convert(candidate, wanted), candidate is value
     raise TypeError(wanted)
 
 
@@ -132,17 +140,19 @@ def _known(fields: dict[str, Any], lost: set[str]) -> dict[str, int]:
 
 
 def take(connection: Connection[Any], histories: Sequence[HistoryTable] = (), *, partial: bool = False) -> Fingerprint:
-    """The fingerprint of the database behind a connection in autocommit mode, outside any transaction.
+    """Takes the fingerprint over a connection in autocommit mode, outside any transaction. Raises psycopg.Error.
 
-    `histories`: the tables in which frameworks keep what they have migrated, where it is known which those are.
+    `histories` are the tables in which frameworks keep what they have migrated, where it is known which those are.
 
-    The queries are prepared: planning is most of their cost, and a session takes a second one after the migration.
+    The queries are prepared: planning is most of their cost, and a session takes a second fingerprint after the
+    migration.
 
-    The catalogs are read in one snapshot. The functions that print definitions look at the newest state nevertheless,
-    so that DDL of somebody else at the same moment can be an error; the caller tries again. Waits at most 2 s for
-    a lock; with `partial` what is locked is left out instead, and named. Raises psycopg.Error.
+    The catalogs are read in one snapshot. The server's functions that print definitions look at the newest state
+    nevertheless, so that somebody else's DDL at the same moment can be an error. The caller then tries again. A lock is
+    waited for at most 2 s; with `partial`, relations that are locked are left out instead, and named in `unread`.
     """
-    seen = evidence.take(connection)  # first: what is written from here on must not be missing in both
+    # The evidence comes first. A write between the two then counts as one after it, and cannot be missed.
+    taken = evidence.take(connection)
     unread: list[str] = []
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -157,20 +167,20 @@ def take(connection: Connection[Any], histories: Sequence[HistoryTable] = (), *,
         history=history,
         row_counts=row_counts,
         holding=rows.read_holding(connection),
-        evidence=seen,
+        evidence=taken,
         unread=unread,
         kinds={**KINDS, HISTORY: KINDS[HISTORY] + revision(histories)},
     )
 
 
 def read_schema(connection: Connection[Any]) -> Definitions:
-    """The structure alone. Inside a transaction, whose search path and limits it sets. Raises psycopg.Error."""
+    """Reads the structure alone inside a transaction, whose search path and limits it sets. Raises psycopg.Error."""
     connection.execute(catalog.LIMITS)
     return read(connection, (*catalog.STRUCTURE, *catalog.RARER, *catalog.GRANTS))
 
 
 def _row_counts(connection: Connection[Any]) -> dict[str, int]:
-    """Exact counts of small tables. Locks are given back after each batch; a table that is locked loses its batch."""
+    """Counts the rows of small tables by batches. Where one table is locked, its whole batch is not counted."""
     names = [name for (name,) in connection.execute(catalog.COUNTABLE, COUNT_PAGES, prepare=True)]
     counts: dict[str, int] = {}
     for batch in _batches(names, COUNT_BATCH):

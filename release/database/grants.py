@@ -1,8 +1,8 @@
-"""What other roles own and may do: found before anything changes, put back after a restore.
+"""Owners and grants: what other roles own and may do, found before anything changes and put back after a restore.
 
 A Heroku backup carries neither owners nor grants (`pg_dump --no-owner --no-privileges`): after a restore everything
-belongs to the credential that restored, and nobody else may do anything. Grants are compared by role and privilege;
-who granted is left out, because the owner grants again what others had granted on.
+belongs to the credential that restored, and nobody else may do anything. Grants are compared by role and privilege. The
+roles that granted are left out, because the owner grants again what others had granted on.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from release.database.kinds import KINDS, both_know
 from release.database.refusal import REFUSALS
 
 FROM_16: Final = 160_000
-"""From here on being a member of a role and being able to act as it are two things."""
+"""The server version from which on a member of a role may be unable to act as that role."""
 
 NOTHING: Final = "nothing"
-"""How the fingerprint writes that a role lost what it usually has."""
+"""The fingerprint's word for the privileges of a role that has lost its usual ones."""
 
 CHUNK: Final = 100
-"""Objects in one GRANT."""
+"""The number of objects in one GRANT."""
 
+# How the fingerprint names what grants are on. A name is quoted as quote_ident() does it.
 _NAME: Final = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_]*)'
 _COLUMN: Final = re.compile(rf"column (.+)\.({_NAME})", re.DOTALL)
 _DEFAULT: Final = re.compile(
     rf"default for role ({_NAME})(?: in schema ({_NAME}))? on (tables|sequences|functions|types|schemas|large objects)",
     re.DOTALL,
 )
+# A privilege's name, which may have several words, as ALTER SYSTEM has.
 _PRIVILEGE: Final = re.compile(r"[A-Z]+(?: [A-Z]+)*")
+# The kinds whose columns have grants of their own.
 _RELATIONS: Final = ("table", "view", "materialized view", "foreign table", "sequence")
 
 _CLASSES: Final = {
@@ -47,20 +50,21 @@ _CLASSES: Final = {
     "foreign server": ("FOREIGN SERVER", "S"),
     "foreign-data wrapper": ("FOREIGN DATA WRAPPER", "F"),
 }
-"""By kind: what GRANT calls it, and what acldefault() does."""
+"""For each kind its name in GRANT, and its letter for acldefault()."""
 
 _DEFAULT_CLASSES: Final = {
     "tables": "r", "sequences": "s", "functions": "f", "types": "T", "schemas": "n", "large objects": "L",
 }  # fmt: skip
+"""For each word of ALTER DEFAULT PRIVILEGES its letter for acldefault()."""
 
 _KINDS: Final = "rsfTnSFdL"
-"""What acldefault() knows, large objects included."""
+"""The letters of all that has usual rights here; d is the database, L large objects."""
 
 _LARGE: Final = "large object "
-"""How the fingerprint's name of one begins."""
+"""The beginning of the fingerprint's name of a large object."""
 
 _ALTER: Final = {"function": "ROUTINE", "procedure": "ROUTINE", "aggregate": "ROUTINE", "foreign server": "SERVER"}
-"""What ALTER … OWNER calls a kind, where it is not its name in capitals."""
+"""The names of kinds in ALTER … OWNER, where they are not the kind itself in capitals."""
 
 _FORMS: Final = {
     ("grant", False): sql.SQL("{alter}GRANT {privileges} ON {on} TO {role}"),
@@ -70,11 +74,15 @@ _FORMS: Final = {
 }
 
 Rights: TypeAlias = dict[str, str]
-"""Privileges by role, as the fingerprint has them: `INSERT, SELECT*`. The star: may be granted on."""
+"""Privileges by role, as the fingerprint has them: `INSERT, SELECT*`. The star says that it may be granted on."""
 
 
 class _Place(NamedTuple):
-    """What rights are on. `alter` and `column` are empty but for default privileges and columns."""
+    """One thing that rights are on.
+
+    `usual` are the rights without any GRANT. `alter` is the beginning of the statement for default privileges, and
+    empty otherwise; `column` is the name of a column, and empty otherwise.
+    """
 
     kind: str
     name: str
@@ -85,7 +93,7 @@ class _Place(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One GRANT or REVOKE, of privileges or (`option`) with the option to grant them on."""
+    """One GRANT or REVOKE of privileges or, with `option`, of the option to grant them on."""
 
     verb: str
     option: bool
@@ -94,58 +102,67 @@ class Step(NamedTuple):
 
 
 def foreign_objects(connection: Connection[Any]) -> list[str]:
-    """What belongs to roles that this credential cannot act as, so that it could not give it back after a restore.
+    """Lists what this credential could not give back to its owner after a restore, as it cannot act as the owner.
 
-    Each as `table public.learners of reporting`. The schema public does not count: the platform makes it. Raises
-    psycopg.Error.
+    Each is written as `table public.learners of reporting`. The schema public does not count, since the platform makes
+    it. Raises psycopg.Error.
     """
     right = "SET" if connection.info.server_version >= FROM_16 else "MEMBER"
     with connection.transaction():
         connection.execute(catalog.LIMITS)
         rows = connection.execute(catalog.OBJECTS_WITH_OWNERS, [right, right]).fetchall()
         large = connection.execute(catalog.FOREIGN_LARGE_OBJECTS, [right]).fetchall()
-    found = [
+    objects = [
         f"{kind} {name} of {owner}"
         for kind, name, owner, able in rows
         if not able and (kind, name) != ("schema", "public")
     ]
-    return sorted([*found, *(f"{name} of {owner}" for name, owner in large)])
+    return sorted([*objects, *(f"{name} of {owner}" for name, owner in large)])
 
 
 def put_back_grants(connection: Connection[Any], before: Fingerprint, *, common: bool = False) -> list[str]:
     """Gives owners and grants back as they were, as far as this credential can; returns what it could not do.
 
-    Rights that came in between are revoked; nothing is done where another version of this code wrote them down. One
-    transaction; a statement that is refused loses only itself. `common`: rights on what was not there before, or is
-    not there now, are left as they are. Raises psycopg.Error for anything but a refusal.
+    Rights that came in between are revoked. Nothing is done where another version of this code wrote them down. All is
+    done in one transaction, in which a statement that is refused is left out. With `common`, rights on what did not
+    exist before, or does not exist now, stay as they are. Raises psycopg.Error for anything but a refusal.
     """
     if not {"grants", "owner"} <= both_know(before.kinds, KINDS):
-        return ["owners and grants: another version of this code wrote them down"]
+        return [
+            "owners and grants: another version of this code wrote them down, and they were not put back:"
+            r" check with \dp in psql whether they are right"
+        ]
     with connection.transaction():
         return [*_put_back_owners(connection, before), *_put_back_rights(connection, before, common=common)]
 
 
-def changes(was: Rights, now: Rights) -> list[Step]:
-    """The steps from the rights of now to those of then."""
+def changes(was: Rights, present: Rights) -> list[Step]:
+    """Lists the steps that lead from the present rights back to those that were."""
     steps: list[Step] = []
-    for role in sorted(was.keys() | now.keys()):
-        old, new = _privileges(was.get(role)), _privileges(now.get(role))
+    for role in sorted(was.keys() | present.keys()):
+        old, new = _privileges(was.get(role)), _privileges(present.get(role))
         wanted = {
-            ("revoke", False): [each for each in new if each not in old],
-            ("revoke", True): [each for each, option in new.items() if option and old.get(each) is False],
-            ("grant", False): [each for each, option in old.items() if not option and each not in new],
-            ("grant", True): [each for each, option in old.items() if option and not new.get(each)],
+            ("revoke", False): [privilege for privilege in new if privilege not in old],
+            ("revoke", True): [
+                privilege for privilege, option in new.items() if option and old.get(privilege) is False
+            ],
+            ("grant", False): [privilege for privilege, option in old.items() if not option and privilege not in new],
+            ("grant", True): [privilege for privilege, option in old.items() if option and not new.get(privilege)],
         }
         steps += [Step(*form, role, tuple(privileges)) for form, privileges in wanted.items() if privileges]
     return steps
 
 
 def _privileges(text: str | None) -> dict[str, bool]:
-    """Privileges, and whether they may be granted on."""
-    found = {each.removesuffix("*"): each.endswith("*") for each in (text or NOTHING).split(", ") if each != NOTHING}
-    if odd := [each for each in found if not _PRIVILEGE.fullmatch(each)]:
+    """Parses privileges, each with whether it may be granted on.
+
+    Raises ValueError for words that are none: they would become part of a statement.
+    """
+    words = [word for word in (text or NOTHING).split(", ") if word != NOTHING]
+    privileges = {word.removesuffix("*"): word.endswith("*") for word in words}
+    if odd := [privilege for privilege in privileges if not _PRIVILEGE.fullmatch(privilege)]:
         raise ValueError(f"no privileges: {odd}")
-    return found
+    return privileges
 
 
 # Owners.
@@ -154,7 +171,8 @@ def _privileges(text: str | None) -> dict[str, bool]:
 def _put_back_owners(connection: Connection[Any], before: Fingerprint) -> Iterator[str]:
     wanted = before.schema.get("owner", {})
     _, database_owner = connection.execute(catalog.DATABASE).fetchall()[0]
-    # A sequence that belongs to a column follows its table and may not go by itself: last, and only if still needed.
+    # A sequence that belongs to a column follows its table and may not change its owner by itself. So sequences come
+    # last, and only those that still have another owner.
     for sequences in (False, True):
         for kind, name, owner in _objects(connection):
             role = wanted.get(f"{kind} {name}", database_owner)
@@ -167,7 +185,7 @@ def _put_back_owners(connection: Connection[Any], before: Fingerprint) -> Iterat
 
 
 def _put_back_large_objects(connection: Connection[Any], before: Fingerprint, usual: str) -> Iterator[str]:
-    """As many as there may be, only those whose owner is or was another than the database's are looked at."""
+    """Gives large objects back. There may be very many, so only those of unusual owners, now or before, are read."""
     wanted = before.surroundings.get("owner", {})
     names = [*wanted, *read(connection, [catalog.LARGE_OBJECTS]).get("owner", {})]
     for name, place in _large_objects(connection, names).items():
@@ -178,14 +196,14 @@ def _put_back_large_objects(connection: Connection[Any], before: Fingerprint, us
 
 
 def _large_objects(connection: Connection[Any], names: list[str]) -> dict[str, _Place]:
-    """Those that are there now, of those that are named as in a fingerprint; their usual rights are left out."""
+    """Reads those large objects, of some that are named as in a fingerprint, that exist; without their usual rights."""
     oids = [name.removeprefix(_LARGE) for name in names if name.startswith(_LARGE)]
     rows = connection.execute(catalog.LARGE_OBJECT_OWNERS, [oids]).fetchall() if oids else []
     return {name: _Place("LARGE OBJECT", oid, owner, {}) for name, oid, owner in rows}
 
 
 def _objects(connection: Connection[Any]) -> list[tuple[str, str, str]]:
-    """(kind, name, owner) of what is there now; the names as the server quotes them."""
+    """Reads (kind, name, owner) of what exists now, with names as the server quotes them."""
     connection.execute(catalog.LIMITS)
     rows = connection.execute(catalog.OBJECTS_WITH_OWNERS, ["MEMBER", "MEMBER"]).fetchall()
     return [(kind, name, owner) for kind, name, owner, _ in rows if kind != "default privileges"]
@@ -195,9 +213,9 @@ def _objects(connection: Connection[Any]) -> list[tuple[str, str, str]]:
 
 
 def _put_back_rights(connection: Connection[Any], before: Fingerprint, *, common: bool) -> Iterator[str]:
-    now = read(connection, [*catalog.GRANTS, catalog.DATABASE_GRANTS, catalog.LARGE_OBJECTS]).get("grants", {})
+    present = read(connection, [*catalog.GRANTS, catalog.DATABASE_GRANTS, catalog.LARGE_OBJECTS]).get("grants", {})
     was = before.schema.get("grants", {}) | before.surroundings.get("grants", {})
-    differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+    differing = sorted(name for name in was.keys() | present.keys() if was.get(name) != present.get(name))
     if not differing:
         return
     places = _places(connection)
@@ -208,29 +226,29 @@ def _put_back_rights(connection: Connection[Any], before: Fingerprint, *, common
     alike: dict[tuple[Step, str, str, str], list[_Place]] = {}
     for name in differing:
         if (place := _place(name, places)) is None:
-            yield f"grants on {name}: it is not there"
+            yield f"grants on {name} were not put back: it does not exist"
             continue
-        then, present = (place.usual | parse_block(rights.get(name, "")) for rights in (was, now))
-        for step in changes(then, present):
+        old, new = (place.usual | parse_block(rights.get(name, "")) for rights in (was, present))
+        for step in changes(old, new):
             role = place.owner if step.role == "pg_owner" else step.role
             key = (step._replace(role=role), place.kind, place.alter, place.column)
             alike.setdefault(key, []).append(place)
-    for (step, kind, alter, column), found in alike.items():
-        for start in range(0, len(found), CHUNK):
-            names = [place.name for place in found[start : start + CHUNK]]
+    for (step, kind, alter, column), granted_on in alike.items():
+        for start in range(0, len(granted_on), CHUNK):
+            names = [place.name for place in granted_on[start : start + CHUNK]]
             yield from _carry_out(connection, step, kind, names, alter, column)
 
 
 def _was_there(name: str, before: Fingerprint) -> bool:
-    """Whether there was what these rights are on. The database always was, and so is what will be made in future."""
-    if found := _COLUMN.fullmatch(name):
-        return any(found[1] in before.schema.get(kind, {}) for kind in _RELATIONS)
+    """Says whether the thing that these rights are on existed. The database did, and so count future things."""
+    if match := _COLUMN.fullmatch(name):
+        return any(match[1] in before.schema.get(kind, {}) for kind in _RELATIONS)
     kind = next((kind for kind in _CLASSES if name.startswith(f"{kind} ")), None)
     return kind is None or name.removeprefix(f"{kind} ") in before.schema.get(kind, {})
 
 
 def _places(connection: Connection[Any]) -> dict[str, _Place]:
-    """All that something can be granted on now, by the name that the fingerprint gives it."""
+    """Reads all that something can be granted on now, by the name that the fingerprint gives it."""
     usual: dict[str, Rights] = {kind: {} for kind in _KINDS}
     for kind, role, privileges in connection.execute(catalog.USUAL_GRANTS, [list(_KINDS)]):
         usual[kind][role] = privileges
@@ -245,12 +263,13 @@ def _places(connection: Connection[Any]) -> dict[str, _Place]:
 
 
 def _place(name: str, places: dict[str, _Place]) -> _Place | None:
-    if found := _COLUMN.fullmatch(name):
-        table, column = found.groups()
+    """Finds the thing that a name of the fingerprint means; None where it does not exist."""
+    if match := _COLUMN.fullmatch(name):
+        table, column = match.groups()
         relations = (places.get(f"{kind} {table}") for kind in _RELATIONS)
         return next((place._replace(usual={}, column=column) for place in relations if place), None)
-    if found := _DEFAULT.fullmatch(name):
-        role, schema, what = found.groups()
+    if match := _DEFAULT.fullmatch(name):
+        role, schema, what = match.groups()
         alter = f"ALTER DEFAULT PRIVILEGES FOR ROLE {role} " + (f"IN SCHEMA {schema} " if schema else "")
         place = places[f"default on {what}"]
         owner = role.strip('"').replace('""', '"')
@@ -261,7 +280,7 @@ def _place(name: str, places: dict[str, _Place]) -> _Place | None:
 def _carry_out(
     connection: Connection[Any], step: Step, kind: str, names: list[str], alter: str, column: str
 ) -> Iterator[str]:
-    """One statement for many things; if it is refused, one for each."""
+    """Runs one statement for many things, and if it is refused, one for each of them."""
     statement = _FORMS[step.verb, step.option].format(
         alter=sql.SQL(alter),
         privileges=sql.SQL(
@@ -279,12 +298,12 @@ def _carry_out(
 
 
 def unescaped(line: str) -> str:
-    """A name as it was before it became part of a line."""
-    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], line)
+    """Returns a name as it was before it became part of a line of a block (see catalog/)."""
+    return re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], line)
 
 
 def _try(connection: Connection[Any], statement: sql.Composed) -> Iterator[str]:
-    """Runs a statement; says why it was refused, if it was."""
+    """Runs a statement. Yields why it was refused, if it was."""
     try:
         with connection.transaction():
             connection.execute(statement)

@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""What a framework says was migrated: read from its own table, of which the caller says what it looks like."""
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""A framework's own record of what was migrated, read from its history table. The caller says how that table looks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from release.database.session import translated
 class HistoryTable:
     """A table in which a framework keeps what it has migrated. It is known by its name and its columns, in any schema.
 
-    columns: what identifies an entry. order: the column that puts entries in the order in which they happened; None:
-    the columns themselves do. entry: SQL for an entry as text, None for its columns with dots between; it leaves out
-    when it happened, because a second run of the same migration is the same migration. more: other columns in `entry`.
+    `columns` identify an entry. `order` is the column by which entries stand in the order in which they happened; where
+    it is None, the columns themselves do that. `entry` is SQL for an entry as text, and None where that is the columns
+    with dots between. It leaves out the time, because a second run of the same migration is the same migration. `more`
+    names the other columns that `entry` uses.
     """
 
     table: str
@@ -31,18 +32,18 @@ class HistoryTable:
 
     @property
     def all_columns(self) -> frozenset[str]:
-        """Every column that the table has to have."""
+        """Every column by which the table is known."""
         return self.more.union(self.columns)
 
     @property
     def text(self) -> sql.Composable:
-        """An entry as text, in SQL."""
+        """SQL for an entry as text."""
         if self.entry is not None:
             return sql.SQL(self.entry)
         return sql.SQL("concat_ws('.', {})").format(sql.SQL(", ").join(map(sql.Identifier, self.columns)))
 
 
-FOUND: Final[LiteralString] = (
+_NAMED: Final[LiteralString] = (
     SCOPE
     + r"""
 SELECT r.name, r.relname, array_agg(a.attname::text ORDER BY a.attnum)
@@ -51,52 +52,57 @@ SELECT r.name, r.relname, array_agg(a.attname::text ORDER BY a.attnum)
  GROUP BY r.name, r.relname ORDER BY r.name COLLATE "C"
 """
 )
+"""(qualified name, bare name, columns) of the tables of some names that this role may read."""
 
-_WHERE: Final[LiteralString] = (
+_WITH_COLUMNS: Final[LiteralString] = (
     "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND has_table_privilege(c.oid, 'SELECT')"
     " AND %s::text[] <@ ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a"
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)"
     " ORDER BY n.nspname <> 'public', n.nspname LIMIT 1"
 )
+"""The qualified name of the table of one name that has some columns; the one in `public` where several have."""
 
 
 def applied(connection: Connection[Any], history: HistoryTable) -> list[tuple[str, ...]]:
-    """The entries of a history table, oldest first; none where there is no such table. Raises Failed or Lost."""
+    """Reads the entries of a history table, oldest first; none where there is no such table. Raises Failed or Lost."""
     with translated():
-        found = connection.execute(_WHERE, [history.table, sorted(history.all_columns)]).fetchall()
-        if not found:
+        tables = connection.execute(_WITH_COLUMNS, [history.table, sorted(history.all_columns)]).fetchall()
+        if not tables:
             return []
         columns = sql.SQL(", ").join(map(sql.Identifier, history.columns))
         order = sql.Identifier(history.order) if history.order else columns
-        query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(columns, sql.SQL(found[0][0]), order)
+        query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(columns, sql.SQL(tables[0][0]), order)
         return [tuple(map(str, row)) for row in connection.execute(query)]
 
 
 def recorded(connection: Connection[Any], histories: Iterable[HistoryTable]) -> dict[str, list[str]]:
-    """The entries as text, sorted, of every table that is one of `histories`. Raises psycopg.Error.
+    """Reads the entries as text, sorted, of every table that is one of `histories`. Raises psycopg.Error.
 
-    Inside a transaction with catalog.LIMITS. Where several have the same name, the one with the most columns is meant.
+    The caller has begun a transaction with catalog.LIMITS. Where several histories have a table of the same name, the
+    one with the most columns is meant.
     """
-    known = sorted(histories, key=lambda each: len(each.all_columns), reverse=True)
+    known = sorted(histories, key=lambda history: len(history.all_columns), reverse=True)
     read: dict[str, list[str]] = {}
-    for name, table, columns in connection.execute(FOUND, [[each.table for each in known]], prepare=True).fetchall():
-        for each in known:
-            if table == each.table and each.all_columns <= set(columns):
+    for name, table, columns in connection.execute(
+        _NAMED, [[history.table for history in known]], prepare=True
+    ).fetchall():
+        for history in known:
+            if table == history.table and history.all_columns <= set(columns):
                 query = sql.SQL('SELECT entry FROM (SELECT {} FROM {}) AS t (entry) ORDER BY entry COLLATE "C"')
-                entries = connection.execute(query.format(each.text, sql.SQL(name)))
+                entries = connection.execute(query.format(history.text, sql.SQL(name)))
                 read[name] = [entry or "" for (entry,) in entries]
                 break
     return read
 
 
 def revision(histories: Iterable[HistoryTable]) -> int:
-    """A number for what `recorded` looks at: another one for other tables, and 0 for none.
+    """Computes a number that stands for the tables that `recorded` reads: another one for other tables, 0 for none.
 
-    It stands in the fingerprint (kinds.py), so that a table that only a newer version of this code knows is not taken
-    for something that a migration has added.
+    It is part of the fingerprint (kinds.py). So a table that only a newer version of this code knows is not taken for
+    something that a migration has added.
     """
-    looked_at = sorted(
+    described = sorted(
         f"{history.table} {sorted(history.all_columns)} {history.columns} {history.entry}" for history in histories
     )
-    return crc32("\n".join(looked_at).encode())
+    return crc32("\n".join(described).encode())

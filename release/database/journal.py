@@ -1,8 +1,8 @@
-"""The journal: one table in its own schema, which says what a run is about to do before it does it.
+"""The journal: one table in its own schema, in which a run announces what it is about to do.
 
-It lives in the protected database on purpose. The row is written before the backup is captured, so the dump carries
-it as it was then; a restore therefore takes the row back to that state, which together with the list of transfers
-tells any later run what happened. The fingerprint leaves the schema out.
+It is kept in the protected database on purpose. The row is written before the backup is captured, so that the dump
+carries it as it was then. A restore therefore takes the row back to that state. Together with the list of transfers
+that tells any later run what happened. The fingerprint leaves the schema out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from release.database.session import Database, Failed
 from release.errors import Reason, StepFailed
 
 VERSION = 2
-"""Of the table. 1 had none of the columns that the ALTER below adds."""
+"""The version of the table. Version 1 had none of the columns that the ALTER below adds."""
 
 TABLES = f"""
 CREATE SCHEMA IF NOT EXISTS release_phase;
@@ -53,17 +53,19 @@ ALTER TABLE release_phase.runs
     ADD COLUMN IF NOT EXISTS code_version text, ADD COLUMN IF NOT EXISTS xids text[],
     ADD COLUMN IF NOT EXISTS migrating_at timestamptz, ADD COLUMN IF NOT EXISTS outset text,
     ADD COLUMN IF NOT EXISTS sessions jsonb"""
-"""Run only where something is missing: the ALTER waits for everybody who reads the table, a dump for one."""
+"""Statements that are run only where something is missing, since the ALTER waits for all readers, such as a dump."""
 
 UNDEFINED_COLUMN = "42703"
+"""The SQLSTATE for a column that does not exist, as in a table of version 1."""
+
 MISSING = frozenset({"3F000", "42P01", UNDEFINED_COLUMN})
-"""SQLSTATEs for a schema, a table and a column that is not there."""
+"""The SQLSTATEs for a schema, a table and a column that does not exist."""
 
 
 class State(StrEnum):
-    """What a run has announced. A row in any state but FINISHED belongs to a run that is under way or was cut off.
+    """The state that a run has announced. In any but FINISHED the run is under way or was cut off.
 
-    LOADING: it is asking for a restore; where none is listed, the request may still be on its way.
+    LOADING says that the run is requesting a restore. Where none is listed, the request may still be on its way.
     """
 
     BACKING_UP = "backing_up"
@@ -75,11 +77,13 @@ class State(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One run in the journal. `baseline`: the highest transfer number before the run; `formation`: quantities before.
+    """One run in the journal.
 
-    `fence`: the mode of a fence that may be up; `release` means since before the backup. `app_id`, `addon_id`,
-    `system_id` (the cluster's identifier), `database`: where it was written, None where that is unknown (version 1, or
-    no backup); `elsewhere`: in another database than the one that holds the row now. `code_version`: the hook's own.
+    `baseline` is the highest transfer number before the run, `formation` the number of dynos by process type before it.
+    `fence` is the mode of a fence that may be up; `release` means since before the backup. `app_id`, `addon_id`,
+    `system_id` (the cluster's identifier) and `database` say where the row was written. They are None where that is
+    unknown: in version 1, or where there was no backup. `elsewhere` says that it was written in another database than
+    the one that holds it now. `code_version` is the hook's own.
     """
 
     run_id: str
@@ -106,10 +110,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: bool = False
 
     def belongs(self, app_id: str | None, addon_id: str | None = None, *, app: str | None = None) -> bool:
-        """Whether it is a run of this app on this add-on in this very database, as far as both sides know.
+        """Says whether it is a run of this app on this add-on in this very database, as far as both sides know.
 
-        `app`: the app's name, which tells of rows without an id. Any other row came with a dump that was loaded here,
-        or is another app's: history, and nothing to act upon.
+        `app` is the app's name, by which rows without an id are told apart. Any other row came with a dump that was
+        loaded here, or is another app's. It is history, and nobody may act upon it.
         """
         if self.elsewhere or not _alike(self.app_id, app_id) or not _alike(self.addon_id, addon_id):
             return False
@@ -117,9 +121,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """What is known of a run's migration: when it began, in microseconds since 1970 by the server, and its sessions.
+    """A run's migration, as far as it is known: when it began, and its sessions.
 
-    `sessions`: (process id, when it began) of those that were seen. `since` is None when it had not begun.
+    `since` is in microseconds since 1970 on the server's clock, and None when the migration had not begun. `sessions`
+    are those that were seen, each as its process id and the moment when it began.
     """
 
     since: int | None = None
@@ -127,12 +132,14 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def _alike(one: str | None, other: str | None) -> bool:
+    """Says whether two ids are the same as far as is known: one that is missing may be any."""
     return one is None or other is None or one == other
 
 
 _SYSTEM = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
+"""SQL for the cluster's identifier."""
 
-_FIRST = (
+_COLUMNS_OF_FIRST = (
     "run_id, app, release, commit, state, outcome, reason,"
     " to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
     " to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
@@ -141,36 +148,39 @@ _FIRST = (
 """The columns of version 1."""
 
 _ELSEWHERE = f"(system_id <> {_SYSTEM} OR database <> current_database()) IS TRUE"
+"""SQL for `Entry.elsewhere`. It is false where the row does not say in which database it was written."""
 
-_COLUMNS = f"{_FIRST}, app_id, addon_id, system_id, database, code_version, {_ELSEWHERE}"
+_COLUMNS = f"{_COLUMNS_OF_FIRST}, app_id, addon_id, system_id, database, code_version, {_ELSEWHERE}"
+"""The columns in the order of the fields of `Entry`."""
 
 
 class Journal:
-    """The journal of one database. Raises what session.py raises."""
+    """The journal of one database. Its methods raise Lost and Failed (session.py)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def exists(self) -> bool:
-        """Whether any run has ever been recorded here."""
+        """Says whether any run has ever been recorded here."""
         return bool(self._database.one("SELECT to_regclass('release_phase.runs') IS NOT NULL")[0])
 
     def unfinished(
         self, app_id: str | None = None, addon_id: str | None = None, *, app: str | None = None
     ) -> Entry | None:
-        """The run of this app and add-on that was cut off: the newest that is not finished, or whose fence is still up.
+        """Finds the run of this app and add-on that was cut off; None where there is none.
 
-        What is None is not asked for; see Entry.belongs.
+        It is the newest run that is not finished, or whose fence is still up. An argument that is None restricts
+        nothing; see Entry.belongs.
         """
-        left = self._entries("WHERE state <> 'finished' OR fence IS NOT NULL ORDER BY started_at DESC")
-        return next((entry for entry in left if entry.belongs(app_id, addon_id, app=app)), None)
+        cut_off = self._entries("WHERE state <> 'finished' OR fence IS NOT NULL ORDER BY started_at DESC")
+        return next((entry for entry in cut_off if entry.belongs(app_id, addon_id, app=app)), None)
 
     def entry(self, run_id: str) -> Entry | None:
-        """One run."""
+        """Reads one run; None where it is not in the journal."""
         return next(iter(self._entries("WHERE run_id = %s", run_id)), None)
 
     def age(self, run_id: str) -> float:
-        """Seconds since a run has announced something, on the server's clock."""
+        """Returns the seconds since a run last announced something, on the server's clock."""
         (age,) = self._database.one(
             "SELECT extract(epoch FROM clock_timestamp() - max(changed_at))::float8 FROM release_phase.runs"
             " WHERE run_id = %s",
@@ -179,7 +189,7 @@ class Journal:
         return float(age or 0)
 
     def runs(self, limit: int) -> list[Entry]:
-        """The newest runs, newest first, those from elsewhere among them."""
+        """Reads the newest runs, newest first, those from elsewhere among them."""
         return self._entries("ORDER BY started_at DESC LIMIT %s", limit)
 
     def open(
@@ -195,9 +205,9 @@ class Journal:
         app_id: str | None = None,
         addon_id: str | None = None,
     ) -> None:
-        """Records a run that is about to back up. Which database this is, the row knows by itself."""
+        """Records a run that is about to back up. The server itself writes into the row which database this is."""
         self._write(
-            "INSERT INTO release_phase.runs (run_id, version, code_version, app, release, commit, state, maintenance,"  # noqa: S608
+            "INSERT INTO release_phase.runs (run_id, version, code_version, app, release, commit, state, maintenance,"  # noqa: S608 -- constants
             " formation, baseline, app_id, addon_id, system_id, database, xids) VALUES (%s, %s, %s, %s, %s, %s, %s, %s,"
             f" %s, %s, %s, %s, {_SYSTEM}, current_database(), ARRAY[pg_current_xact_id()::text])",
             [
@@ -214,15 +224,15 @@ class Journal:
                 app_id,
                 addon_id,
             ],
-            mended=MISSING,
+            added_for=MISSING,
         )
 
     def fenced(self, run_id: str, mode: str | None) -> None:
-        """The fence is about to go up in this mode; None: it is down again."""
+        """Records that the fence is about to go up in a mode or, with None, that it is down again."""
         self._update(run_id, "fence = %s, changed_at = clock_timestamp()", [mode])
 
     def fingerprinted(self, run_id: str, document: bytes, evidence: bytes) -> None:
-        """Keeps the fingerprint, before the capture, so that the dump holds it; the evidence stays after the run."""
+        """Keeps the fingerprint before the capture, so that the dump holds it. The evidence stays after the run."""
         self._update(
             run_id,
             "fingerprint = %s, record = jsonb_build_object('evidence', %s::jsonb), changed_at = clock_timestamp()",
@@ -230,29 +240,29 @@ class Journal:
         )
 
     def evidence(self, backup: str) -> bytes | None:
-        """The evidence of when this backup (a uuid) was taken."""
+        """Reads the evidence of the moment when a backup (a uuid) was taken; None where it was not kept."""
         if not self.exists():
             return None
-        found = self._database.rows(
+        rows = self._database.rows(
             "SELECT record -> 'evidence' FROM release_phase.runs WHERE backup = %s AND record ? 'evidence' LIMIT 1",
             [backup],
         )
-        return msgspec.json.encode(found[0][0]) if found else None
+        return msgspec.json.encode(rows[0][0]) if rows else None
 
     def own_transactions(self, run_id: str) -> frozenset[int]:
-        """Ids (64 bits) of the transactions in which the hook itself has written this row; empty for version 1."""
+        """Reads the ids (64 bits) of the transactions in which the hook has written this row; empty for version 1."""
         if not self.exists():
             return frozenset()
-        found = self._read(_select("xids", "WHERE run_id = %s"), _select("NULL", "WHERE run_id = %s"), run_id)
-        return frozenset(int(xid) for (xids,) in found for xid in xids or ())
+        rows = self._read(_select("xids", "WHERE run_id = %s"), _select("NULL", "WHERE run_id = %s"), run_id)
+        return frozenset(int(xid) for (xids,) in rows for xid in xids or ())
 
     def in_the_dump(self) -> Entry | None:
-        """In a database that was just restored: the run that made the dump, whose fingerprint came back with it."""
-        found = self._entries("WHERE state = 'backing_up' AND fingerprint IS NOT NULL ORDER BY started_at DESC")
-        return next((entry for entry in found if not entry.elsewhere), None)
+        """Finds the run that made the dump from which the database was just restored; its fingerprint came with it."""
+        entries = self._entries("WHERE state = 'backing_up' AND fingerprint IS NOT NULL ORDER BY started_at DESC")
+        return next((entry for entry in entries if not entry.elsewhere), None)
 
     def keep_record(self, run_id: str, record: dict[str, Any]) -> bool:
-        """Keeps the final record of a run that is decided; waits for nobody long. False: there is no row to keep it."""
+        """Keeps the final record of a run that is decided; says whether there was a row for it. Waits 3 s at most."""
         if not self.exists():
             return False
         self._database.limit(3)
@@ -260,30 +270,30 @@ class Journal:
         return self._update(run_id, "record = coalesce(record, '{}') || %s::jsonb", [kept])
 
     def history(self, limit: int) -> list[tuple[Entry, dict[str, Any]]]:
-        """The newest runs with their final records (empty where none was kept), newest first."""
+        """Reads the newest runs with their final records (empty where none was kept), newest first."""
         if not self.exists():
             return []
         columns, clause = ", coalesce(record - 'evidence', '{}')", "ORDER BY started_at DESC LIMIT %s"
-        found = self._read(_select(_COLUMNS + columns, clause), _select(_FIRST + columns, clause), limit)
-        return [(_entry(row[:-1]), row[-1]) for row in found]
+        rows = self._read(_select(_COLUMNS + columns, clause), _select(_COLUMNS_OF_FIRST + columns, clause), limit)
+        return [(_entry(row[:-1]), row[-1]) for row in rows]
 
     def fingerprint(self, run_id: str) -> bytes | None:
-        """The fingerprint as it was kept."""
-        found = self._database.rows("SELECT fingerprint FROM release_phase.runs WHERE run_id = %s", [run_id])
-        return found[0][0].encode() if found and found[0][0] else None
+        """Reads the fingerprint as it was kept; None where it was not kept, or is gone with the end of the run."""
+        rows = self._database.rows("SELECT fingerprint FROM release_phase.runs WHERE run_id = %s", [run_id])
+        return rows[0][0].encode() if rows and rows[0][0] else None
 
     def announce(self, run_id: str, state: State, *, backup: str | None = None, salvage: str | None = None) -> None:
-        """A run is about to enter a state; the uuids of its backup and its salvage stay once given.
+        """Records that a run is about to enter a state. The uuids of its backup and its salvage stay once given.
 
         Raises StepFailed (lock_lost) when the row is finished: another run has settled this one in the meantime.
         """
         changes = (
             "state = %s, backup = coalesce(%s, backup), salvage = coalesce(%s, salvage), changed_at = clock_timestamp()"
         )
-        self._must(self._update(run_id, changes, [state, backup, salvage], only="state <> 'finished'"))
+        self._require(self._update(run_id, changes, [state, backup, salvage], only="state <> 'finished'"))
 
     def begin_migration(self, run_id: str, *, backup: str | None, outset: bytes) -> None:
-        """The migration is about to begin; `outset`: the evidence of right before it. May be called twice.
+        """Records that the migration is about to begin, with the outset (outset.py). May be called twice.
 
         Raises StepFailed (lock_lost) as `announce` does.
         """
@@ -292,32 +302,32 @@ class Journal:
             " migrating_at = coalesce(migrating_at, clock_timestamp())"
         )
         values: list[object] = [State.MIGRATING, backup, outset.decode()]
-        self._must(self._update(run_id, changes, values, only="state <> 'finished'"))
+        self._require(self._update(run_id, changes, values, only="state <> 'finished'"))
 
     def outset(self, run_id: str) -> bytes | None:
-        """The evidence of right before the migration, as it was kept; none in a row of version 1."""
-        found = self._read(_select("outset", "WHERE run_id = %s"), _select("NULL", "WHERE run_id = %s"), run_id)
-        return found[0][0].encode() if found and found[0][0] else None
+        """Reads the outset as it was kept; None in a row of version 1."""
+        rows = self._read(_select("outset", "WHERE run_id = %s"), _select("NULL", "WHERE run_id = %s"), run_id)
+        return rows[0][0].encode() if rows and rows[0][0] else None
 
     def saw(self, run_id: str, sessions: Iterable[tuple[int, int]]) -> None:
-        """Sessions that are the migration's, each a process id and when it began."""
+        """Records sessions that are the migration's, each as its process id and the moment when it began."""
         seen = msgspec.json.encode(sorted(sessions)).decode()
         self._update(run_id, "sessions = coalesce(sessions, '[]') || %s::jsonb", [seen])
 
     def migration(self, run_id: str) -> Migration:
-        """What is known of a run's migration; nothing where the row is gone or of version 1."""
+        """Reads what is known of a run's migration; nothing is known where the row is gone or of version 1."""
         if not self.exists():
             return Migration()
         columns = "(extract(epoch FROM migrating_at) * 1000000)::bigint, coalesce(sessions, '[]')"
         unknown = "NULL, '[]'::jsonb"
-        found = self._read(_select(columns, "WHERE run_id = %s"), _select(unknown, "WHERE run_id = %s"), run_id)
-        if not found:
+        rows = self._read(_select(columns, "WHERE run_id = %s"), _select(unknown, "WHERE run_id = %s"), run_id)
+        if not rows:
             return Migration()
-        ((since, sessions),) = found
+        ((since, sessions),) = rows
         return msgspec.convert({"since": since, "sessions": sessions}, Migration)
 
     def commit(self, run_id: str) -> None:
-        """The release is in: nothing may undo it afterwards. May be called twice.
+        """Records that the release is in, and that nothing may undo it afterwards. May be called twice.
 
         Raises StepFailed (lock_lost) when the row does not say that this run's migration is what the database holds.
         """
@@ -325,19 +335,17 @@ class Journal:
             "state = 'finished', outcome = 'released', fingerprint = NULL, outset = NULL,"
             " finished_at = clock_timestamp(), changed_at = clock_timestamp()"
         )
-        self._must(self._update(run_id, changes, [], only="(state = 'probing' OR outcome = 'released')"))
+        self._require(self._update(run_id, changes, [], only="(state = 'probing' OR outcome = 'released')"))
 
     def sign_of_life(self, run_id: str) -> None:
-        """A recovery says that it is there, before it waits for the lock; not while a restore has the table away."""
+        """Records that a recovery has started, before it waits for the lock. Without the table it does nothing."""
         if self.exists():
             self._update(run_id, "recovery_at = clock_timestamp()", [])
 
     def recovery_seen(self, run_id: str) -> bool:
-        """Whether a recovery has given a sign of life."""
-        found = self._database.rows(
-            "SELECT recovery_at IS NOT NULL FROM release_phase.runs WHERE run_id = %s", [run_id]
-        )
-        return bool(found and found[0][0])
+        """Says whether a recovery has given a sign of life."""
+        rows = self._database.rows("SELECT recovery_at IS NOT NULL FROM release_phase.runs WHERE run_id = %s", [run_id])
+        return bool(rows and rows[0][0])
 
     def close(
         self,
@@ -348,9 +356,9 @@ class Journal:
         restore: str | None = None,
         fence: str | None = None,
     ) -> None:
-        """The run is over, and the database is old, or as somebody decided.
+        """Records that the run is over, and that the database is as before the release, or as somebody decided.
 
-        `fence`: the mode of a fence that still has to be lowered, where a restore took the row back to before it.
+        `fence` is the mode of a fence that still has to be lowered, where a restore took the row back to before it.
         """
         self._update(
             run_id,
@@ -360,24 +368,24 @@ class Journal:
             [outcome, reason, restore, fence],
         )
 
-    def _must(self, there: bool) -> None:
-        if not there:
+    def _require(self, unsettled: bool) -> None:
+        if not unsettled:
             raise StepFailed(Reason.LOCK_LOST, "another run has settled this one in the meantime")
 
     def _update(self, run_id: str, changes: str, values: list[object], *, only: str = "true") -> bool:
-        """Changes a row, noting in which transaction; whether it was there."""
+        """Changes a row, notes in it which transaction did so, and says whether there was such a row."""
         statement = (
-            f"UPDATE release_phase.runs SET {changes}, xids = array_append(xids, pg_current_xact_id()::text)"  # noqa: S608
+            f"UPDATE release_phase.runs SET {changes}, xids = array_append(xids, pg_current_xact_id()::text)"  # noqa: S608 -- constants
             f" WHERE run_id = %s AND {only} RETURNING 1"
         )
-        return bool(self._write(statement, [*values, run_id], mended={UNDEFINED_COLUMN}))
+        return bool(self._write(statement, [*values, run_id], added_for={UNDEFINED_COLUMN}))
 
-    def _write(self, statement: Any, values: list[object], *, mended: AbstractSet[str]) -> list[tuple[Any, ...]]:
-        """Runs a statement; where it fails with one of these SQLSTATEs, once more over a table of this version."""
+    def _write(self, statement: Any, values: list[object], *, added_for: AbstractSet[str]) -> list[tuple[Any, ...]]:
+        """Runs a statement. Where it fails with one of some SQLSTATEs, adds what is missing and runs it once more."""
         try:
             return self._database.rows(statement, values)
         except Failed as error:
-            if error.facts.get("sqlstate") not in mended:
+            if error.facts.get("sqlstate") not in added_for:
                 raise
         self._database.rows(TABLES)
         return self._database.rows(statement, values)
@@ -385,10 +393,12 @@ class Journal:
     def _entries(self, clause: str, *values: object) -> list[Entry]:
         if not self.exists():
             return []
-        return [_entry(row) for row in self._read(_select(_COLUMNS, clause), _select(_FIRST, clause), *values)]
+        return [
+            _entry(row) for row in self._read(_select(_COLUMNS, clause), _select(_COLUMNS_OF_FIRST, clause), *values)
+        ]
 
     def _read(self, query: Any, first: Any, *values: object) -> list[tuple[Any, ...]]:
-        """Runs a query, or `first` where the table is of version 1: who only looks changes nothing."""
+        """Runs a query, or `first` where the table is of version 1, since reading must not change the table."""
         try:
             return self._database.rows(query, values)
         except Failed as error:
@@ -398,9 +408,9 @@ class Journal:
 
 
 def _select(columns: str, clause: str) -> str:
-    return f"SELECT {columns} FROM release_phase.runs {clause}"  # noqa: S608
+    return f"SELECT {columns} FROM release_phase.runs {clause}"  # noqa: S608 -- constants
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    # Of version 1 the row is shorter, and the rest is as Entry has it.
+    # A row of version 1 is shorter (hence not strict), and the other fields have their defaults.
     return msgspec.convert(dict(zip(Entry.__struct_fields__, row, strict=False)), Entry, strict=False)

@@ -1,7 +1,7 @@
-"""Kinds: what a fingerprint can tell of, so that those of two versions of this code are compared by what both know.
+"""Kinds: what a fingerprint knows. Those of two versions of this code are compared by the kinds that both know.
 
 Each kind has a revision. Whoever changes how a definition of a kind is written, or which objects of that kind are
-looked at, raises it; a new kind begins with 1. FIRST stays as it is for ever: it is what documents without a list know.
+looked at, raises it. A new kind begins with 1. FIRST never changes: it is what documents without a list of kinds know.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ KINDS: Final[dict[str, int]] = {
         1,
     ),
 }  # fmt: skip
-"""What this code knows, with revisions."""
+"""The kinds that this code knows, with their revisions."""
 
 T = TypeVar("T")
 
 
 def both_know(one: Mapping[str, int], other: Mapping[str, int]) -> frozenset[str]:
-    """The kinds that two documents write alike."""
+    """Returns the kinds that two documents write alike."""
     return frozenset(kind for kind, revision in one.items() if other.get(kind) == revision)
 
 
 def limited(definitions: Mapping[str, T], kinds: frozenset[str]) -> dict[str, T]:
-    """What of it is of these kinds."""
-    return {kind: found for kind, found in definitions.items() if kind in kinds}
+    """Returns the definitions that are of these kinds."""
+    return {kind: named for kind, named in definitions.items() if kind in kinds}

@@ -1,16 +1,16 @@
 """Other sessions on the database: whose they are, and what they are in the middle of.
 
-A process id alone may belong to somebody else a moment later, so a session is a process id and when it began. Moments
-are microseconds since 1970 on the server's clock, which are exact where seconds as fractions are not.
+A process id alone may belong to somebody else a moment later. So a session is identified by its process id and the
+moment when it began. Moments are whole microseconds since 1970 on the server's clock: fractions of a second as floating
+point would not be exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, LiteralString
-
-import msgspec
 
 from release.clock import Clock, Deadline
 from release.database.session import Database
@@ -24,6 +24,7 @@ SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, coalesce(
   FROM pg_catalog.pg_stat_activity a
  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
 """
+"""The columns are the fields of `Other`, in their order. A client on a Unix socket has the port -1."""
 
 END: Final[LiteralString] = """
 SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
@@ -31,17 +32,19 @@ SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a JOIN pg_ca
    AND (extract(epoch FROM a.backend_start) * 1000000)::bigint = given.since
  WHERE NOT r.rolsuper
 """
-"""A superuser's session cannot be ended by the default credential, and asking for it is an error."""
+"""Superusers' sessions are left out: the default credential cannot end them, and the server answers with an error."""
 
 PAUSE: Final = 0.05
-"""Seconds between two looks."""
+"""Seconds between two queries for the sessions that are left."""
 
 
-class Other(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
     """A session of somebody else.
 
-    `since`: when it began. `ours`: it is of the role that the hook and the app have. `here`: its client has the hook's
-    own address. `port`: its client's. `transaction`: when its transaction began, None when it is in none.
+    `since` is the moment when it began. `ours` says that it has the role that the hook and the app have; `here`, that
+    its client has the hook's own address. `port` is the client's port. `transaction` is the moment when its transaction
+    began, and None when it is in none.
     """
 
     pid: int
@@ -54,7 +57,7 @@ class Other(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[int, int]:
-        """What tells it from every other session, also from a later one of the same process id."""
+        """The process id and the beginning, which no other session has, not even a later one of the same process id."""
         return self.pid, self.since
 
     @property
@@ -67,17 +70,23 @@ class Other(msgspec.Struct, frozen=True):
 
 
 def others(database: Database) -> list[Other]:
-    """All other client sessions on the database. Raises Lost or Failed."""
-    return [Other(*row) for row in database.rows(SESSIONS)]
+    """Lists all other client sessions on the database. Raises Lost or Failed."""
+    return [
+        Other(pid=pid, since=since, name=name, ours=ours, here=here, port=port, transaction=transaction)
+        for pid, since, name, ours, here, port, transaction in database.rows(SESSIONS)
+    ]
 
 
 def moment(database: Database) -> int:
-    """Now, on the server's clock."""
+    """Returns the present moment on the server's clock. Raises Lost or Failed."""
     return int(database.one("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")[0])
 
 
 def end(database: Database, sessions: Collection[Other]) -> None:
-    """Asks the server to end sessions; one that is another by now is left alone. Raises Lost or Failed."""
+    """Asks the server to end sessions. Raises Lost or Failed.
+
+    A session that has the same process id but began at another moment is somebody else's, and is left alone.
+    """
     database.rows(END, [[session.pid for session in sessions], [session.since for session in sessions]])
 
 
@@ -89,17 +98,17 @@ def wait_until_gone(
     deadline: Deadline,
     ending: bool = False,
 ) -> tuple[list[Other], list[Other]]:
-    """Waits until there is no such session; with `ending`, ends them: (all that were seen, those that are left).
+    """Waits until there is no session of the kind that `which` tells, and with `ending` ends them.
 
-    Ending a session takes a moment, and a killed client's statement goes on in the server until then. Raises Lost or
-    Failed.
+    Returns all such sessions that were seen, and those that are left at the deadline. Ending a session takes a moment,
+    and a killed client's statement goes on in the server until then. Raises Lost or Failed.
     """
     seen: dict[tuple[int, int], Other] = {}
     left: list[Other] = []
 
     def gone() -> bool:
         left[:] = [other for other in others(database) if which(other)]
-        seen.update((each.key, each) for each in left)
+        seen.update((other.key, other) for other in left)
         return not left
 
     def sleep(seconds: float) -> None:
@@ -107,6 +116,6 @@ def wait_until_gone(
             end(database, left)
         clock.sleep(deadline.clamp(seconds))
 
-    with suppress(TimedOut):  # those that are left are the answer then
+    with suppress(TimedOut):  # The answer then has sessions that are left.
         wait_until(gone, name="sessions' end", until=bool, pause=PAUSE, deadline=deadline, sleep=sleep)
     return list(seen.values()), left

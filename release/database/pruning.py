@@ -1,6 +1,6 @@
-"""Pruning: the journal keeps what somebody may still ask of it, and no more; it is in every dump and in the database.
+"""Pruning: the journal keeps only what somebody may still need, since it is in the database and in every dump of it.
 
-What only a run under way needs goes first: fingerprints of runs that are settled, counters of old backups.
+What only a run under way needs goes first: the fingerprints of runs that are settled, and the counters of old backups.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from psycopg import sql
 from release.database.session import Database, translated
 
 RUNS: Final = 200
+"""The number of runs that are kept. The last run of each outcome stays in any case."""
+
 DAYS: Final = 90
-"""Whichever is reached first; the last run of each outcome stays in any case."""
+"""The number of days for which a run is kept, if it is not beyond RUNS before."""
 
 BACKUPS: Final = 25
-"""So many backups have the counters kept that `bin/release restore` needs to say what was written since."""
+"""The number of backups whose counters are kept. `bin/release restore` needs them to say what was written since."""
 
 LIMITS: Final = "SELECT set_config('statement_timeout', '3s', true), set_config('lock_timeout', '1s', true)"
+"""Short limits: pruning can as well be done by the next run, and nobody is to wait for it."""
 
 # A run from elsewhere (see Entry.elsewhere) is nobody's to finish, whatever state it came in.
 PRUNE: Final = sql.SQL("""
@@ -49,7 +52,7 @@ SELECT count(*) FROM gone
 
 
 def prune(database: Database) -> int:
-    """Prunes the journal, which must be there, in one statement; returns how many runs went. Raises Failed or Lost."""
+    """Prunes the journal, which must exist, in one statement; returns how many runs went. Raises Failed or Lost."""
     with translated(), database.connection.transaction():
         database.connection.execute(LIMITS)
         (gone,) = database.connection.execute(PRUNE).fetchall()[0]

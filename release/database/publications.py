@@ -1,4 +1,7 @@
-"""What publications publish: put back after a restore, which makes their tables anew and may find them still there."""
+"""Publications: their options and contents, put back after a restore.
+
+A restore makes the published tables anew. Where it did not empty the database first, the publications are still there.
+"""
 
 from __future__ import annotations
 
@@ -14,37 +17,41 @@ from release.database.grants import unescaped
 from release.database.refusal import attempted
 
 _ALL: Final = "for all tables with "
-"""How the options of such a one begin; ALTER PUBLICATION can neither make nor unmake it."""
+"""The beginning of the options of a publication for all tables. ALTER PUBLICATION can neither add nor remove it."""
 
 
 def put_back_publications(connection: Connection[Any], before: Fingerprint) -> list[str]:
     """Gives the publications that are there their options, tables, row filters, columns and schemas back.
 
-    Returns what could not be done. Inside a transaction with catalog.LIMITS. Raises psycopg.Error when the session is
-    gone.
+    Returns a sentence for each thing that could not be done. The caller has begun a transaction with catalog.LIMITS.
+    Raises psycopg.Error when the session is gone.
     """
-    now = read(connection, catalog.PUBLICATIONS)
-    was, present = (found.get("publication", {}) for found in (before.schema, now))
+    after = read(connection, catalog.PUBLICATIONS)
+    was, present = (schema.get("publication", {}) for schema in (before.schema, after))
     problems: list[str] = []
     for name in sorted(was.keys() & present.keys()):
         if was[name] != present[name]:
             problems += _options(connection, name, was[name], present[name])
-        problems += _contents(connection, name, before.schema, now)
+        problems += _contents(connection, name, before.schema, after)
     return problems
 
 
-def _options(connection: Connection[Any], name: str, was: str, now: str) -> Iterator[str]:
-    if was.startswith(_ALL) != now.startswith(_ALL):
-        yield f"publication {name} was {'' if was.startswith(_ALL) else 'not '}for all tables: it has to be made anew"
+def _options(connection: Connection[Any], name: str, was: str, present: str) -> Iterator[str]:
+    if was.startswith(_ALL) != present.startswith(_ALL):
+        yield (
+            f"publication {name} was {'' if was.startswith(_ALL) else 'not '}for all tables: it has to be made anew, by"
+            f" DROP PUBLICATION {name} and then CREATE PUBLICATION {name}"
+        )
         return
     statement = sql.SQL("ALTER PUBLICATION {} SET ({})").format(sql.SQL(name), sql.SQL(was.removeprefix(_ALL)))
     yield from attempted(connection, f"options of publication {name}", statement)
 
 
-def _contents(connection: Connection[Any], name: str, before: Definitions, now: Definitions) -> Iterator[str]:
-    was, present = (found.get("published", {}).get(f"publication {name}", "") for found in (before, now))
+def _contents(connection: Connection[Any], name: str, before: Definitions, after: Definitions) -> Iterator[str]:
+    was, present = (schema.get("published", {}).get(f"publication {name}", "") for schema in (before, after))
     if was == present:
         return
+    # SET replaces the whole contents but takes no empty list. So what a publication without contents has is dropped.
     parts, change = (was, "SET") if was else (present, "DROP")
     yield from attempted(
         connection,
@@ -54,7 +61,7 @@ def _contents(connection: Connection[Any], name: str, before: Definitions, now: 
 
 
 def _list(block: str, change: str) -> str:
-    """The tables and schemas as ALTER PUBLICATION takes them; what is dropped is named without filter and columns."""
+    """Writes the tables and schemas as ALTER PUBLICATION takes them. DROP names them without filters and columns."""
     tables: list[str] = []
     schemas: list[str] = []
     for line, how in parse_block(block).items():

@@ -1,8 +1,8 @@
-"""What a dump does not carry, put back after a restore: all that is around the tables.
+"""All that is around the tables and that no dump carries, put back after a restore.
 
-In an order in which nothing hinders what follows: what needs the credential to own things comes before they are given
-to their owners, and what new sessions would inherit comes last. Everything is tried by itself, so that what this
-credential may not do costs nothing but itself.
+The order keeps each part from hindering the next. What needs the credential to own things comes before they are given
+to their owners, and what new sessions would inherit comes last. Every part is tried by itself, so that a refusal of one
+does not stop the others.
 """
 
 from __future__ import annotations
@@ -23,23 +23,27 @@ from release.database.refusal import attempted
 from release.database.surroundings import put_back_surroundings
 
 REFRESH_SECONDS: Final = 60
-"""For all materialized views that have to be filled, shared equally among them."""
+"""Seconds for all materialized views that have to be filled, shared equally among them."""
 
 _VERSION: Final = " version "
+"""The words between an extension's schema and its version in the fingerprint."""
 
 _UPDATE_PATH: Final = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_extension_update_paths(%s)
                 WHERE source = %s AND target = %s AND path IS NOT NULL)
 """
+"""Whether the server has scripts that lead from one version of an extension to another."""
 
 
 def put_back(connection: Connection[Any], before: Fingerprint, *, refresh_seconds: int = REFRESH_SECONDS) -> list[str]:
     """Makes what is around the tables what it was in `before`; returns what could not be done, as sentences.
 
-    Versions of extensions, materialized views that were filled, publications, owners, grants, and what belongs to the
-    database itself; nothing that another version of this code has written down otherwise. On a connection in autocommit
-    mode, of which new transactions may write afterwards, whatever the database or the role says. Nothing is dropped. No
-    sentence holds a value of a setting or an option. Raises psycopg.Error when the session is gone.
+    These are the versions of extensions, materialized views that were filled, publications, owners, grants, and what
+    belongs to the database itself. What another version of this code has written down otherwise is left as it is, and
+    nothing is dropped. No sentence holds a value of a setting or an option.
+
+    The connection is in autocommit mode. Its new transactions may write afterwards, whatever the database or the role
+    says. Raises psycopg.Error when the session is gone.
     """
     connection.execute("SET default_transaction_read_only = off")
     known = both_know(before.kinds, KINDS)
@@ -52,7 +56,7 @@ def put_back(connection: Connection[Any], before: Fingerprint, *, refresh_second
 
 
 def put_back_settings(connection: Connection[Any], before: Fingerprint) -> list[str]:
-    """As `put_back`, what belongs to the database itself only: of that, new sessions feel something at once."""
+    """Puts back, as `put_back` does, only what belongs to the database itself, which new sessions inherit at once."""
     if not {"setting", "database"} <= both_know(before.kinds, KINDS):
         return []
     connection.execute("SET default_transaction_read_only = off")
@@ -62,59 +66,59 @@ def put_back_settings(connection: Connection[Any], before: Fingerprint) -> list[
 
 
 def put_back_common(connection: Connection[Any], present: Fingerprint) -> list[str]:
-    """As `put_back`, after a restore of another moment than `present`: only owners, grants and settings.
+    """Puts back owners, grants and settings after a restore of another moment than `present`.
 
-    Of what the dump has and `present` has not, or the other way round, nothing is touched.
+    What only the dump or only `present` has is not touched. Returns and raises what `put_back` does.
     """
     connection.execute("SET default_transaction_read_only = off")
     return [*put_back_grants(connection, present, common=True), *put_back_settings(connection, present)]
 
 
-# Extensions: a dump names no version, so that they come back in the server's default one.
+# Extensions. A dump names no version, so that they come back in the server's default version.
 
 
 def _extensions(connection: Connection[Any], before: Fingerprint) -> Iterator[str]:
     with connection.transaction():
         connection.execute(catalog.LIMITS)
-        now = read(connection, [catalog.EXTENSIONS]).get("extension", {})
+        installed = read(connection, [catalog.EXTENSIONS]).get("extension", {})
         for name, definition in before.schema.get("extension", {}).items():
             was = definition.rpartition(_VERSION)[2]
-            present = now.get(name, definition).rpartition(_VERSION)[2]
+            present = installed.get(name, definition).rpartition(_VERSION)[2]
             if was != present:
                 yield from _extension(connection, name, was, present)
 
 
-def _extension(connection: Connection[Any], name: str, was: str, now: str) -> Iterator[str]:
+def _extension(connection: Connection[Any], name: str, was: str, present: str) -> Iterator[str]:
     bare = name.strip('"').replace('""', '"')
-    ((way,),) = connection.execute(_UPDATE_PATH, [bare, now, was]).fetchall()
-    if way:
+    ((path_exists,),) = connection.execute(_UPDATE_PATH, [bare, present, was]).fetchall()
+    if path_exists:
         statement = sql.SQL("ALTER EXTENSION {} UPDATE TO {}").format(sql.SQL(name), was)
-        yield from attempted(connection, f"extension {name} was version {was} and is {now} now", statement)
+        yield from attempted(connection, f"extension {name} was version {was} and is {present} now", statement)
     else:
-        yield f"extension {name} was version {was} and is {now} now: the server knows no way from {now} to {was}"
+        yield (
+            f"extension {name} was version {was} and is {present} now: the server knows no way from {present} to {was}"
+        )
 
 
-# Materialized views: a restore fills those that were filled; one whose query failed then stays empty.
+# Materialized views. A restore fills those that were filled, and leaves one empty whose query failed then.
 
 
 def _materialized_views(connection: Connection[Any], before: Fingerprint, seconds: int) -> list[str]:
     with connection.transaction():
         connection.execute(catalog.LIMITS)
-        now = dict(connection.execute(catalog.MATERIALIZED).fetchall())
+        filled = dict(connection.execute(catalog.MATERIALIZED).fetchall())
     wanted = before.schema.get("materialized view", {})
-    differing = [name for name in now if name in wanted and now[name] is bool(NOT_POPULATED.match(wanted[name]))]
-    each = max(1, seconds // len(differing)) if differing else 0
+    differing = [name for name in filled if name in wanted and filled[name] is bool(NOT_POPULATED.match(wanted[name]))]
+    per_view = max(1, seconds // len(differing)) if differing else 0
     return [
         problem
         for name in differing
-        for problem in _refresh(connection, before, name, filled=not now[name], seconds=each)
+        for problem in _refresh(connection, before, name, fill=not filled[name], seconds=per_view)
     ]
 
 
-def _refresh(
-    connection: Connection[Any], before: Fingerprint, name: str, *, filled: bool, seconds: int
-) -> Iterator[str]:
-    """In a transaction of its own, under the search path that sessions of the app have."""
+def _refresh(connection: Connection[Any], before: Fingerprint, name: str, *, fill: bool, seconds: int) -> Iterator[str]:
+    """Fills or empties a view in a transaction of its own, under the search path that the app's sessions have."""
     settings = before.surroundings.get("setting", {})
     path = settings.get("search_path of the database", '"$user", public')
     yield from attempted(
@@ -123,5 +127,5 @@ def _refresh(
         sql.SQL("SELECT set_config('search_path', {}, true), set_config('statement_timeout', {}, true)").format(
             path, f"{seconds}s"
         ),
-        sql.SQL("REFRESH MATERIALIZED VIEW {}{}").format(sql.SQL(name), sql.SQL("" if filled else " WITH NO DATA")),
+        sql.SQL("REFRESH MATERIALIZED VIEW {}{}").format(sql.SQL(name), sql.SQL("" if fill else " WITH NO DATA")),
     )

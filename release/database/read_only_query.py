@@ -1,4 +1,4 @@
-"""One query that may change nothing: in a session of its own, read-only, bounded in the server and here."""
+"""One query that may change nothing: it has a read-only session of its own, and a time limit in the server and here."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from release.database.session import Database, Failed, translated
 from release.errors import Reason
 
 MOST_ROWS = 1000
-"""Rows of the answer that are read."""
+"""The number of rows of the answer that are read."""
 
 AFTER_SERVER = 1.0
-"""Seconds that the server gets beyond the query's own time to say that it has given it up."""
+"""Seconds that the server gets beyond the query's own time, to answer that it has given the query up."""
 
 NEAR = 20
-"""Characters of the query that are shown on either side of an error."""
+"""The number of characters of the query that are shown on either side of an error."""
 
 
 def run(database: Database, query: str, seconds: float) -> list[Sequence[Any]] | None:
-    """The first rows that the query returns; None for a statement that returns none. Raises Failed or Lost.
+    """Runs the query and returns its first rows, or None for a statement that has no result. Raises Failed or Lost.
 
-    The session has the role's own search path. A second statement after a semicolon is an error of the server, as the
-    extended protocol takes one only.
+    The session has the role's own search path. The server refuses a second statement after a semicolon, since its
+    extended protocol takes one statement only.
     """
     with translated():
         connection = database.connection
         connection.execute("RESET search_path")
         connection.execute("SET default_transaction_read_only = on")
         bounds.limit(connection, seconds, margin=AFTER_SERVER)
-    place = ""
+    where = ""
     try:
         with translated(), connection.cursor(binary=True) as cursor:
             try:
                 cursor.execute(query.encode())
             except psycopg.Error as error:
-                place = where(query, error.diag.statement_position)
+                where = location(query, error.diag.statement_position)
                 raise
             return list(cursor.fetchmany(MOST_ROWS)) if cursor.description else None
     except Failed as error:
-        raise Failed(Reason.DATABASE_FAILED, error.detail + place, **error.facts) from None
+        raise Failed(Reason.DATABASE_FAILED, error.detail + where, **error.facts) from None
 
 
-def where(query: str, position: str | None) -> str:
-    """Where in the query the server saw the error: ` at character 8, near "…SELECT nme FROM…"`; "" when it is not said.
+def location(query: str, position: str | None) -> str:
+    """Says where in the query the server saw the error, as ` at character 8, near "…SELECT nme FROM…"`.
 
-    Positions count characters from 1 (protocol-error-fields in the manual).
+    Returns "" when the server gives no position. Positions count characters from 1
+    (protocol-error-fields in the manual).
     """
     if not position or not position.isdecimal():
         return ""

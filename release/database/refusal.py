@@ -1,4 +1,4 @@
-"""Statements that the server may refuse: each is tried by itself, and what it was refused for becomes a sentence."""
+"""Refusals: statements that the server may refuse are tried by themselves, and the reason becomes a sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REFUSALS: Final = (
     errors.NotSupportedError,
     errors.LockNotAvailable,
 )
-"""How the server says no to one statement. Anything else ends the work: a lost connection, above all."""
+"""The errors by which the server refuses one statement. Any other ends the work, above all a lost connection."""
 
 
 def attempted(
@@ -22,8 +22,9 @@ def attempted(
 ) -> Iterator[str]:
     """Runs statements that belong together; yields one sentence, beginning with `what`, if one is refused.
 
-    Whatever the server answers is a refusal, time that ran out too. The statements stay out of the sentence, and so
-    does the server's message where it quotes one of `secrets`. Raises psycopg.Error when the session is gone.
+    Every error of the server counts as a refusal, also that the time is over. The sentence does not quote the
+    statements, nor the server's message where that quotes one of `secrets`. Raises psycopg.Error when the session is
+    gone.
     """
     try:
         with connection.transaction():

@@ -1,9 +1,9 @@
-"""After a restore: removes what the failed migration added, and renews the planner's statistics.
+"""Repairs after a restore: what the failed migration added is removed, and the planner's statistics are renewed.
 
-Whether a restore really resets the database first is Heroku's affair; where it does not, tables of the failed
-migration stay behind. They are dropped here, and nothing else ever is: a DROP without CASCADE is refused while anything
-else depends on it, CASCADE comes only for what is left, and in the end the catalogs say whether anything else is gone;
-then nothing has happened.
+Whether a restore really resets the database first is decided by Heroku. Where it does not, tables of the failed
+migration stay behind. They are dropped here, and nothing else ever is. A DROP without CASCADE is refused while anything
+else depends on the thing, and CASCADE is tried only for what is left. In the end the catalogs say whether anything else
+is gone. If so, all is rolled back.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WHOLE: Final = {
     "extension": "EXTENSION",
     "schema": "SCHEMA",
 }
-"""What DROP calls each kind; roughly dependents first."""
+"""The names of kinds in DROP, roughly in the order in which dependents come first."""
 
 _PARTS: Final = {
     "trigger": "DROP TRIGGER {part} ON {owner}",
@@ -56,7 +56,7 @@ _PARTS: Final = {
     "invalid index": "DROP INDEX {part}",
     "column": "ALTER TABLE {owner} DROP COLUMN {part}",
 }
-"""How a part of something known is dropped."""
+"""The statements that drop a part of a thing that itself stays."""
 
 GONE: Final = (
     errors.UndefinedTable,
@@ -65,37 +65,38 @@ GONE: Final = (
     errors.UndefinedColumn,
     errors.InvalidSchemaName,
 )
-"""It went with something else that was dropped."""
+"""The errors that say that a thing went with another one that was dropped."""
 
 _ORDER: Final = [*_PARTS, *WHOLE]
 
 
 def remove_added(connection: Connection[Any], before: Fingerprint, added: Collection[Difference]) -> list[str]:
-    """Drops what a migration has `added`, is still there and `before` does not know, as `table public.badges`.
+    """Drops what a migration has `added`, what still exists and what `before` does not know.
 
-    What somebody else has made stays, and so does everything of a kind that a fingerprint of another version of this
-    code does not know. One transaction. What cannot be dropped stays, and the next comparison will say so; if anything
-    else had gone with it, or changed, all is rolled back and nothing returned. Raises psycopg.Error for anything but a
-    refusal to drop.
+    Returns what was dropped, as `table public.badges`. What somebody else has made stays, and so does everything of a
+    kind that a fingerprint of another version of this code does not know. All is done in one transaction. What cannot
+    be dropped stays, and the next comparison will say so. If anything else has gone or changed with it, all is rolled
+    back, and nothing is returned. Raises psycopg.Error for anything but a refusal to drop.
     """
-    ours = {str(each) for each in added}
+    ours = {str(difference) for difference in added}
     with connection.transaction() as whole:
-        found = _read(connection, before)
-        unwanted = [each for each in _unknown(before.schema, found) if str(each) in ours]
+        restored = _read(connection, before)
+        unwanted = [difference for difference in _unknown(before.schema, restored) if str(difference) in ours]
         if not unwanted:
             return []
-        may_go = {f"{each.kind} {each.name}" for each in added}
+        may_go = {f"{difference.kind} {difference.name}" for difference in added}
         left = _drop(connection, unwanted)
-        if _harmed(before.schema, found, _read(connection, before)) - may_go:
+        if _harmed(before.schema, restored, _read(connection, before)) - may_go:
             raise Rollback(whole)
+        # CASCADE may take what a document of other kinds does not show, so that the check would not see it.
         if left and before.kinds == KINDS:
             with connection.transaction() as rest:
                 _drop(connection, left, cascade=True)
-                if _harmed(before.schema, found, _read(connection, before)) - may_go:
+                if _harmed(before.schema, restored, _read(connection, before)) - may_go:
                     raise Rollback(rest)
         still = set(map(str, _unknown(before.schema, _read(connection, before))))
-        return [f"{each.kind} {each.name}" for each in unwanted if str(each) not in still]
-    return []
+        return [f"{difference.kind} {difference.name}" for difference in unwanted if str(difference) not in still]
+    return []  # The transaction was rolled back: Rollback ends its block without an error.
 
 
 def _read(connection: Connection[Any], before: Fingerprint) -> Definitions:
@@ -103,11 +104,11 @@ def _read(connection: Connection[Any], before: Fingerprint) -> Definitions:
 
 
 def analyze(connection: Connection[Any], *, seconds: int = 120) -> None:
-    """Renews the planner's statistics of all tables, which a restored database has none of.
+    """Renews the planner's statistics of all tables. A restored database has none.
 
-    Named one by one, since a bare ANALYZE takes the server's own catalogs along, which is most of its time where there
-    are few rows. The time is for all of them; those done by then stay done. Raises psycopg.errors.QueryCanceled when it
-    is over, and other psycopg.Error.
+    The tables are named one by one, since a bare ANALYZE takes the server's own catalogs along, which is most of its
+    time where there are few rows. The time is for all tables together. Raises psycopg.errors.QueryCanceled when it is
+    over, and other psycopg.Error.
     """
     tables = [sql.SQL(name) for (name,) in connection.execute(catalog.ANALYZABLE)]
     if tables:
@@ -115,25 +116,33 @@ def analyze(connection: Connection[Any], *, seconds: int = 120) -> None:
             connection.execute(sql.SQL("ANALYZE {}").format(sql.SQL(", ").join(tables)))
 
 
-def _unknown(before: Definitions, now: Definitions) -> list[Difference]:
-    added = [each for each in between(before, now) if each.change is Change.ADDED and each.kind in _ORDER]
-    return sorted(added, key=lambda each: _ORDER.index(each.kind))
+def _unknown(before: Definitions, present: Definitions) -> list[Difference]:
+    """Lists what is new and can be dropped, in the order in which it is tried."""
+    added = [
+        difference
+        for difference in between(before, present)
+        if difference.change is Change.ADDED and difference.kind in _ORDER
+    ]
+    return sorted(added, key=lambda difference: _ORDER.index(difference.kind))
 
 
-def _harmed(before: Definitions, found: Definitions, now: Definitions) -> set[str]:
-    """What has gone since it was `found`, or is now what it was not before either: a default went with its sequence."""
-    mended = {(each.kind, each.name, each.before) for each in between(before, found)}
+def _harmed(before: Definitions, restored: Definitions, present: Definitions) -> set[str]:
+    """Names what has gone since the restore, or has become what it was not before either.
+
+    A default that went with its sequence is such a change. What became again what it was before is none.
+    """
+    repaired = {(difference.kind, difference.name, difference.before) for difference in between(before, restored)}
     return {
-        f"{each.kind} {each.name}"
-        for each in between(found, now)
-        if each.change is Change.REMOVED or (each.kind, each.name, each.after) not in mended
+        f"{difference.kind} {difference.name}"
+        for difference in between(restored, present)
+        if difference.change is Change.REMOVED or (difference.kind, difference.name, difference.after) not in repaired
     }
 
 
 def _drop(connection: Connection[Any], objects: list[Difference], *, cascade: bool = False) -> list[Difference]:
-    """Drops until nothing more gives way, since what depends has to go first; returns what is left."""
+    """Drops in rounds, since dependents have to go first, until a round drops nothing; returns what is left."""
     while objects:
-        left = [each for each in objects if not _dropped(connection, each, cascade=cascade)]
+        left = [difference for difference in objects if not _dropped(connection, difference, cascade=cascade)]
         if len(left) == len(objects):
             break
         objects = left
@@ -141,6 +150,7 @@ def _drop(connection: Connection[Any], objects: list[Difference], *, cascade: bo
 
 
 def _dropped(connection: Connection[Any], unknown: Difference, *, cascade: bool) -> bool:
+    """Drops one thing, and says whether it is gone."""
     template = _PARTS.get(unknown.kind) or f"DROP {WHOLE[unknown.kind]} {{name}}"
     statement = sql.SQL(template + (" CASCADE" if cascade else "")).format(
         name=sql.SQL(unknown.name), owner=sql.SQL(unknown.owner), part=sql.SQL(unknown.part)

@@ -1,8 +1,9 @@
 """Rows: which tables hold any, without counting them.
 
 A COPY loads a table whole or not at all. So a table that held rows when it was dumped and holds none after a restore
-has lost all of them; and a table that a migration has emptied is empty, whatever its exit code says. A table whose file
-is empty needs no look; of any other one row is looked for, in bounded time. What could not be looked into is unknown.
+has lost all of them; and a table that a migration has emptied is empty, whatever the migration's exit code says. A
+table whose file is empty holds no row. In any other table one row is searched for, in bounded time. A table that could
+not be searched is unknown.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from release.database import catalog
 from release.database.evidence import Snapshot
 
 BATCH: Final = 100
-"""Tables in one statement: each keeps a lock until it ends."""
+"""The number of tables in one statement. Each of them keeps a lock until the statement ends."""
 
 BATCH_MS, TABLE_MS = 2000, 250
-"""Milliseconds for a batch, and for one table of a batch that took longer: it may be full of dead rows."""
+"""Milliseconds for a batch, and for one table of a batch that took longer. A table full of dead rows takes long."""
 
 WITHIN: Final = 20.0
-"""Seconds for all tables together; those that are left are unknown."""
+"""Seconds for all tables together. The tables that are left then are unknown."""
 
 UNREADABLE: Final = (
     errors.LockNotAvailable,
@@ -33,29 +34,30 @@ UNREADABLE: Final = (
     errors.InsufficientPrivilege,
     errors.ObjectNotInPrerequisiteState,  # a materialized view or partition that is being made
 )
+"""The errors that say that a table could not be searched, and nothing about its rows."""
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """The tables that held rows at one moment, and those of which that is not known; both sorted."""
+    """The tables that held rows at one moment, and those of which that is not known. Both are sorted."""
 
     held: list[str] = []
     unknown: list[str] = []
 
 
 def read_holding(connection: Connection[Any], *, older_than: Snapshot | None = None) -> Holding:
-    """Which tables hold rows now, over a connection in autocommit mode, outside any transaction.
+    """Finds which tables hold rows, over a connection in autocommit mode, outside any transaction.
 
-    `older_than`: only rows count that were there before that moment. Such a row is in every dump made since. Raises
-    psycopg.Error when the session is lost.
+    With `older_than` only rows count that were there before that snapshot. Such a row is in every dump made since.
+    Raises psycopg.Error when the session is lost.
     """
     with connection.transaction():
         connection.execute(catalog.LIMITS)
-        found = connection.execute(catalog.HOLDING, prepare=True).fetchall()
+        tables = connection.execute(catalog.HOLDING, prepare=True).fetchall()
     condition = _older(older_than) if older_than else sql.SQL("")
     ends = monotonic() + WITHIN
     held: list[str] = []
-    unknown = [name for name, readable in found if not readable]
-    names = [name for name, readable in found if readable]
+    unknown = [name for name, readable in tables if not readable]
+    names = [name for name, readable in tables if readable]
     for start in range(0, len(names), BATCH):
         for name, holds in _holding(connection, names[start : start + BATCH], condition, ends):
             if holds is not False:
@@ -64,8 +66,9 @@ def read_holding(connection: Connection[Any], *, older_than: Snapshot | None = N
 
 
 def _older(moment: Snapshot) -> sql.Composable:
-    """A condition for rows whose transaction was over then. `age` compares in a circle, as the server does.
+    """Writes a WHERE clause for rows whose transaction was over at that moment.
 
+    Transaction ids wrap around after four billion, so they are compared by `age`, as the server itself does.
     Both ages are taken in the same statement, since they grow with every transaction of the server.
     """
     return sql.SQL(" WHERE age(xmin) > age({}::text::xid8::xid)").format(str(moment.begin))
@@ -74,7 +77,7 @@ def _older(moment: Snapshot) -> sql.Composable:
 def _holding(
     connection: Connection[Any], names: Sequence[str], condition: sql.Composable, ends: float
 ) -> Iterator[tuple[str, bool | None]]:
-    """(table, whether it holds a row that meets the condition; None: not to be told)."""
+    """Yields each table with whether it holds a row that meets the condition, or None where that cannot be told."""
     if monotonic() > ends:
         yield from ((name, None) for name in names)
         return
@@ -89,7 +92,7 @@ def _holding(
                 "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', '200ms', true)",
                 [f"{limit}ms"],
             )
-            found = connection.execute(query).fetchall()
+            answers = connection.execute(query).fetchall()
     except UNREADABLE:
         if len(names) == 1:
             yield names[0], None
@@ -97,13 +100,14 @@ def _holding(
         for name in names:
             yield from _holding(connection, [name], condition, ends)
         return
-    yield from found
+    yield from answers
 
 
 def not_made_anew(connection: Connection[Any]) -> list[str]:
-    """Tables that were there before the schema of the journal was made, which a restore makes before any table.
+    """Lists the tables that are older than the journal's schema. Raises psycopg.Error.
 
-    After a restore there is none, unless it did not empty the database first. Raises psycopg.Error.
+    A restore makes that schema before any table. So there is no such table after a restore, unless the restore did not
+    empty the database first.
     """
     with connection.transaction():
         connection.execute(catalog.LIMITS)

@@ -1,8 +1,8 @@
-"""One session on the protected database: who it is, what it may cost, the lock it holds, and whom it sends away.
+"""One session on the protected database: its name, its limits, the lock that it holds, and the sessions that it ends.
 
 The session names itself, limits every statement, and notices a dead client or server soon; see bounds.py for a server
-that is alive and silent. psycopg's errors are
-translated here: by SQLSTATE class, never by text, and never with more of the text than its first line.
+that is alive and silent. psycopg's errors are translated here: by SQLSTATE class and never by text, and with no more of
+the text than its first line.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-import msgspec
 import psycopg
 from psycopg import errors, sql
 
 from release.clock import Clock, Deadline, Signals
-from release.database import bounds
-from release.database.transfer_sessions import QUERY as TRANSFERS
-from release.database.transfer_sessions import Doing, Session, doing
+from release.database import bounds, transfer_sessions
+from release.database.transfer_sessions import Doing, Session
 from release.errors import Reason, StepFailed
 from release.retry import TimedOut, Unavailable, wait_until
 from release.settings.urls import LOOPBACK
@@ -28,6 +27,8 @@ from release.settings.urls import LOOPBACK
 LOCK_KEY = 0x52454C45415345
 """The advisory lock's key: "RELEASE" in ASCII. Advisory locks are per database, so one key serves all."""
 
+_LOCK_HALVES: Final = [LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF]
+"""The key as pg_locks shows it: its high 32 bits are the column `classid`, its low 32 bits `objid`."""
 
 LIMITS = {
     "statement_timeout": f"{bounds.STATEMENT:.0f}s",
@@ -42,37 +43,43 @@ LIMITS = {
     "transaction_timeout": "0",
     "idle_session_timeout": "0",
 }
-"""Of every session; settings that the server does not know are left out (client_connection_check_interval: PG 14).
-The last three because a failed migration may have set them for the whole database, which has to be undone in it."""
+"""The settings of every session; those that the server does not know are left out.
+
+client_connection_check_interval is of PostgreSQL 14. The last three are set because a failed migration may have set
+them for the whole database, and this session has to be able to undo that.
+"""
 
 
 END_OWN: Final[LiteralString] = """
 SELECT pg_terminate_backend(pid, 1000) FROM pg_catalog.pg_stat_activity
  WHERE pid = ANY(%s) AND application_name = %s AND usename = current_user AND pid <> pg_backend_pid()
 """
-"""Ends what is left in the server of sessions that broke, and waits for a second: they would keep the lock."""
+"""A query that ends what is left in the server of broken sessions, and waits 1000 ms for each. They keep the lock."""
 
 
 class Lost(StepFailed, Unavailable):
-    """The session is gone: killed, the server stopped, the network broke, or no connection could be made.
+    """The loss of a session: it was killed, the server stopped, the network broke, or no connection could be made.
 
-    Always passing: why a connection could not be made is told in words only, without a SQLSTATE.
+    It always counts as something that passes: the server says only in words, without a SQLSTATE, why a connection could
+    not be made.
     """
 
 
 class Failed(StepFailed):
-    """The server answered with an error. `facts["sqlstate"]` says which."""
+    """An error with which the server answered. Its SQLSTATE is in `facts["sqlstate"]`."""
 
 
 class Busy(Failed, Unavailable):
-    """Somebody holds a lock for longer than this session waits, or two waited for each other: it passes."""
+    """A lock that somebody held for longer than this session waits, or for which two waited in a circle. It passes."""
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Which database this is, whatever address leads to it: the cluster's identifier and the database's name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The identity of a database, whatever address leads to it: the cluster's identifier and the database's name.
 
-    `follows`: it is a copy that cannot be written; `read_only`: somebody has set that new sessions do not write.
-    `direct` is false behind a pooler.
+    `follows` says that it is a copy that cannot be written; `read_only`, that somebody has set that new sessions do not
+    write. `direct` is false behind a pooler, where the state of a session cannot be trusted. `version` is the server's,
+    as server_version_num counts.
     """
 
     system: str
@@ -83,8 +90,9 @@ class Identity(msgspec.Struct, frozen=True):
     version: int
 
 
-class Holder(msgspec.Struct, frozen=True):
-    """Who holds the lock: process id, application name, since when the session exists."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The session that holds the lock. `since` is when it began, as `2026-11-27 03:15:00 UTC`."""
 
     pid: int
     application_name: str
@@ -92,7 +100,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class Database:
-    """A session on one database; autocommit. Raises Lost and Failed."""
+    """A session on one database, in autocommit mode. Its methods raise Lost and Failed unless they say otherwise."""
 
     def __init__(self, url: str, *, application_name: str, signals: Signals | None = None) -> None:
         self._url = with_tls(for_libpq(url))
@@ -105,7 +113,7 @@ class Database:
 
     @property
     def deadline(self) -> Deadline | None:
-        """When set, nothing is waited for any longer after it: in the seconds between SIGTERM and SIGKILL."""
+        """The end of all waiting for the server. It is set between SIGTERM and SIGKILL, and None otherwise."""
         return self._patience.deadline
 
     @deadline.setter
@@ -119,7 +127,7 @@ class Database:
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
-        """The open connection; opened when there is none or when it broke."""
+        """The open connection. One is opened where there is none or where it broke."""
         if self._connection is None or self._connection.closed:
             if self._connection is not None:
                 self._given_up.add(self._pid)
@@ -128,7 +136,7 @@ class Database:
 
     @property
     def connected(self) -> bool:
-        """Whether the session is believed to be alive; `alive()` asks."""
+        """Whether the session is believed to be alive. The server is not asked."""
         return self._connection is not None and not self._connection.closed
 
     def _connect(self) -> bounds.Bounded:
@@ -137,7 +145,7 @@ class Database:
                 self._url,
                 self._patience,
                 autocommit=True,
-                prepare_threshold=sys.maxsize,  # only where a statement asks for it
+                prepare_threshold=sys.maxsize,  # Statements are prepared only where `prepare=True` asks for it.
                 application_name=self._application_name,
                 keepalives_idle=30,
                 keepalives_interval=10,
@@ -160,22 +168,22 @@ class Database:
             self._connection = None
 
     def rows(self, query: LiteralString, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Runs a statement and returns its rows, none when it has no result."""
+        """Runs a statement and returns its rows, and no rows for one that has no result."""
         with translated():
             cursor = self.connection.execute(query, params or None)
             return cursor.fetchall() if cursor.description else []
 
     def one(self, query: LiteralString, params: Sequence[object] = ()) -> tuple[Any, ...]:
-        """The first row."""
+        """Runs a statement and returns its first row."""
         return self.rows(query, params)[0]
 
     def limit(self, seconds: float) -> None:
-        """Gives every statement of this session from here on so many seconds."""
+        """Limits every later statement of this session to so many seconds."""
         with translated():
             bounds.limit(self.connection, seconds)
 
     def identity(self) -> Identity:
-        """Which database this is. `direct` is false behind a pooler, where session state cannot be trusted.
+        """Asks the server which database this is.
 
         Raises StepFailed (database_mismatch) when the same address leads to another database than it did at first.
         """
@@ -188,14 +196,23 @@ class Database:
         self._first = self._first or (system, database)
         if self._first != (system, database):
             raise StepFailed(Reason.DATABASE_MISMATCH, f"{database} is not the database that the run began with")
-        return Identity(system, database, follows, read_only, pid == self.connection.info.backend_pid, version)
+        return Identity(
+            system=system,
+            database=database,
+            follows=follows,
+            read_only=read_only,
+            # A pooler tells its clients another process id than that of the session that runs their statements.
+            direct=pid == self.connection.info.backend_pid,
+            version=version,
+        )
 
     # The lock.
 
     def try_lock(self) -> bool:
-        """Takes the lock if it is free; it lives as long as the session.
+        """Takes the lock if it is free, and says whether this session has it. It lasts as long as the session.
 
-        Raises Lost when a session of this very object holds it that was given up, and that the server cannot end.
+        Raises Lost when an earlier session of this very object, which was given up, holds it and the server cannot end
+        that session.
         """
         if self.one("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY])[0]:
             return True
@@ -208,7 +225,7 @@ class Database:
         return False
 
     def holds_lock(self) -> bool:
-        """Whether this very session holds the lock, asked of the server; a session that broke does not."""
+        """Asks the server whether this very session holds the lock. A session that broke does not."""
         if not self.connected:
             return False
         try:
@@ -216,42 +233,45 @@ class Database:
                 self.one(
                     "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted"
                     " AND pid = pg_backend_pid() AND classid = %s AND objid = %s",
-                    [LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF],
+                    _LOCK_HALVES,
                 )[0]
             )
         except Lost:
             return False
 
     def lock_holder(self) -> Holder | None:
-        """Who holds the lock now."""
-        found = self.rows(
+        """Asks the server who holds the lock; None where nobody does."""
+        holders = self.rows(
             "SELECT a.pid, a.application_name, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
             " || ' UTC' FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)"
             " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
             " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())",
-            [LOCK_KEY >> 32, LOCK_KEY & 0xFFFFFFFF],
+            _LOCK_HALVES,
         )
-        return Holder(*found[0]) if found else None
+        return next((Holder(pid=pid, application_name=name, since=since) for pid, name, since in holders), None)
 
     # Other sessions.
 
     def sessions(self, application_name: str | None = None) -> list[tuple[int, str]]:
-        """Other client sessions on this database, (pid, application name); of one application name, or all."""
-        found = self.rows(
+        """Lists other client sessions on this database as (process id, application name).
+
+        Where an application name is given, only sessions of exactly that name are listed.
+        """
+        rows = self.rows(
             "SELECT pid, coalesce(application_name, '') FROM pg_catalog.pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
             " AND (%s::text IS NULL OR application_name = %s)",
             [application_name, application_name],
         )
-        return [(pid, name) for pid, name in found]
+        return [(pid, name) for pid, name in rows]
 
     def terminate(
         self, application_name: str | None = None, *, clock: Clock, deadline: Deadline, keep: tuple[str, ...] = ()
     ) -> list[str]:
-        """Ends other sessions and waits until they are gone: a killed client's statement goes on in the server.
+        """Ends other sessions and waits until they are gone, since a killed client's statement goes on in the server.
 
-        Returns the application names of those ended. Sessions whose name begins with one of `keep` stay. Raises Failed
-        (sessions_left) when some outlive the deadline.
+        Returns the application names of the sessions that were ended. Sessions whose name begins with one of `keep`
+        stay. Raises Failed (sessions_left) when some outlive the deadline.
         """
         ended: set[str] = set()
         left: list[tuple[int, str]] = []
@@ -262,7 +282,7 @@ class Database:
             return not left
 
         def sleep(seconds: float) -> None:
-            # A superuser's session cannot be ended by the default credential, and asking for it is an error.
+            # The default credential cannot end a superuser's session: to try it is an error, which would end the wait.
             self.rows(
                 "SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a"
                 " JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid WHERE a.pid = ANY(%s) AND NOT r.rolsuper",
@@ -278,18 +298,18 @@ class Database:
         return sorted(ended)
 
     def being_restored(self) -> bool:
-        """Whether Heroku, or somebody, loads a dump into this database at this moment."""
+        """Says whether anybody, Heroku included, loads a dump into this database at this moment."""
         return Doing.LOAD in self._transfers()
 
     def dump_running(self) -> bool:
-        """Whether Heroku, or somebody, dumps this database at this moment."""
+        """Says whether anybody, Heroku included, dumps this database at this moment."""
         return Doing.DUMP in self._transfers()
 
     def _transfers(self) -> list[Doing | None]:
-        return [doing(Session(*row)) for row in self.rows(TRANSFERS)]
+        return [transfer_sessions.doing(Session(*row)) for row in self.rows(transfer_sessions.SESSIONS)]
 
     def prepared_transactions(self) -> list[str]:
-        """Prepared transactions on this database: they hold locks and can commit at any time."""
+        """Lists the prepared transactions on this database, which hold locks and can commit at any time."""
         return [
             gid
             for (gid,) in self.rows("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()")
@@ -303,7 +323,7 @@ class Database:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Psycopg's errors in, ours out."""
+    """Turns psycopg's errors in the block into Lost, Busy and Failed."""
     try:
         yield
     except psycopg.Error as error:
@@ -314,7 +334,8 @@ def _translate(error: psycopg.Error) -> StepFailed:
     code = error.sqlstate
     text = error.diag.message_primary or (str(error).strip().splitlines() or [""])[0]
     detail = f"{text} (SQLSTATE {code})" if code else text
-    # 08 connection, 57P0x shutdown or session ended, 53 out of connections or memory, none: never got through.
+    # The session is gone for the classes 08 (connection) and 53 (out of connections or memory), for 57P0x (shutdown, or
+    # the session was ended), and without a SQLSTATE: then the server was never reached.
     gone = isinstance(error, errors.OperationalError) and (
         code is None or code[:2] in {"08", "53"} or code.startswith("57P")
     )
@@ -325,11 +346,11 @@ def _translate(error: psycopg.Error) -> StepFailed:
 
 
 SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
-"""libpq's; other drivers have more, such as node-postgres' `no-verify`."""
+"""The modes that libpq knows. Other drivers have more, such as `no-verify` of node-postgres."""
 
 
 def for_libpq(url: str) -> str:
-    """The URL without the parameters that libpq does not know, which it takes for errors.
+    """Takes the parameters that libpq does not know, and would refuse, out of a URL.
 
     Prisma and others keep settings of their own there: `schema`, `pgbouncer`, `connection_limit`, `sslaccept`. The
     app's commands are given the URL as it is.
@@ -337,15 +358,16 @@ def for_libpq(url: str) -> str:
     parts = urlsplit(url)
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     given, kept = parts.query.split("&"), []
-    for each in given:
-        name, _, value = (unquote(part) for part in each.partition("="))
+    for parameter in given:
+        name, _, value = (unquote(part) for part in parameter.partition("="))
+        # `ssl=true` is no option of libpq's, but libpq takes it for `sslmode=require`, as JDBC's URLs have it.
         if (name, value) == ("ssl", "true") or (name in known and (name != "sslmode" or value in SSL_MODES)):
-            kept.append(each)
+            kept.append(parameter)
     return url if kept == given else parts._replace(query="&".join(kept)).geturl()
 
 
 def with_tls(url: str) -> str:
-    """The URL with `sslmode=require` unless it says otherwise or leads to this machine, as Heroku asks for."""
+    """Adds `sslmode=require`, as Heroku asks for, to a URL that has no sslmode and does not lead to this machine."""
     parts = urlsplit(url)
     if not parts.hostname or parts.hostname in LOOPBACK or "sslmode" in dict(parse_qsl(parts.query)):
         return url

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -139,7 +140,7 @@ def counters_trusted() -> None:
     compare = evidence.compare
 
     def counted(before: Any, after: Any) -> Any:
-        return msgspec.structs.replace(compare(before, after), moved=[], strayed=[], catalogs=[], around=[])
+        return replace(compare(before, after), moved=[], strayed=[], catalogs=[], around=[])
 
     _put(evidence, "compare", counted)
 

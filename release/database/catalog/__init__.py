@@ -1,15 +1,15 @@
-"""What a database is made of, as rows (kind, name, definition): all the SQL behind the fingerprint, in one place.
+"""The SQL behind the fingerprint: what a database is made of, as rows (kind, name, definition).
 
-Every query reads catalogs only, so its cost grows with the schema. Names are as the server would write them in a
+Every query reads catalogs only, so that its cost grows with the schema. Names are as the server would write them in a
 statement, always with their schema (the search path is empty while they run), and nothing in a definition depends on
 oids, on dropped columns or on the order in which things were made, so that a dump that is loaded again reads the same.
 
-Where a table owns many small things (columns, constraints, …) they come as one block a table: a line each, the
-name, a tab, the definition; newlines and backslashes in it are escaped as in C. For 5,000 tables that is a tenth of
-the rows and a fraction of the memory.
+Where a table owns many small things (columns, constraints, …) they come as one block a table. Each of them is a line of
+its name, a tab and its definition, in which newlines and backslashes are escaped as in C. For 5,000 tables that is a
+tenth of the rows and a fraction of the memory.
 
-PostgreSQL 14 to 18. The one thing that the pages of the catalogs do not say is how an expression that was dumped and
-loaded prints afterwards: see normal_form.py.
+The queries are for PostgreSQL 14 to 18. The one thing that the manual's pages on the catalogs do not say is how an
+expression that was dumped and loaded prints afterwards: see normal_form.py.
 """
 
 from release.database.catalog.grants import (

@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""Who owns what, and who may do what with it."""
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""The SQL for owners and for grants."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final, LiteralString
 from release.database.catalog.links import OURS
 from release.database.catalog.scope import SCOPE, Query
 
-# "owner" is not a name but a place: what a role may do with its own things stays the same when they change hands, as
-# they do when --no-owner is loaded. No role may be called pg_…, so the word cannot be confused with one.
-# Only what is other than usual is kept, so that most things have no grants. Grantors are left out: after a
-# restore the owner grants again what others had granted on.
+# The owner's own rights are written under the word pg_owner, not under its name. So they stay the same when a thing
+# gets another owner, as it does when a dump is loaded with --no-owner. No role may be called pg_…, so that the word
+# cannot be a role's name. Only grants other than the usual ones are kept, so that most things have none. Grantors are
+# left out: after a restore the owner grants again what others had granted on.
 OBJECTS: Final[LiteralString] = (
     r"""
 , objects AS (
@@ -65,7 +65,7 @@ SELECT 'default privileges', 'for role ' || quote_ident(pg_get_userbyid(defaclro
 
 
 def _rights(acl: LiteralString, owner: LiteralString) -> LiteralString:
-    """A query for (role, privileges) of an access list; privileges that may be granted on carry a star."""
+    """Writes a query for (role, privileges) of an access list. Privileges that may be granted on carry a star."""
     return (
         r"SELECT CASE grantee WHEN 0 THEN 'public' WHEN "
         + owner
@@ -77,7 +77,7 @@ def _rights(acl: LiteralString, owner: LiteralString) -> LiteralString:
 
 
 def unusual(acl: LiteralString, usual: LiteralString, owner: LiteralString) -> LiteralString:
-    """An expression: what an access list says other than the usual one, a line a role; null when nothing."""
+    """Writes an expression for what an access list has other than the usual one: a line a role, or null for nothing."""
     return (
         r"""(SELECT string_agg(role || E'\t' || coalesce(h.privileges, 'nothing'), E'\n'"""
         r""" ORDER BY role COLLATE "C") FROM ("""
@@ -108,7 +108,7 @@ SELECT * FROM (SELECT 'grants', 'column ' || r.name || '.' || quote_ident(a.attn
  WHERE a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped) found (kind, name, lines) WHERE lines IS NOT NULL
 """,
     ),
-    # Whatever the role grants on things it makes in future. An entry of a schema adds to the role's own.
+    # What the role grants on things that it makes in future. An entry for a schema adds to the role's own entry.
     Query(
         SCOPE
         + r"""
@@ -128,7 +128,8 @@ SELECT 'grants', 'default for role ' || quote_ident(pg_get_userbyid(d.defaclrole
 """,
         only_if="pg_catalog.pg_default_acl",
     ),
-    # Of what does not belong to the database's owner. The schema public comes with the database: see SURROUNDINGS.
+    # The owners of what does not belong to the database's owner. SURROUNDINGS has that of the schema public, which
+    # comes with the database.
     Query(
         SCOPE
         + OBJECTS
@@ -146,7 +147,8 @@ DATABASE_GRANTS: Final = Query(
     + " FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND d.datacl IS NOT NULL"
 )
 
-# A dump carries neither. The first 200,000 are looked at, and 10,000 of those that are not as usual are named.
+# Owners and grants of large objects. The first 200,000 objects are read, and of those that are not as usual the first
+# 10,000 are named: reading more would take seconds, and naming more megabytes. Of the rest a hash is kept.
 LARGE_OBJECTS: Final = Query(
     r"""
 WITH found AS MATERIALIZED (
@@ -174,6 +176,7 @@ LARGE_OBJECT_OWNERS: Final[LiteralString] = """
 SELECT 'large object ' || oid, oid::text, pg_get_userbyid(lomowner)
   FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY (%s::oid[])
 """
+"""(name in the fingerprint, oid, owner) of some large objects."""
 
 FOREIGN_LARGE_OBJECTS: Final[LiteralString] = """
 SELECT 'large object ' || oid, pg_get_userbyid(lomowner)
@@ -181,15 +184,19 @@ SELECT 'large object ' || oid, pg_get_userbyid(lomowner)
  WHERE lomowner IN (SELECT oid FROM pg_catalog.pg_roles WHERE NOT pg_has_role(current_user, oid, %s))
  ORDER BY pg_largeobject_metadata.oid LIMIT 100
 """
-"""Those that this credential cannot give back to whom they belong to, the first hundred."""
+"""The first hundred large objects that this credential could not give back to their owners."""
 
 DATABASE: Final[LiteralString] = """
 SELECT quote_ident(datname), pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = current_database()
 """
+"""(name, owner) of the database."""
 
 USUAL_GRANTS: Final[LiteralString] = (
     "SELECT kind, role, privileges FROM unnest(%s::text[]) AS given (kind), LATERAL ("
     + _rights('acldefault(kind::"char", 10)', "10")
     + ") usual"
 )
-"""(kind as acldefault() names it, role, privileges) where nothing was granted or revoked. 10 is the first role."""
+"""(kind as acldefault() names it, role, privileges) where nothing was granted or revoked.
+
+10 is the oid of the first role (BOOTSTRAP_SUPERUSERID), which here stands for any owner.
+"""

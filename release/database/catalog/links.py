@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""What leads to other databases: foreign servers, the logins there, publications. Secrets are kept as hashes."""
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""Links to other databases: foreign servers, the logins there, publications. Secrets are kept as hashes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from release.database.catalog.scope import SCOPE, Query
 NAMES_OF_SECRETS: Final[LiteralString] = (
     "(pass|pwd|secret|token|key|credential|private|salt|jwt|auth|cert|dsn|sign|url|uri)"
 )
-"""A regular expression: what is called like this may be one."""
+"""A regular expression for the names of what may be a secret."""
 
 FROM_15: Final = 150_000
-"""Publications of schemas, with row filters, with lists of columns."""
+"""The server version from which on publications have schemas, row filters and lists of columns."""
 
 
 def hashed(value: LiteralString) -> LiteralString:
-    """An expression for the hash that is kept in a value's place."""
+    """Writes an expression for the hash that is kept in a value's place."""
     return f"'sha256 ' || encode(sha256(convert_to({value}, 'UTF8')), 'hex')"
 
 
-# An extension's are left out; its publications cannot be.
+# The servers of extensions are left out. Publications are never members of an extension.
 FOREIGN_SERVERS: Final = Query(
     SCOPE
     + r"""
@@ -39,8 +39,8 @@ SELECT 'foreign server', quote_ident(f.srvname),
     only_if="pg_catalog.pg_foreign_server",
 )
 
-# The table itself is closed to everybody but superusers. The view shows options to those who may use them, and so does
-# a dump: what this role cannot read is not in one. The name is what DROP USER MAPPING takes.
+# Only superusers may read the table itself. The view shows options to those who may use them. A dump by this role has
+# the same options and no others. The name is what DROP USER MAPPING takes.
 USER_MAPPINGS: Final = Query(
     SCOPE
     + r"""
@@ -63,7 +63,7 @@ OURS: Final[LiteralString] = (
     "(pg_has_role(current_user, p.pubowner, 'MEMBER')"
     " OR NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE oid = p.pubowner))"
 )
-"""A publication that is not the platform's."""
+"""A condition for a publication that is not the platform's."""
 
 PUBLICATIONS: Final[tuple[Query, ...]] = (
     Query(
@@ -113,7 +113,7 @@ SELECT 'published', 'publication ' || quote_ident(p.pubname), string_agg(replace
         since=FROM_15,
     ),
 )
-"""A publication's options as ALTER PUBLICATION takes them, and block by block what it publishes."""
+"""A publication's options as ALTER PUBLICATION takes them, and as a block what it publishes."""
 
 PUBLICATIONS_OF_THE_PLATFORM: Final = Query(
     "SELECT 'publication of a superuser', quote_ident(p.pubname), pg_get_userbyid(p.pubowner)"

@@ -1,11 +1,11 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""Which operators the expressions resolved to: what no printed expression tells in full.
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""The operators to which the expressions resolved, which no printed expression tells in full.
 
 `JOIN USING`, `CASE x WHEN`, `IS DISTINCT FROM`, `NULLIF` and comparisons of rows print without their operators, and are
-resolved anew when they are loaded. pg_restore's search path is empty, so over citext they become those of text: the
-same text, or nearly, and other answers. pg_depend knows which operators an expression uses, as long as they are not
-the server's own; how often each of them occurs is in the tree, since an expression may lose one use and keep another.
-Functions and types are left out: they are always printed, with their schema.
+resolved anew when they are loaded. pg_restore's search path is empty, so that operators of citext become those of text.
+The printed text stays nearly the same, and the answers differ. pg_depend knows which operators an expression uses, as
+long as they are not the server's own. How often each of them occurs is counted in the tree, since an expression may
+lose one use and keep another. Functions and types are left out: they are always printed, with their schema.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Final
 
 from release.database.catalog.scope import SCOPE, Query
 
-# A line is named as the part is in a difference: see comparison.py. An index that is not valid is in no dump. A foreign
-# key takes its operators from the index that it refers to, not from the search path.
+# A line has the name that the part has in a difference: see comparison.py. An index that is not valid is left out,
+# since no dump has it. So are foreign keys, which take their operators from the index that they refer to, not from the
+# search path.
 OPERATORS: Final = Query(
     SCOPE
     + r"""
@@ -99,4 +100,4 @@ SELECT 'operators', owner, string_agg(replace(replace(line || E'\t' || operators
                        'pg_constraint'::regclass, 'pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass,
                        'pg_statistic_ext'::regclass)""",
 )
-"""Block of each owner: the part, and its operators as `public.=(public.citext,public.citext) 2 times`."""
+"""A block for each owner: the part, and its operators as `public.=(public.citext,public.citext) 2 times`."""

@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""What only a superuser can make, mostly: a restore by anybody else loses it, and nothing else would show that."""
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""The rarer kinds, most of which only a superuser can make. A restore by anybody else loses them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from release.database.catalog.scope import SCOPE, Query
 
 
 def _own(catalog: LiteralString, alias: LiteralString) -> LiteralString:
-    """A condition: made after initdb (FirstNormalObjectId), and not brought by an extension."""
+    """Writes a condition for what was made after initdb (FirstNormalObjectId), and was not brought by an extension."""
     return (
         f"{alias}.oid >= 16384 AND NOT EXISTS (SELECT FROM members m"
         f" WHERE m.classid = '{catalog}'::regclass AND m.objid = {alias}.oid)"

@@ -1,12 +1,15 @@
-"""What is looked at: the schemas and objects that are the app's own, as the beginning of every query."""
+"""The scope: the schemas and objects that are the app's own, as the beginning of every query."""
 
 from __future__ import annotations
 
 from typing import Final, LiteralString, NamedTuple
 
 EXCLUDED_SCHEMAS: Final = ("information_schema", "heroku_ext", "_heroku", "release_phase")
-"""Besides pg_*: what Heroku puts into every database (its extensions' schema, left out of its dumps; `_heroku` with the
-functions that guard CREATE EXTENSION) and the hook's own journal."""
+"""The schemas besides pg_* that are not the app's own.
+
+Heroku puts two into every database: its extensions' schema `heroku_ext`, which its dumps leave out, and `_heroku` with
+the functions that guard CREATE EXTENSION. `release_phase` is the hook's own journal.
+"""
 
 LIMITS: Final[LiteralString] = """
 SELECT set_config(name, given, true) FROM (VALUES
@@ -24,11 +27,16 @@ SELECT set_config(name, given, true) FROM (VALUES
     ('stats_fetch_consistency', 'none')
 ) AS limits (name, given) JOIN pg_catalog.pg_settings USING (name)
 """
-"""For one transaction. The formats are those in which literals inside definitions print; jit, because compiling these
-queries takes longer than running them; stats_fetch_consistency (PG 15) because counters must be of now."""
+"""The settings for one transaction that reads catalogs.
 
-# pg_depend is asked once for the members of extensions, by its index: an extension stands for all that it brought. So
-# does a range type for its constructors and casts, which depend on it internally (deptype 'i').
+The formats are those in which literals inside definitions print. jit is off because compiling these queries takes
+longer than running them. stats_fetch_consistency (PostgreSQL 15) makes the server give present counters, not cached
+ones.
+"""
+
+# An extension stands for all that it brought, so that its members are left out; pg_depend is read once for them, by its
+# index. Likewise a range type stands for its constructors and casts, which depend on it internally (deptype 'i').
+# The setting release.busy holds the relations that BUSY below leaves out, and is empty otherwise.
 SCOPE: Final[LiteralString] = r"""
 WITH spaces AS (
     SELECT n.oid, n.nspname, quote_ident(n.nspname) AS name, n.nspowner, n.nspacl
@@ -63,9 +71,10 @@ WITH spaces AS (
 
 
 class Query(NamedTuple):
-    """A query for (kind, name, definition), the rows without which it need not be asked, and for which servers it is.
+    """A query for (kind, name, definition).
 
-    since, until: versions as server_version_num counts; since is among them, until not.
+    `only_if` is what follows FROM in a query for rows without which this one would have no answer. `since` and `until`
+    are server versions as server_version_num counts. The query is for the versions from `since` to before `until`.
     """
 
     text: LiteralString
@@ -74,7 +83,7 @@ class Query(NamedTuple):
     until: int = 1_000_000
 
 
-# A view is printed with a lock on each relation that it reads.
+# Printing a view takes a lock on each relation that it reads, so that the views of a locked relation wait, too.
 BUSY: Final[LiteralString] = r"""
 WITH RECURSIVE busy (oid) AS (
     SELECT relation FROM pg_catalog.pg_locks
@@ -94,4 +103,7 @@ SELECT set_config('release.busy', coalesce(array_agg(oid), '{}')::text, true),
        coalesce(array_agg(name ORDER BY name), '{}')
   FROM named
 """
-"""Leaves what others keep locked, and the views of it, out of this transaction's queries: (_, their names)."""
+"""A query that leaves what others keep locked, and views of it, out of this transaction's other queries.
+
+It returns one row: (the setting, the names of what is left out).
+"""

@@ -1,15 +1,15 @@
-# ruff: noqa: S608 - only names that the server itself gives, quoted, and constants of this module are put together here.
-"""The stamp of the catalogs: what shows that any of their rows was written, without knowing what each of them means.
+# ruff: noqa: S608 -- only names that the server itself gives, quoted, and constants of this module are put together here.
+"""The stamp of the catalogs: it shows that any of their rows was written, whatever each of them means.
 
 A row of a catalog carries in `xmin` the transaction that wrote it. For each catalog the number of rows and the sum of a
-hash over `xmin` are kept: a row that came, went or was written anew changes them, and a transaction that rolled back
-does not. VACUUM and ANALYZE write their figures in place, and freezing leaves `xmin` readable since PostgreSQL 9.4, so
-that neither disturbs (htup_details.h, heap_inplace_update in heapam.c).
+hash over `xmin` are kept. A row that came, went or was written anew changes them, and a transaction that rolled back
+does not. VACUUM and ANALYZE change nothing here: they write their figures in place, and freezing leaves `xmin` readable
+since PostgreSQL 9.4 (htup_details.h, heap_inplace_update in heapam.c).
 
 Which catalogs there are, and which of their columns lead to what, is asked of the server (pg_get_catalog_foreign_keys,
 PG 14), so that none is forgotten. Left out are statistics, the data of large objects (which is counted elsewhere), the
 columns of TOAST tables (always the same, but new with each new file of a table), and whatever belongs to a temporary
-object or to the hook's own journal: those come and go all the time.
+object or to the hook's own journal, since those come and go all the time.
 """
 
 from __future__ import annotations
@@ -57,21 +57,22 @@ SELECT coalesce(array_agg(oid), '{}') FROM (
      UNION SELECT oid FROM pg_catalog.pg_statistic_ext WHERE stxrelid IN (SELECT oid FROM classes)
 ) found
 """
-"""The oids of temporary objects and of the journal's, and of their parts, which may depend on other things."""
+"""The oids of temporary objects and of the journal's objects, and of their parts, which may depend on other things."""
 
 NOT_OF_TOAST: Final[LiteralString] = (
     " AND attrelid NOT IN (SELECT oid FROM pg_catalog.pg_class WHERE relnamespace = 'pg_toast'::regnamespace)"
 )
+"""A condition that leaves the columns of TOAST tables out of pg_attribute."""
 
 USER_MAPPINGS: Final[LiteralString] = (
     "SELECT 'pg_user_mapping', count(*), coalesce(sum(hashtextextended(m::text, 0)), 0)"
     " FROM pg_catalog.pg_user_mappings m"
 )
-"""The catalog itself cannot be read by the database's owner, because it holds passwords; the view can."""
+"""The stamp of pg_user_mapping. The view is read, since the catalog holds passwords and only superusers may read it."""
 
 
 def stamp(catalog: str, columns: list[str]) -> str:
-    """A query for (catalog, rows, sum of the hashes) of one catalog; it takes the parameter `left_out`."""
+    """Writes a query for (catalog, rows, sum of the hashes) of one catalog, which takes the parameter `left_out`."""
     apart = "".join(f" AND {column} <> ALL (%(left_out)s::oid[])" for column in columns)
     if catalog == "pg_attribute":
         apart += NOT_OF_TOAST

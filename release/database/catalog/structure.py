@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""Everything with a definition: schemas, relations and their parts, functions, types, and what is rarer."""
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""The structure: schemas, relations and their parts, functions, types, and all else that has a definition."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from release.database.catalog.links import LINKS
 from release.database.catalog.operators import OPERATORS
 from release.database.catalog.scope import SCOPE, Query
 
-# An index that is not valid stands apart: a dump leaves it out. (That of a partitioned table is dumped, and stays
-# not valid until every partition has its part.) One behind a constraint is told by the constraint's definition, all
-# but its state and options; where these are the usual ones it is left out. A plain one is spelled out here, because
-# pg_get_indexdef takes 0.1 ms where the others take 0.01: most of the time that 5,000 tables took.
+# An index that is not valid is of a kind of its own, since a dump leaves it out. (The index of a partitioned table is
+# dumped, and stays not valid until every partition has its part.) The index behind a constraint is in the constraint's
+# definition except for its state and options. Where these are the usual ones, the index is left out. A plain index is
+# written out here, because pg_get_indexdef takes 0.1 ms where the other functions take 0.01: for 5,000 tables that was
+# most of the time.
 INDEXES: Final = Query(
     SCOPE
     + r"""
@@ -98,8 +99,9 @@ SELECT CASE r.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END, r.name,
  WHERE r.relkind IN ('r', 'p', 'f')
 """,
     ),
-    # By name, not by position: positions have holes where columns were dropped. A composite type is its order.
-    # Of views only what their query does not say. attstattarget is null in PG 17 where it was -1.
+    # Columns stand by name, since positions have holes where columns were dropped. Those of a composite type have their
+    # number, since its values depend on their order. Of a view only defaults are kept, which its query does not say.
+    # attstattarget is null from PG 17 on where it was -1.
     Query(
         SCOPE
         + r"""
@@ -128,8 +130,8 @@ SELECT 'columns', r.name, string_agg(replace(replace(concat(
  GROUP BY r.name
 """,
     ),
-    # NOT NULL is told by the column (PG 18 lists it here as well, under names that a dump does not keep). A partition's
-    # share of a foreign key is made anew, and named anew, with the parent's.
+    # NOT NULL is kept with the column. (PG 18 has it here as well, under names that a dump does not keep.) A
+    # partition's share of a foreign key is left out: it is made and named anew with the parent's.
     Query(
         SCOPE
         + r"""
@@ -143,7 +145,8 @@ SELECT 'constraints', r.name, string_agg(replace(replace(
 """,
     ),
     INDEXES,
-    # Constraint triggers included, those behind foreign keys not. A partition's share is made with the parent's.
+    # Constraint triggers are included, and those behind foreign keys (internal ones) are not. So is a partition's share
+    # not, which is made with the parent's.
     Query(
         SCOPE
         + r"""
@@ -196,7 +199,7 @@ SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, name,
 """,
         only_if="pg_catalog.pg_class WHERE relkind IN ('v', 'm') AND oid >= 16384",
     ),
-    # The position is not part of what a sequence is: see POSITIONS.
+    # The position is no part of a sequence's definition: see POSITIONS.
     Query(
         SCOPE
         + r"""
@@ -230,7 +233,7 @@ SELECT p.kind, p.name,
 """,
         only_if="pg_catalog.pg_proc WHERE oid >= 16384",
     ),
-    # Labels in their order, not with their sort keys: those are fractions where a label was put between others.
+    # Labels stand in their order, without their sort keys, which are fractions where a label was put between others.
     Query(
         SCOPE
         + r"""
@@ -264,8 +267,8 @@ SELECT 'statistics', s.name || '.' || quote_ident(o.stxname),
 """,
         only_if="pg_catalog.pg_statistic_ext",
     ),
-    # Not collencoding: a copy of a built-in collation is for all encodings, and loaded again for the database's. The
-    # locale's column has had three names.
+    # collencoding is left out: a copy of a built-in collation is for all encodings, and once loaded again for the
+    # database's only. The locale's column has had three names.
     Query(
         SCOPE
         + r"""
@@ -350,8 +353,8 @@ SELECT 'comments', r.name, string_agg(replace(replace(concat(
 """,
         only_if="pg_catalog.pg_description WHERE objoid >= 16384 AND classoid = 'pg_class'::regclass",
     ),
-    # Of the rest. Not of extensions: a dump carries theirs, and loading it is an error for whoever is not their owner.
-    # public's own comment comes with the database; large objects are data.
+    # The comments on everything else. Those on extensions are left out: a dump carries them, but only the extension's
+    # owner may load them. The schema public's own comment comes with the database. Large objects are data.
     Query(
         SCOPE
         + r"""
@@ -372,4 +375,4 @@ SELECT 'comment', o.type || ' ' || o.identity, d.description
 MATERIALIZED: Final[LiteralString] = (
     SCOPE + "SELECT name, relispopulated FROM relations WHERE relkind = 'm' ORDER BY oid"
 )
-"""(materialized view, whether it is populated), the older ones first, as others may be made of them."""
+"""(materialized view, whether it is populated), the older ones first, since the newer ones may read them."""

@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""What belongs to the database as such, to the platform, or to the data."""
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""The surroundings: what belongs to the database as such, to the platform, or to the data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from release.database.catalog.grants import DATABASE_GRANTS, LARGE_OBJECTS
 from release.database.catalog.links import NAMES_OF_SECRETS, PUBLICATIONS_OF_THE_PLATFORM, hashed
 from release.database.catalog.scope import Query
 
-# A setting whose name the server knows is no secret by its name; one of the app's own (`app.jwt_secret`) may be, by its
-# name or by looking like a token. URLs with a password may stand anywhere.
+# A setting that the server itself knows is not taken for a secret because of its name. A setting of the app's own is,
+# by its name (`app.jwt_secret`) or where its value looks like a token: 20 or more such characters, a digit among them.
+# The value of any setting is, where it has a password in a URL or in a connection string.
 _HARMLESS: Final[LiteralString] = (
     r"(e.value !~* '://[^/[:space:]]*@|(passw|pwd|secret)[a-z]*[[:space:]]*[=:]'"
     r" AND (e.name IN (SELECT p.name FROM pg_catalog.pg_settings p WHERE strpos(p.name, '.') = 0) OR e.name !~* '"
@@ -36,8 +37,11 @@ SELECT 'setting',
 """,
     only_if="pg_catalog.pg_db_role_setting",
 )
-"""By setting and whom it is for: `search_path of the database`, `work_mem of role x in the database`, `jit of role x`,
-the latter for the roles that the current one may act as. A value that may be a secret is kept as a hash."""
+"""The settings of the database, of roles in it, and of the roles that the current one may act as.
+
+They are named `search_path of the database`, `work_mem of role x in the database` and `jit of role x`. A value that may
+be a secret is kept as a hash.
+"""
 
 OF_DATABASE: Final = Query(
     r"""
@@ -60,8 +64,8 @@ SELECT 'owner', 'schema public', pg_get_userbyid(nspowner) FROM pg_catalog.pg_na
 """,
     ),
     SETTINGS,
-    # Not the platform's own, which stay when the schemas are dropped and are made by itself when the database is. All
-    # belong to superusers.
+    # The platform's own event triggers are left out: they stay when the schemas are dropped, and the platform makes
+    # them again with the database. All event triggers belong to superusers.
     Query(
         r"""
 SELECT 'event trigger', quote_ident(t.evtname),
@@ -73,7 +77,7 @@ SELECT 'event trigger', quote_ident(t.evtname),
     ),
     PUBLICATIONS_OF_THE_PLATFORM,
     LARGE_OBJECTS,
-    # More than 10,000 are not counted: they are data, and counting them would cost what they weigh.
+    # More than 10,000 large objects are not counted, since the time for counting grows with their number.
     Query(
         r"""
 SELECT 'large objects', 'count', CASE WHEN n > 10000 THEN 'more than 10000' ELSE n::text END
@@ -88,4 +92,4 @@ SELECT 'security label', concat(provider, ' on ', objtype, ' ', objname), label 
         only_if="pg_catalog.pg_seclabel",
     ),
 )
-"""None of it is part of a comparison's verdict."""
+"""The queries for the surroundings. None of their answers is part of a comparison's verdict."""

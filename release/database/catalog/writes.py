@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - only constants of this package are put together here; values go in as parameters.
-"""What tells that rows were written, or that they are there."""
+# ruff: noqa: S608 -- only constants of this package are put together here; values go in as parameters.
+"""The SQL that tells whether rows were written, or exist."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SELECT coalesce(pg_xact_status(id::text::xid8), 'forgotten'), count(*)
   FROM (SELECT unnest(%s::bigint[]) UNION SELECT generate_series(%s::bigint, %s::bigint)) AS given (id)
  WHERE id <> ALL (%s::bigint[]) GROUP BY 1
 """
-"""(status, transactions) of those that were running, of a range, less some."""
+"""(status, number of transactions) of those that were running and of a range of ids, without some."""
 
 WRITERS: Final[LiteralString] = """
 SELECT pid FROM pg_catalog.pg_stat_activity
  WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()
 """
-"""Sessions that have written something and not said yet what is to become of it. A snapshot does not name them all."""
+"""Sessions that have written something and have not ended their transaction. A snapshot does not name them all."""
 
 SEQUENCES: Final[LiteralString] = (
     SCOPE
@@ -53,11 +53,12 @@ SELECT r.name, r.oid::bigint, q.seqincrement, has_sequence_privilege(r.oid, 'SEL
  WHERE CASE r.relkind WHEN 'S' THEN has_sequence_privilege(r.oid, 'USAGE, SELECT') END ORDER BY r.name COLLATE "C"
 """
 )
-"""(sequence, oid, increment, may its row be read, is it locked) of those whose position may be asked for."""
+"""(sequence, oid, increment, whether its row may be read, whether it is locked) of those whose position is readable."""
 
 POSITIONS: Final[LiteralString] = (
     "SELECT oid, pg_sequence_last_value(oid::regclass) FROM unnest(%s::oid[]) AS given (oid)"
 )
+"""(oid, last value) of some sequences; null for one that was never called."""
 
 ANALYZABLE: Final[LiteralString] = r"""
 SELECT format('%I.%I', n.nspname, c.relname)
@@ -65,7 +66,7 @@ SELECT format('%I.%I', n.nspname, c.relname)
  WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 """
-"""Tables whose statistics can be renewed; partitions go with what they are part of."""
+"""The tables whose statistics can be renewed. Partitions are renewed with the table that they are part of."""
 
 COUNTABLE: Final[LiteralString] = (
     SCOPE
@@ -101,8 +102,10 @@ SELECT name, NOT locked AND has_table_privilege(oid, 'SELECT') AND NOT row_secur
   FROM tables WHERE CASE WHEN locked THEN true ELSE pg_relation_size(oid) > 0 END ORDER BY name COLLATE "C"
 """
 )
-"""(table, whether it can be looked into) of the tables that may hold rows: one with an empty file cannot. The size of
-one that is locked cannot be asked without waiting."""
+"""(table, whether it can be read) of the tables that may hold rows.
+
+A table with an empty file cannot. The size of a table that is locked cannot be read without waiting, so that it may.
+"""
 
 NOT_ANEW: Final[LiteralString] = (
     SCOPE
@@ -112,5 +115,8 @@ SELECT r.name FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.
  WHERE r.relkind IN ('r', 'p') AND age(a.xmin) > age(n.xmin) ORDER BY 1
 """
 )
-"""The tables that are older than the schema of the journal. A dump makes schemas first and then tables, so after a
-restore that has reset the database there is none. A column's row of the catalogs that no ALTER ever writes tells."""
+"""The tables that are older than the journal's schema.
+
+A dump makes schemas first and then tables, so that after a restore that has reset the database there is no such table.
+The age is that of the row of the column `ctid` in pg_attribute, since no ALTER ever writes that row anew.
+"""

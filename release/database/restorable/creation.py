@@ -1,8 +1,8 @@
-"""What the credential may not create again, and what a dump leaves out: told by the catalogs alone.
+"""What the credential may not create again, and what a dump leaves out, found by the catalogs alone.
 
-The rules are the server's: what each CREATE asks for is in its page of the manual, under "Notes" or "Parameters", and
+The rules are the server's. What each CREATE requires is in its page of the manual, under "Notes" or "Parameters", and
 tests/unit/database/test_restorable.py dumps and loads an instance of each. Nothing that an extension brought is a
-reason: CREATE EXTENSION brings it again, and the extensions that a database has are those that Heroku can create.
+finding: CREATE EXTENSION brings it again, and the extensions that a database has are those that Heroku can create.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from release.database.catalog import LIMITS
 from release.database.restorable.finding import Finding
 
 FROM_15: Final = 150_000
-"""Publications of whole schemas, and settings that a role may be allowed to set, are of PostgreSQL 15."""
+"""The server version with publications of whole schemas, and with grants on settings."""
 
 # Only what was made after initdb: its oid is 16384 or more (FirstNormalObjectId).
 SCOPE: Final[LiteralString] = """
@@ -42,6 +42,7 @@ WITH members AS MATERIALIZED (
 )
 """
 
+# (kind, name, key of REASONS). The names of event triggers and roles that are left out are those of Heroku and RDS.
 FOR_SUPERUSERS: Final[LiteralString] = """
 SELECT 'event trigger', quote_ident(e.evtname), 'superuser'
   FROM pg_catalog.pg_event_trigger e
@@ -116,6 +117,7 @@ SELECT 'function', r.name || ' with SET ' || g.name, 'setting'
  WHERE g.context IN ('superuser', 'superuser-backend') AND NOT has_parameter_privilege(g.name, 'SET')
 """
 
+# What this role cannot dump or place where it was, with the same columns.
 LEFT_OUT: Final[LiteralString] = """
  UNION ALL
 SELECT 'subscription', quote_ident(subname), 'subscription' FROM pg_catalog.pg_subscription
@@ -142,7 +144,7 @@ SELECT 'extension', quote_ident(e.extname), 'extension' FROM pg_catalog.pg_exten
  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name = e.extname)
 """
 
-# What belongs to a superuser or to Heroku is Heroku's own.
+# Heroku's dumps leave this schema out. What belongs to a superuser or to Heroku in it is Heroku's own, and no finding.
 IN_HEROKU_EXT: Final[LiteralString] = """
 SELECT kind, name FROM (
     SELECT 'pg_class'::regclass AS catalog, c.oid, c.relowner AS owner,
@@ -192,7 +194,7 @@ SELECT quote_ident(e.extname), e.extversion, a.default_version
   FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_available_extensions a ON a.name = e.extname
  WHERE e.extversion <> a.default_version ORDER BY 1
 """
-"""(name, version, the version that CREATE EXTENSION makes) where they differ: a dump names none."""
+"""(name, version, the version that CREATE EXTENSION makes) where the two differ, since a dump names no version."""
 
 SERVERS: Final[LiteralString] = """
 SELECT quote_ident(s.srvname), quote_ident(w.fdwname)
@@ -201,7 +203,7 @@ SELECT quote_ident(s.srvname), quote_ident(w.fdwname)
    AND NOT EXISTS (SELECT FROM aclexplode(w.fdwacl) a WHERE a.grantee = 0 AND a.privilege_type = 'USAGE')
  ORDER BY 1
 """
-"""(server, its wrapper) where making one takes a grant, which no dump of Heroku's carries."""
+"""(server, its wrapper) where making the server takes a grant, which no dump of Heroku's carries."""
 
 CONFIGURATION: Final[LiteralString] = """
 SELECT quote_ident(e.extname), quote_ident(n.nspname) || '.' || quote_ident(c.relname), given.condition
@@ -215,8 +217,10 @@ SELECT quote_ident(e.extname), quote_ident(n.nspname) || '.' || quote_ident(c.re
 PREPARED: Final[LiteralString] = """
 SELECT quote_literal(gid) FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY 1
 """
+"""(id as a literal) of the prepared transactions on this database."""
 
-# A dump names the parents and the table's own columns; loaded, the parents' columns come first, in their order.
+# A dump names the parents and the table's own columns. When it is loaded, the parents' columns come first, in their
+# order. 2000 is more than the columns that a table can have (MaxHeapAttributeNumber), so that parents do not overlap.
 REORDERED: Final[LiteralString] = """
 WITH inherited AS (
     SELECT i.inhrelid, p.attname, min(i.inhseqno * 2000 + p.attnum) AS place
@@ -254,16 +258,16 @@ REASONS: Final = {
     "tablespace": ("this role may not create anything there", "ALTER TABLE … SET TABLESPACE pg_default"),
     "extension": ("the server has no files for it any more", "drop it"),
 }
-"""Why, and the way out."""
+"""The reason why something does not come back, and the way out."""
 
 
 def uncreatable(connection: Connection[Any]) -> tuple[list[Finding], list[Finding]]:
-    """What does not come back, and what comes back in a lesser form, by the catalogs. Raises psycopg.Error."""
+    """Finds what does not come back, and what comes back in a lesser form, by the catalogs. Raises psycopg.Error."""
     with connection.transaction():
         connection.execute(LIMITS)
         lost = [*_not_created(connection), *_left_out(connection), *_prepared(connection)]
         weaker = (_versions, _servers, _configuration, _reordered)
-        return lost, [finding for look in weaker for finding in look(connection)]
+        return lost, [finding for find_weaker in weaker for finding in find_weaker(connection)]
 
 
 def _prepared(connection: Connection[Any]) -> Iterator[Finding]:
@@ -293,6 +297,7 @@ def _not_created(connection: Connection[Any]) -> Iterator[Finding]:
         query += FOR_SUPERUSERS_FROM_15
     for kind, name, reason in sorted(connection.execute(query + LEFT_OUT).fetchall()):
         why, way_out = REASONS[reason]
+        # A superuser may create everything, but no extension whose files the server does not have.
         if superuser == "off" or reason == "extension":
             yield Finding(kind=kind, name=name, why=why, way_out=way_out)
 
@@ -334,7 +339,7 @@ def _configuration(connection: Connection[Any]) -> Iterator[Finding]:
             with connection.transaction():
                 (rows,) = connection.execute(query).fetchall()[0]
         except (errors.InsufficientPrivilege, errors.QueryCanceled, errors.LockNotAvailable):
-            continue
+            continue  # It cannot be told whether there are rows, and such tables seldom have any.
         if rows:
             yield Finding(
                 kind="table",

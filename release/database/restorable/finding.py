@@ -1,4 +1,4 @@
-"""A finding: one thing that a restore could not bring back, why, and the way out."""
+"""A finding: one thing that a restore could not bring back, with the reason and the way out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing: its kind and name as a statement would have them, why it does not come back, and what to do."""
+    """One thing that does not come back. Its kind and name are those of a statement. `way_out` says what to do."""
 
     kind: str
     name: str
@@ -20,14 +20,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`lost` does not come back as it is; `weaker` comes back in a lesser form; `unknown` could not be tried."""
+    """The findings about a database.
+
+    What is `lost` does not come back as it is. What is `weaker` comes back in a lesser form. What is `unknown` could
+    not be tried.
+    """
 
     lost: tuple[Finding, ...] = ()
     weaker: tuple[Finding, ...] = ()
     unknown: tuple[str, ...] = ()
 
     def __add__(self, other: Report) -> Report:
-        """Both together."""
+        """Joins two reports."""
         return Report(
             lost=self.lost + other.lost, weaker=self.weaker + other.weaker, unknown=self.unknown + other.unknown
         )

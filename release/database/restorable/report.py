@@ -1,4 +1,4 @@
-"""Look: everything there is to know about whether a database can be restored, within a time."""
+"""The report on whether a database can be restored, made within a time limit."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from release.database.restorable.trial import try_all
 
 
 def report_on(connection: Connection[Any], deadline: Deadline) -> Report:
-    """What a restore could not bring back. Changes nothing, whatever the functions that are tried would do.
+    """Reports what a restore could not bring back. It changes nothing, whatever the tried functions would do.
 
-    The catalogs are read in any case, then expressions are tried until the deadline; those that were not are unknown.
-    So is what cannot be read: a definition cannot be printed while somebody holds a table that it names. Raises
-    psycopg.Error when the session is lost.
+    The catalogs are read in any case. Then expressions are tried until the deadline, and those that were not tried are
+    unknown. So is what cannot be read: a definition cannot be printed while somebody keeps a table of it locked.
+    Raises psycopg.Error when the session is lost.
     """
     report = Report()
     for what, part in PARTS.items():
         try:
-            found = part(connection, deadline)
+            partial = part(connection, deadline)
         except psycopg.Error as error:
             if connection.closed:
                 raise
-            found = Report(unknown=(f"{what} ({error.diag.message_primary})",))
-        report += found
+            partial = Report(unknown=(f"{what} ({error.diag.message_primary})",))
+        report += partial
     return report
 
 
@@ -44,4 +44,4 @@ def _by_trial(connection: Connection[Any], deadline: Deadline) -> Report:
 
 
 PARTS = {"what only some roles may create": _by_catalogs, "what depends on functions and operators": _by_trial}
-"""By what is not known when a part fails."""
+"""The parts of the report. The key says what is not known when the part fails."""

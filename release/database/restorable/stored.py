@@ -1,9 +1,9 @@
-# ruff: noqa: S608 - only constants of this module are put together here.
-"""The stored expressions that depend on functions and operators of the database's own: the SQL behind expressions.py.
+# ruff: noqa: S608 -- only constants of this module are put together here.
+"""The SQL behind expressions.py: the stored expressions that depend on the database's own functions and operators.
 
-Columns: kind, name, how it is tried, `tree` (the expression as the server keeps it, pg_node_tree), `printed` (what
-pg_dump prints of it), a condition under which alone it is evaluated (or a domain's base type), the table's oid, the
-table whose rows it is tried on, whether with those of its partitions, and schema and name of the table by which
+The columns are: kind; name; how it is tried; `tree`, the expression as the server keeps it (pg_node_tree); `printed`,
+what pg_dump prints of it; a condition under which alone it is evaluated, or a domain's base type; the table's oid; the
+table whose rows it is tried on; whether with the rows of its partitions; and schema and name of the table by which
 pg_dump orders it.
 """
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-# near: what depends on a function or an operator that was made after initdb. Functions are printed with their schema,
-# so that whatever a load only parses can go wrong by an operator alone.
+# `near` is what depends on a function or an operator that was made after initdb: its oid is 16384 or more
+# (FirstNormalObjectId). Functions are printed with their schema, so that what a load only parses can go wrong by an
+# operator alone. `fields` are the types through which a column may have a domain, arrays and domains over it included.
 SCOPE: Final[LiteralString] = r"""
 WITH members AS MATERIALIZED (
     SELECT classid, objid FROM pg_catalog.pg_depend
@@ -50,8 +51,8 @@ WITH members AS MATERIALIZED (
 )
 """
 
-# The functions and constants that tell the time: now(), transaction_timestamp(), statement_timestamp(),
-# clock_timestamp() by their fixed oids (pg_proc.dat); CURRENT_DATE and its like are a node of their own.
+# A pattern for trees with what tells the time: now(), transaction_timestamp(), statement_timestamp() and
+# clock_timestamp() by their fixed oids (pg_proc.dat), and CURRENT_DATE and its like, which are a node of their own.
 TIME: Final[LiteralString] = r"""'(:funcid (1299|2647|2648|2649) |\{SQLVALUEFUNCTION )'"""
 
 EXPRESSIONS: Final[LiteralString] = (
@@ -153,3 +154,4 @@ SELECT 'function', p.oid::regprocedure::text, 'counted', concat(p.prosqlbody::te
 OPERATORS: Final[LiteralString] = (
     "SELECT oid::text FROM pg_catalog.pg_operator WHERE oid >= 16384 AND oprnamespace <> 'pg_catalog'::regnamespace"
 )
+"""The oids of the operators that are not the server's own."""

@@ -1,12 +1,12 @@
-"""Trials: expressions are evaluated on rows that are there, as a load would, under an empty search path.
+"""Trials: expressions are evaluated on existing rows under an empty search path, as a load would do it.
 
-Nothing is guessed: what fails under the empty path and does not under one that knows every schema is a finding; what
-fails under both, takes too long, or may not be read is unknown. Each trial is a read-only transaction that is rolled
-back, with a short statement_timeout and lock_timeout, so that it can neither change nor hold up anything; a function
-that would write fails there, and is unknown, too.
+Nothing is guessed. What fails under the empty path but not under one that has every schema is a finding. What fails
+under both, takes too long, or may not be read is unknown. Each trial is a read-only transaction that is rolled back,
+with a short statement_timeout and lock_timeout, so that it can neither change nor hold up anything. A function that
+would write fails there, and is unknown, too.
 
-An empty table has no row to try on, and none that a load could fail at: there the expression is only parsed, as
-CREATE TABLE does it.
+An empty table has no row to try on, and none that a load could fail at. There the expression is only parsed, as
+CREATE TABLE parses it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from release.database.restorable.expressions import Expression, How, groups
 from release.database.restorable.finding import Finding
 
 TOGETHER: Final = 100
-"""Expressions in one statement; if it fails, it is halved."""
+"""The number of expressions in one statement. If the statement fails, its halves are tried."""
 
 LIMITS: Final[LiteralString] = """
 SELECT set_config(name, given, true) FROM (VALUES
@@ -37,6 +37,7 @@ LONGEST: Final = 0.4
 """Seconds for one statement."""
 
 EMPTY: Final = ""
+"""The search path under which pg_restore loads."""
 
 BROAD: Final[LiteralString] = """
 SELECT concat_ws(', ', nullif(s.reset_val, ''), (
@@ -45,7 +46,7 @@ SELECT concat_ws(', ', nullif(s.reset_val, ''), (
                     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LIMIT 100) all_schemas))
   FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'
 """
-"""A path that finds every name: the credential's own, and then all schemas."""
+"""A search path that finds every name: the credential's own path, and then all schemas."""
 
 SCANS: Final[LiteralString] = """
 SELECT coalesce(i.indrelid, c.oid)::int8, sum(pg_stat_get_xact_numscans(c.oid))
@@ -53,13 +54,14 @@ SELECT coalesce(i.indrelid, c.oid)::int8, sum(pg_stat_get_xact_numscans(c.oid))
   LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
  WHERE c.relkind IN ('r', 'i') AND pg_stat_get_xact_numscans(c.oid) > 0 GROUP BY 1
 """
-"""(table, how often this transaction has read it, itself or by an index)."""
+"""(table, the number of times that this transaction has read it, itself or by an index)."""
 
 LATER: Final[LiteralString] = """
 SELECT n.nspname, c.relname, c.oid::regclass::text FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = ANY (%s::oid[]) AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) WHERE relid = %s)
 """
+"""(schema, table, name as SQL) of some tables, without the partitions of one."""
 
 UNKNOWN: Final = (
     errors.QueryCanceled,
@@ -67,27 +69,33 @@ UNKNOWN: Final = (
     errors.InsufficientPrivilege,
     errors.ReadOnlySqlTransaction,
 )
-"""Errors that say nothing about a restore."""
+"""The errors that say nothing about a restore."""
 
 NAME_IT: Final = "write names with their schema, or give the function a path: ALTER FUNCTION … SET search_path = …"
+CORRECT: Final = "correct the rows with UPDATE, or drop the constraint and add one that they meet"
 RESOLVE: Final = "compare by an operator that is written with its schema, as in a OPERATOR(public.=) b, or cast to text"
+"""The ways out, where names have no schema, where rows violate a constraint, and where an operator is not printed."""
 
 
 @dataclass(slots=True)
 class Tried:
-    """What was found so far, and the names of what could not be tried."""
+    """The findings so far, and the names of what could not be tried."""
 
     lost: list[Finding] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
-    def add(self, each: Expression, why: str, way_out: str = NAME_IT) -> None:
+    def add(self, expression: Expression, why: str, way_out: str = NAME_IT) -> None:
         """Takes note of a finding."""
-        self.lost.append(Finding(kind=each.kind, name=each.name, why=why, way_out=way_out))
+        self.lost.append(Finding(kind=expression.kind, name=expression.name, why=why, way_out=way_out))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a trial said: whether all was well, and which tables were read other than for the trial; or the error."""
+    """The answer of a trial.
+
+    `well` says that all expressions were true or had a value. `read` has the oids of the tables that were read besides
+    those whose rows were tried. `error` is the server's, if there was one.
+    """
 
     well: bool = False
     read: frozenset[int] = frozenset()
@@ -102,9 +110,9 @@ class _Trials:
     tried: Tried
 
     def run(self, group: Sequence[Expression]) -> None:
-        """Tries a group, halving it until every one that is not well stands alone."""
+        """Tries a group, and halves it until every expression that is not well stands alone."""
         if self.deadline.expired:
-            self.tried.unknown += [each.title for each in group]
+            self.tried.unknown += [expression.title for expression in group]
             return
         answer = self.evaluate(group, EMPTY)
         if answer.well and not answer.read:
@@ -116,43 +124,49 @@ class _Trials:
         else:
             self.judge(group[0], answer)
 
-    def judge(self, each: Expression, answer: Answer) -> None:
-        """What an answer about one expression means."""
+    def judge(self, expression: Expression, answer: Answer) -> None:
+        """Decides what the answer about one expression means."""
         if answer.well:
-            self.judge_order(each, answer.read)
+            self.judge_order(expression, answer.read)
             return
         if isinstance(answer.error, UNKNOWN):
-            self.tried.unknown.append(each.title)
+            self.tried.unknown.append(expression.title)
             return
-        other = self.evaluate([each], self.broad)
+        broad = self.evaluate([expression], self.broad)
         if answer.error is None or isinstance(answer.error, errors.CheckViolation):
-            if other.well:
-                self.tried.add(each, "rows that are there fail it under the empty search path of a restore")
+            if broad.well:
+                self.tried.add(expression, "rows that are there fail it under the empty search path of a restore")
             else:
-                self.tried.add(each, "rows that are there violate it, so that they do not load", "mend the rows, or it")
-        elif other.well:
+                self.tried.add(expression, "rows that are there violate it, so that they do not load", CORRECT)
+        elif broad.well:
             message = answer.error.diag.message_primary
-            self.tried.add(each, f"it fails under the empty search path of a restore: {message}", _way_out(each))
+            why = f"it fails under the empty search path of a restore: {message}"
+            self.tried.add(expression, why, _way_out(expression))
         else:
-            self.tried.unknown.append(each.title)
+            self.tried.unknown.append(expression.title)
 
-    def judge_order(self, each: Expression, read: frozenset[int]) -> None:
-        """Data are loaded by schema and name of the table (pg_dump_sort.c), so what is read may not be there yet."""
-        for schema, name, shown in self.connection.execute(LATER, [list(read), each.relation]).fetchall():
-            if each.place and (schema.encode(), name.encode()) > tuple(part.encode() for part in each.place):
+    def judge_order(self, expression: Expression, read: frozenset[int]) -> None:
+        """Finds tables that the expression reads, and that a load fills only after the expression's own.
+
+        Data are loaded in the order of schema and name, compared as bytes (pg_dump_sort.c).
+        """
+        for schema, name, shown in self.connection.execute(LATER, [list(read), expression.relation]).fetchall():
+            place = tuple(part.encode() for part in expression.place or ())
+            if place and (schema.encode(), name.encode()) > place:
                 why = f"it reads {shown}, which a restore fills after the table itself"
-                self.tried.add(each, why, "a foreign key or a trigger instead")
+                self.tried.add(expression, why, "use a foreign key or a trigger instead")
 
     def evaluate(self, group: Sequence[Expression], path: str) -> Answer:
         """Tries a group under a search path. Raises psycopg.Error when the session is lost."""
         try:
-            return self.asked(group, path)
+            return self.ask_server(group, path)
         except psycopg.Error as error:
             if self.connection.closed:
                 raise
             return Answer(error=error)
 
-    def asked(self, group: Sequence[Expression], path: str) -> Answer:
+    def ask_server(self, group: Sequence[Expression], path: str) -> Answer:
+        """Runs the queries of a group in one transaction, which is rolled back. Raises psycopg.Error."""
         connection, parsed = self.connection, group[0].how is How.PARSED
         limit = str(max(1, int(self.deadline.clamp(LONGEST) * 1000)))
         with connection.transaction(force_rollback=True):
@@ -161,32 +175,34 @@ class _Trials:
             if parsed:
                 self.prepare(group)
                 return Answer(well=True)
-            looks = any(each.place for each in group)
-            before = dict(connection.execute(SCANS).fetchall()) if looks else {}
-            queries = ", ".join(f"({each.query})" for each in group)
+            # What is read matters only where rows are loaded through the expression; the counters cost a query.
+            ordered = any(expression.place for expression in group)
+            before = dict(connection.execute(SCANS).fetchall()) if ordered else {}
+            queries = ", ".join(f"({expression.query})" for expression in group)
             row = self.execute(f"SELECT {queries}").fetchall()[0]
-            after = dict(connection.execute(SCANS).fetchall()) if looks else {}
-        own = Counter(each.relation for each in group)
+            after = dict(connection.execute(SCANS).fetchall()) if ordered else {}
+        # Each expression reads its own table once, for the rows that it is tried on.
+        own = Counter(expression.relation for expression in group)
         read = {table for table, scans in after.items() if scans - before.get(table, 0) > own[table]}
         return Answer(well=all(value is not False for value in row), read=frozenset(read))
 
     def prepare(self, group: Sequence[Expression]) -> None:
-        """Has the server parse queries, and plan and run none."""
-        queries = ", ".join(f"EXISTS ({each.query})" for each in group)
+        """Makes the server parse queries without planning or running any."""
+        queries = ", ".join(f"EXISTS ({expression.query})" for expression in group)
         self.execute(f"PREPARE release_trial AS SELECT {queries}")
         self.connection.execute("DEALLOCATE release_trial")
 
     def execute(self, query: str) -> psycopg.Cursor[Any]:
-        """Runs a single statement: the extended protocol takes no second one."""
+        """Runs a single statement. For binary results psycopg uses the extended protocol, which takes one only."""
         return self.connection.cursor(binary=True).execute(query.encode())
 
 
-def _way_out(each: Expression) -> str:
-    return RESOLVE if each.how is How.PARSED or each.resolved_anew else NAME_IT
+def _way_out(expression: Expression) -> str:
+    return RESOLVE if expression.how is How.PARSED or expression.resolved_anew else NAME_IT
 
 
 def try_all(connection: Connection[Any], expressions: Sequence[Expression], deadline: Deadline) -> Tried:
-    """Tries all expressions, as far as the time goes. Raises psycopg.Error when the session is lost."""
+    """Tries all expressions until the deadline. Raises psycopg.Error when the session is lost."""
     tried = Tried()
     if not expressions:
         return tried
@@ -194,18 +210,18 @@ def try_all(connection: Connection[Any], expressions: Sequence[Expression], dead
     trials = _Trials(connection=connection, broad=broad, deadline=deadline, tried=tried)
     for group in groups(expressions, TOGETHER):
         trials.run(group)
-    _count(tried, expressions)
+    _add_resolved_anew(tried, expressions)
     return tried
 
 
-def _count(tried: Tried, expressions: Sequence[Expression]) -> None:
-    """Adds those whose operators would be others, without any error; that is known, even of what was not tried."""
-    failed = {f"{each.kind} {each.name}" for each in tried.lost}
+def _add_resolved_anew(tried: Tried, expressions: Sequence[Expression]) -> None:
+    """Adds expressions that would get other operators without any error. That is known even of what was not tried."""
+    failed = {f"{finding.kind} {finding.name}" for finding in tried.lost}
     anew = {
         expression.title: expression
         for expression in expressions
         if expression.resolved_anew and expression.title not in failed
     }
-    for each in anew.values():
-        tried.add(each, "operators that it does not name are looked up anew, and others are found", RESOLVE)
+    for expression in anew.values():
+        tried.add(expression, "operators that it does not name are looked up anew, and others are found", RESOLVE)
     tried.unknown = [title for title in tried.unknown if title not in anew]

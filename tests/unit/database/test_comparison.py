@@ -224,4 +224,4 @@ def test_a_change_is_reported_by_name(owner: psycopg.Connection[Any], statements
 
 def reverse(difference: Difference) -> Difference:
     opposite = {Change.ADDED: Change.REMOVED, Change.REMOVED: Change.ADDED, Change.CHANGED: Change.CHANGED}
-    return Difference(difference.kind, difference.name, opposite[difference.change])
+    return Difference(kind=difference.kind, name=difference.name, change=opposite[difference.change])

@@ -293,7 +293,7 @@ def test_rows_written_are_counted_by_table(database: Database, reader: psycopg.C
         "DELETE FROM people WHERE id = 1",
     )
 
-    assert found.written == {"public.people": Written(3, 2, 1, rewritten=False)}
+    assert found.written == {"public.people": Written(inserted=3, updated=2, deleted=1, rewritten=False)}
     assert str(found.written["public.people"]) == "3 inserted, 2 updated, 1 deleted"
     assert (found.unproved, found.reshaped) == (None, False)
 
@@ -301,14 +301,14 @@ def test_rows_written_are_counted_by_table(database: Database, reader: psycopg.C
 def test_truncating_a_table_is_a_new_file(database: Database, reader: psycopg.Connection[Any]) -> None:
     found = between(database, reader, "TRUNCATE people")
 
-    assert found.written == {"public.people": Written(0, 0, 0, rewritten=True)}
+    assert found.written == {"public.people": Written(inserted=0, updated=0, deleted=0, rewritten=True)}
     assert str(found.written["public.people"]) == "0 inserted, 0 updated, 0 deleted, rewritten"
 
 
 def test_a_dropped_table_counts_as_rewritten(database: Database, reader: psycopg.Connection[Any]) -> None:
     found = between(database, reader, "DROP TABLE other")
 
-    assert found.written == {"public.other": Written(0, 0, 0, rewritten=True)}
+    assert found.written == {"public.other": Written(inserted=0, updated=0, deleted=0, rewritten=True)}
     assert found.reshaped
 
 
@@ -362,7 +362,7 @@ def test_a_killed_sessions_writes_are_counted(database: Database, reader: psycop
 
     found = evidence.compare(before, evidence.take(reader))
 
-    assert found.written == {"public.people": Written(1, 0, 0, rewritten=False)}
+    assert found.written == {"public.people": Written(inserted=1, updated=0, deleted=0, rewritten=False)}
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,8 @@ def test_a_thing_that_is_gone_is_reported(database: Database) -> None:
     database.execute("DROP VIEW happy", "DROP TABLE learners")
 
     assert grants.put_back_grants(connection, before) == [
-        "grants on column public.learners.id: it is not there",
-        "grants on view public.happy: it is not there",
+        "grants on column public.learners.id were not put back: it does not exist",
+        "grants on view public.happy were not put back: it does not exist",
     ]
 
 

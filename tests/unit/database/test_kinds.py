@@ -138,6 +138,7 @@ def test_grants_that_another_version_wrote_down_are_left_alone(database: Databas
     before = msgspec.structs.replace(fingerprint.take(connection), kinds=_less("grants"))
     database.execute("CREATE TABLE a (n integer)", "GRANT SELECT ON a TO reader")
     assert grants.put_back_grants(connection, before) == [
-        "owners and grants: another version of this code wrote them down"
+        "owners and grants: another version of this code wrote them down, and they were not put back:"
+        r" check with \dp in psql whether they are right"
     ]
     assert connection.execute("SELECT has_table_privilege('reader', 'a', 'SELECT')").fetchall() == [(True,)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
 
@@ -104,7 +104,7 @@ def test_a_transaction_is_known_by_when_it_began(database: Database, hook: sessi
     ],
 )
 def test_sessions_of_herokus_transfers_are_known_by_name(name: str, heroku: bool) -> None:
-    assert Other(1, 2, name, ours=True, here=False, port=-1, transaction=None).heroku is heroku
+    assert Other(pid=1, since=2, name=name, ours=True, here=False, port=-1, transaction=None).heroku is heroku
 
 
 # Ending.
@@ -126,7 +126,7 @@ def test_a_later_session_of_the_same_number_is_left_alone(
     other = named(database, "shop")
     (found,) = others(hook)
 
-    end(hook, [msgspec.structs.replace(found, since=found.since + moved)])
+    end(hook, [replace(found, since=found.since + moved)])
 
     assert alive(other)
 
@@ -135,7 +135,7 @@ def test_a_mixture_of_numbers_and_beginnings_ends_nobody(database: Database, hoo
     connections = named(database, "a"), named(database, "b")
     one, two = sorted(others(hook), key=lambda each: each.name)
 
-    end(hook, [msgspec.structs.replace(one, since=two.since), msgspec.structs.replace(two, since=one.since)])
+    end(hook, [replace(one, since=two.since), replace(two, since=one.since)])
 
     assert all(map(alive, connections))
 

@@ -205,7 +205,7 @@ def test_a_large_object_that_is_gone_is_named(database: Database) -> None:
     before = fingerprint.take(database.connect())
     database.execute("SELECT lo_unlink(101)", "SELECT lo_unlink(105)")
 
-    assert put_back(database.connect(), before) == ["grants on large object 101: it is not there"]
+    assert put_back(database.connect(), before) == ["grants on large object 101 were not put back: it does not exist"]
 
 
 def test_a_large_object_of_somebody_else_is_foreign(database: Database) -> None:

@@ -209,7 +209,7 @@ def test_one_session_at_a_time_holds_the_lock_and_it_ends_with_the_session(open_
 
     holder = second.lock_holder()
     (pid,) = first.one("SELECT pg_backend_pid()")
-    assert holder == Holder(pid, "release-hook-1", holder.since if holder else "")
+    assert holder == Holder(pid=pid, application_name="release-hook-1", since=holder.since if holder else "")
     assert holder.since.endswith(" UTC")
 
     first.close()

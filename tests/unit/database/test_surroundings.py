@@ -198,7 +198,7 @@ def test_values_that_may_be_secrets_are_hashed_and_said_to_be_lost(database: Dat
     assert not [value for value in SECRETS.values() if value.encode() in before.to_json()]
     assert problems == [
         f"setting {name} of the database is not what it was, and may be a secret, so that only a hash of its value"
-        f" was kept: set {name} again"
+        f" was kept: set it again with ALTER DATABASE {database.name} SET {name} = …"
         for name in sorted(SECRETS)
     ]
     assert notes(before, database) == [f"setting {name} of the database removed" for name in sorted(SECRETS)]

@@ -15,7 +15,7 @@ import pytest
 from heroku_sandbox.postgres import tools
 from release.clock import Clock, Deadline
 from release.database import session
-from release.database.transfer_sessions import HEROKU, QUERY, Doing, Session, doing
+from release.database.transfer_sessions import HEROKU, SESSIONS, Doing, Session, doing
 from release.protected.fence import NEVER_ENDED
 from tests.unit.database.conftest import Database
 
@@ -74,7 +74,7 @@ def watched(database: Database, process: subprocess.Popen[bytes]) -> list[tuple[
     seen: list[tuple[Session, Doing | None]] = []
     with psycopg.connect(database.server.url(database.name, database.owner, "secret"), autocommit=True) as looking:
         while process.poll() is None:
-            for row in looking.execute(QUERY):
+            for row in looking.execute(SESSIONS):
                 each = Session(*row)
                 if not seen or seen[-1][0] != each:
                     seen.append((each, doing(each)))

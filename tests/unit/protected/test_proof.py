@@ -17,12 +17,12 @@ from release.protected.before import BackedUp
 from release.protected.proof import SHOWN, _check_sequences, _sorted_out, check_rows
 from release.run import Run
 
-BADGES = Difference("table", "public.badges", Change.ADDED)
-COLUMN = Difference("column", "public.learners.kind", Change.ADDED)
-INDEX = Difference("index", "public.quick", Change.ADDED)
-GONE = Difference("table", "public.learners", Change.REMOVED)
-OTHER = Difference("view", "public.happy", Change.CHANGED)
-THEIRS = Difference("table", "public.theirs", Change.ADDED)
+BADGES = Difference(kind="table", name="public.badges", change=Change.ADDED)
+COLUMN = Difference(kind="column", name="public.learners.kind", change=Change.ADDED)
+INDEX = Difference(kind="index", name="public.quick", change=Change.ADDED)
+GONE = Difference(kind="table", name="public.learners", change=Change.REMOVED)
+OTHER = Difference(kind="view", name="public.happy", change=Change.CHANGED)
+THEIRS = Difference(kind="table", name="public.theirs", change=Change.ADDED)
 
 
 def sorted_out(*differences: Difference, added: tuple[Difference, ...] | None) -> tuple[list[str], list[str]]:
@@ -51,7 +51,7 @@ def test_where_it_is_not_known_what_was_added_all_that_came_is_wrong() -> None:
 
 
 def test_something_of_another_kind_by_the_same_name_is_somebody_elses() -> None:
-    view = Difference("view", "public.badges", Change.ADDED)
+    view = Difference(kind="view", name="public.badges", change=Change.ADDED)
     assert sorted_out(view, added=(BADGES,)) == ([], [str(view)])
 
 

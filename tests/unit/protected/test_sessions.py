@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from release.database.journal import Migration
@@ -35,13 +37,13 @@ OTHER = Other(pid=9, since=500, name="", ours=True, here=False, port=4711, trans
     ],
 )
 def test_a_transaction_of_our_role_that_began_meanwhile_may_be_the_migrations(
-    changes: dict[str, object], meant: bool
+    changes: dict[str, Any], meant: bool
 ) -> None:
-    assert may_be_migration(msgspec.structs.replace(OTHER, **changes), MIGRATION, UNTIL) is meant
+    assert may_be_migration(replace(OTHER, **changes), MIGRATION, UNTIL) is meant
 
 
 def test_of_a_migration_whose_beginning_is_unknown_any_transaction_may_be() -> None:
-    assert may_be_migration(msgspec.structs.replace(OTHER, transaction=1), Migration(), UNTIL)
+    assert may_be_migration(replace(OTHER, transaction=1), Migration(), UNTIL)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,5 @@ def test_of_a_migration_whose_beginning_is_unknown_any_transaction_may_be() -> N
         ({"since": 1_100}, False),
     ],
 )
-def test_a_session_is_the_migrations_by_its_name_or_because_it_was_seen(
-    changes: dict[str, object], surely: bool
-) -> None:
-    assert is_migration(msgspec.structs.replace(OTHER, **changes), NAME, MIGRATION) is surely
+def test_a_session_is_the_migrations_by_its_name_or_because_it_was_seen(changes: dict[str, Any], surely: bool) -> None:
+    assert is_migration(replace(OTHER, **changes), NAME, MIGRATION) is surely

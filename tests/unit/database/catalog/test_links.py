@@ -121,7 +121,8 @@ def test_a_publication_for_all_tables_is_said_to_have_to_be_made_anew(database: 
     database.execute("DROP PUBLICATION everything", "CREATE PUBLICATION everything")
 
     assert put_back(connection, before) == [
-        "publication everything was for all tables: it has to be made anew",
+        "publication everything was for all tables: it has to be made anew, by DROP PUBLICATION everything and then"
+        " CREATE PUBLICATION everything",
     ]
     assert [str(each) for each in same_structure(before, fingerprint.take(connection)).differences] == [
         "publication everything changed"
