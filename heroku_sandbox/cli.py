@@ -1,4 +1,4 @@
-"""`bin/sandbox`: Heroku on this machine, from a shell."""
+"""Heroku on this machine, from a shell: `heroku-sandbox` where it is installed, `bin/sandbox` in a checkout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from heroku_sandbox.connection import CONTROL_FILE, Connection, Failure
 
 _FIRST_APP = "my-app"
 _STOP_SECONDS = 60
+
+
+def _command() -> str:
+    """The name under which the user has started this: `heroku-sandbox` or `bin/sandbox`."""
+    return click.get_current_context().find_root().info_name or "heroku-sandbox"
 
 
 def _running() -> Connection | None:
@@ -36,7 +42,7 @@ def _running() -> Connection | None:
 def _connect() -> Connection:
     connection = _running()
     if connection is None:
-        raise click.ClickException("the sandbox is not up: bin/sandbox up --detach")
+        raise click.ClickException(f"The sandbox is not up. Start it with `{_command()} up --detach`.")
     return connection
 
 
@@ -63,7 +69,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--port", type=int, default=0, help="The APIs' port. By default last time's, or any free one.")
-@click.option("--detach", is_flag=True, help="Go on in the background until `bin/sandbox down`.")
+@click.option("--detach", is_flag=True, help="Go on in the background until `down`.")
 def up(port: int, detach: bool) -> None:
     """Start the sandbox. The first time, create an app with a database."""
     if found := _running():
@@ -81,7 +87,7 @@ def up(port: int, detach: bool) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
-        _greet(process, "bin/sandbox down")
+        _greet(process, f"`{_command()} down`")
 
 
 def _serve_command(port: int) -> list[str]:
@@ -210,7 +216,7 @@ def env(app: str) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def psql(app: str, words: tuple[str, ...]) -> None:
     """Open psql on an app's DATABASE_URL; further words go to psql."""
-    from heroku_sandbox.postgres import tools, variables  # noqa: PLC0415 - needs the extra [sandbox]
+    from heroku_sandbox.postgres import tools, variables  # noqa: PLC0415 -- psycopg takes its time to load
 
     url = _app(app).config.get("DATABASE_URL")
     if url is None:
@@ -220,24 +226,32 @@ def psql(app: str, words: tuple[str, ...]) -> None:
 
 
 def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
-    """Show a release's output until it ends, on a terminal as people read it; 0 when it has succeeded, else 1."""
-    found = _app(app)
+    """Shows a release's output until it ends. Returns 0 when it has succeeded, else 1; exits with that if `leave`."""
+    pushed = _app(app)
     click.echo(f"v{fresh.version} {fresh.description}", err=True)
-    if sys.stdout.isatty() and os.environ.get("RELEASE_LOG") != "json":
-        from release.output.lines import whole_lines  # noqa: PLC0415
-        from release.output.live import follow  # noqa: PLC0415 - for terminals only
-
-        follow(whole_lines(found.output(fresh)), sys.stdout.fileno(), os.environ)
-    else:
-        for piece in found.output(fresh):
-            sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-    ended = found.wait(fresh.version)
+    _show(pushed.output(fresh))
+    ended = pushed.wait(fresh.version)
     click.echo(f"v{fresh.version} {ended.status}", err=True)
     code = 0 if ended.status == "succeeded" else 1
     if leave:
         sys.exit(code)
     return code
+
+
+def _show(output: Iterator[bytes]) -> None:
+    """Writes output to stdout as it arrives: on a terminal as the hook's log is read by people, else as it is."""
+    if sys.stdout.isatty() and os.environ.get("RELEASE_LOG") != "json":
+        try:
+            from release.output.lines import whole_lines  # noqa: PLC0415 -- for terminals only
+            from release.output.live import follow  # noqa: PLC0415 -- for terminals only
+        except ImportError:
+            pass  # the hook need not be installed beside the sandbox
+        else:
+            follow(whole_lines(output), sys.stdout.fileno(), os.environ)
+            return
+    for piece in output:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
 
 
 @main.command("serve", hidden=True)

@@ -358,7 +358,7 @@ class Sandbox:
 @contextlib.contextmanager
 def shared_postgres() -> Iterator[str]:
     """A PostgreSQL of its own for several sandboxes: the superuser's URL. Start it from the main thread."""
-    from heroku_sandbox import certificates, postgres  # noqa: PLC0415 - the extra [sandbox] is needed only here
+    from heroku_sandbox import certificates, postgres  # noqa: PLC0415 -- a handle needs neither
 
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
         certificate = certificates.issue(Path(folder))

