@@ -152,7 +152,8 @@ def test_every_command_is_documented_and_every_one_named_there_exists() -> None:
 
 
 def test_every_call_of_the_sandbox_names_a_command_of_it() -> None:
-    called = set(re.findall(r"bin/sandbox ([a-z]+)", README.read_text() + BOOK))
+    text = README.read_text() + BOOK + (ROOT / "heroku_sandbox" / "README.md").read_text()
+    called = set(re.findall(r"(?:bin/sandbox|heroku-sandbox) ([a-z]+)", text))
     assert called >= {"up", "release", "env"}
     assert called <= set(sandbox.commands)
 
