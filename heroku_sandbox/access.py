@@ -27,7 +27,7 @@ _INCLUDED = {
 
 
 def token(headers: Mapping[str, str]) -> str:
-    """The key of a request: Bearer, or Basic with the key as password (or alone as user, as old clients do)."""
+    """Returns the key of a request: Bearer, or Basic with the key as password (or alone as user, as old clients do)."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
@@ -41,7 +41,7 @@ def token(headers: Mapping[str, str]) -> str:
 
 
 def needed(method: str, path: str) -> str:
-    """The scope that a request needs. What shows or changes passwords is protected."""
+    """Returns the scope that a request needs. What shows or changes passwords is protected."""
     if path.startswith("/account"):
         return "identity"
     protected = "config" in path or path.startswith(DATA_API)
@@ -50,7 +50,7 @@ def needed(method: str, path: str) -> str:
 
 
 def check(state: State, headers: Mapping[str, str], method: str, path: str) -> str:
-    """Refuse with 401 or 403; return the key."""
+    """Returns the key of a request. Raises ApiError: 401 without a known key, 403 where its scopes do not suffice."""
     key = token(headers)
     scopes = state.keys.get(key) if key else None
     if scopes is None:
@@ -78,11 +78,11 @@ class RateLimit:
         self._tokens: dict[str, tuple[float, float]] = {}
 
     def remaining(self, key: str, limit: int) -> int:
-        """What is left, without taking any."""
+        """Returns how many tokens are left. Takes none."""
         return self._take(key, limit, 0)
 
     def take(self, key: str, limit: int) -> int:
-        """Take one token; 429 when there is none."""
+        """Takes one token and returns how many are left. Raises ApiError (429) when there is none."""
         return self._take(key, limit, 1)
 
     def _take(self, key: str, limit: int, cost: int) -> int:

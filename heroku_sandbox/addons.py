@@ -27,7 +27,7 @@ _KEPT_OTHERWISE = 25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addons:
-    """What is done to add-ons and attachments. Each attach and detach makes a release."""
+    """The add-ons and attachments, and what can be done to them. Each attach and each detach makes a release."""
 
     store: Store
     server: Server
@@ -44,7 +44,7 @@ class Addons:
         follow: str | None = None,
         num_keep: int | None = None,
     ) -> Addon:
-        """Provision a database and attach it. The first of an app is DATABASE, the next ones get a colour."""
+        """Provisions a database and attaches it. The first of an app is DATABASE, the next ones get a colour."""
         tier = plan.removeprefix(f"{SERVICE}:").removeprefix(SERVICE) or DEFAULT_PLAN
         with self.store.lock:
             source = self._source(app, fork or follow)
@@ -79,7 +79,7 @@ class Addons:
         return found
 
     def destroy(self, addon: Addon) -> None:
-        """Remove an add-on with its attachments and its data. Transfers stay with the billing app."""
+        """Removes an add-on with its attachments and its data. Its transfers stay with the billing app."""
         with self.store.change() as state:
             for attachment in lookup.attachments(state, addon_id=addon.id):
                 self.detach(attachment)
@@ -95,7 +95,7 @@ class Addons:
         namespace: str | None = None,
         confirm: str | None = None,
     ) -> Attachment:
-        """Give an app a database under a name; a name in use has to be confirmed and moves (`pg:promote`).
+        """Gives an app a database under a name. A name in use has to be confirmed, and moves (`pg:promote`).
 
         Moving makes two releases, in the first of which the config var is missing.
         """
@@ -120,7 +120,7 @@ class Addons:
             return attachment
 
     def detach(self, attachment: Attachment) -> None:
-        """Take a database from an app."""
+        """Takes a database from an app."""
         with self.store.change() as state:
             app, addon = state.apps[attachment.app_id], state.addons[attachment.addon_id]
             del state.attachments[attachment.id]
@@ -133,7 +133,7 @@ class Addons:
         return next(name for color in _COLORS.split() if (name := f"HEROKU_POSTGRESQL_{color}") not in taken)
 
     def url(self, addon: Addon, namespace: str | None = None) -> str:
-        """The connection URL of an add-on, of its default credential or of the one a namespace names."""
+        """Returns an add-on's connection URL, with its default credential or with the one that a namespace names."""
         wanted = namespace.removeprefix("credential:") if namespace else "default"
         for credential in addon.credentials:
             if credential.name == wanted:
@@ -141,7 +141,7 @@ class Addons:
         raise lookup.not_found("credential")
 
     def new_credential(self, addon: Addon, name: str) -> Credential:
-        """Another login for a database. Its role is called like it, if the cluster has not got one already."""
+        """Creates another login for a database. Its role has its name, unless the cluster has such a role already."""
         if any(credential.name == name for credential in addon.credentials):
             raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", f"Credential {name} already exists.")
         role = name if not databases.role_exists(self.server, name) else databases.new_name(f"{name}_")
@@ -152,7 +152,10 @@ class Addons:
         return credential
 
     def rotate(self, addon: Addon, credential: Credential) -> None:
-        """A new password, put into the config vars by the add-on itself: releases without release phase."""
+        """Gives a credential a new password, which the add-on itself puts into the config vars.
+
+        That makes a release without release phase in each app.
+        """
         with self.store.change() as state:
             credential.password = databases.new_password()
             databases.set_password(self.server, credential)

@@ -25,12 +25,12 @@ _STOP_SECONDS = 60
 
 
 def _command() -> str:
-    """The name under which the user has started this: `heroku-sandbox` or `bin/sandbox`."""
+    """Returns the name under which the user has started this: `heroku-sandbox` or `bin/sandbox`."""
     return click.get_current_context().find_root().info_name or "heroku-sandbox"
 
 
 def _running() -> Connection | None:
-    """The way to the sandbox, if it is up."""
+    """Returns the way to the sandbox, or None if it is not up."""
     try:
         connection = Connection.to(home.default())
         connection.request("GET", "/sandbox")
@@ -53,7 +53,7 @@ def _app(name: str) -> App:
 
 
 class _Commands(click.Group):
-    """Turns what the sandbox refuses into an error message and exit code 1."""
+    """The commands; what the sandbox refuses becomes an error message and exit code 1."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -222,7 +222,7 @@ def psql(app: str, words: tuple[str, ...]) -> None:
     if url is None:
         raise click.ClickException(f"{app} has no DATABASE_URL")
     program = tools() / "psql"
-    os.execve(program, [str(program), *words], {**os.environ, **variables(url)})  # noqa: S606 - no shell is the point
+    os.execve(program, [str(program), *words], {**os.environ, **variables(url)})  # noqa: S606 -- no shell is the point
 
 
 def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
@@ -261,8 +261,8 @@ def _show(output: Iterator[bytes]) -> None:
 @click.option("--temporary", is_flag=True)
 @click.option("--attached", is_flag=True)
 def serve_command(folder: Path, port: int, options: str, temporary: bool, attached: bool) -> None:
-    """Be the sandbox's process; say on stdout where it is once it answers."""
-    import msgspec  # noqa: PLC0415 - only the server needs these, and they take their time
+    """Be the sandbox's process. Once it answers, it says on stdout where it is, as JSON."""
+    import msgspec  # noqa: PLC0415 -- only the server needs these, and they take their time
 
     from heroku_sandbox.options import Options  # noqa: PLC0415
     from heroku_sandbox.server import Setup, serve  # noqa: PLC0415

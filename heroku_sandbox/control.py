@@ -1,4 +1,4 @@
-"""The control endpoint, `/sandbox/…`: what `bin/sandbox` and the tests do that Heroku's APIs cannot.
+"""The control endpoint, `/sandbox/…`: what the command line and the tests do that Heroku's APIs cannot.
 
 Every request carries the token from `control.json` in a header of its own, so that neither a dyno nor a web
 page in somebody's browser can push code here.
@@ -32,17 +32,17 @@ _Facts = TypeVar("_Facts", Rule | TransferFault, Options)
 
 
 def _facts(kind: type[_Facts], body: dict[str, Any]) -> _Facts:
-    """A dataclass from JSON; names that it does not have are mistakes."""
+    """Makes a dataclass from JSON. Raises ApiError (422) for a name that it does not have."""
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(body.keys() - known):
         raise lookup.invalid(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     return msgspec.convert(body, kind)
 
 
-def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
+def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching function
     world: World, token: str
 ) -> Blueprint:
-    """All control routes."""
+    """Makes all control routes."""
     blueprint = Blueprint("control", __name__, url_prefix="/sandbox")
     state = world.store.state
 
@@ -98,23 +98,23 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
 
     @blueprint.post("/apps/<app>/deploys")
     def deploy(app: str) -> Any:
-        found, body = lookup.app(state, app), fields()
+        record, body = lookup.app(state, app), fields()
         folder = Path(body["folder"])
         if not folder.is_dir():
             raise lookup.invalid(f"{folder} is no folder")
         slug = world.releases.slug(
             folder, commit=body["commit"], description=body.get("description", ""), path=body.get("path")
         )
-        release = world.releases.deploy(found, slug)
-        return shapes.release(state, found, release, world.addresses.api), HTTPStatus.CREATED
+        release = world.releases.deploy(record, slug)
+        return shapes.release(state, record, release, world.addresses.api), HTTPStatus.CREATED
 
     @blueprint.get("/apps/<app>/dynos")
     def dynos(app: str) -> Any:
-        found = lookup.app(state, app)
+        record = lookup.app(state, app)
         return [
-            shapes.dyno(found, each)
+            shapes.dyno(record, each)
             | {"pid": each.pid, "code": each.code, "output": each.output.read_text(errors="replace")}
-            for each in world.dynos.all_of(found.id)
+            for each in world.dynos.all_of(record.id)
         ]
 
     @blueprint.post("/apps/<app>/dynos/<name>/signal")
@@ -127,9 +127,9 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
 
     @blueprint.post("/addons/<addon>/scheduled-backup")
     def scheduled_backup(addon: str) -> Any:
-        found = lookup.addon(state, addon)
-        mine = (each.id for each in state.schedules.values() if each.addon_id == found.id)
-        transfer = world.transfers.capture(found, schedule_id=next(mine, shapes.stable_id(found.id, "schedule")))
+        record = lookup.addon(state, addon)
+        mine = (each.id for each in state.schedules.values() if each.addon_id == record.id)
+        transfer = world.transfers.capture(record, schedule_id=next(mine, shapes.stable_id(record.id, "schedule")))
         return world.shape(transfer), HTTPStatus.CREATED
 
     @blueprint.get("/requests")

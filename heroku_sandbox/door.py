@@ -22,7 +22,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}  # which clients leave out
 
 
 def refusal(exchange: Exchange) -> Answer | None:
-    """Heroku's 403 for a request that is not meant for the sandbox, or comes from a page that is not its own."""
+    """Returns a 403 for a request that is not meant for the sandbox or comes from somebody's web page, else None."""
     scheme, port = exchange.address
     own = {f"{name}:{port}" for name in _NAMES}
     if port == _DEFAULT_PORTS[scheme]:

@@ -25,7 +25,7 @@ _PIECE = 1 << 18
 
 
 def sign(store: Store, path: str, expires: datetime) -> str:
-    """The path with a query that lets anybody GET it until `expires`."""
+    """Returns the path with a query that lets anybody GET it until `expires`."""
     date = expires.strftime("%Y%m%dT%H%M%S.%fZ")
     query = {"X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Expires": date}
     return f"{path}?{urlencode(query | {'X-Amz-Signature': _signature(store, path, date)})}"
@@ -36,7 +36,7 @@ def _signature(store: Store, path: str, date: str) -> str:
 
 
 def application(world: World) -> Flask:
-    """The store as an app; its addresses are `/backups/<app id>/<transfer id>`."""
+    """Makes the store's Flask app; its addresses are `/backups/<app id>/<transfer id>`."""
     flask = Flask(__name__)
 
     @flask.get("/backups/<app>/<transfer>")

@@ -64,7 +64,7 @@ class Dynos:
         limit: float,
         ended: Callable[[Dyno], None] = lambda _: None,
     ) -> None:
-        """Start the command in `folder`, stop it after `limit` seconds, and tell `ended` when it is over."""
+        """Starts the command in `folder`, stops it after `limit` seconds, and calls `ended` when it is over."""
         with self._lock, dyno.output.open("ab") as output:
             if self._closed:
                 raise RuntimeError("the sandbox is going down")
@@ -93,7 +93,7 @@ class Dynos:
         ended(dyno)
 
     def stop(self, dyno: Dyno) -> None:
-        """Send SIGTERM to all its processes and, if it has not ended within the grace, SIGKILL."""
+        """Sends SIGTERM to all its processes and, if it has not ended within the grace, SIGKILL."""
         signal_all(dyno, signal.SIGTERM)
 
         def finish() -> None:
@@ -103,16 +103,16 @@ class Dynos:
         threading.Thread(target=finish, daemon=True).start()
 
     def of(self, app_id: str) -> list[Dyno]:
-        """The running dynos of an app, oldest first."""
+        """Returns the running dynos of an app, oldest first."""
         return [dyno for dyno in self.all_of(app_id) if not dyno.ended.is_set()]
 
     def all_of(self, app_id: str) -> list[Dyno]:
-        """All dynos of an app since the sandbox was started, oldest first."""
+        """Returns all dynos of an app since the sandbox was started, oldest first."""
         with self._lock:
             return [dyno for dyno in self._dynos.values() if dyno.app_id == app_id]
 
     def close(self) -> None:
-        """Kill everything; nothing starts any more."""
+        """Kills every dyno. Nothing can be started afterwards."""
         with self._lock:
             self._closed = True
             running = [dyno for dyno in self._dynos.values() if not dyno.ended.is_set()]
@@ -123,12 +123,12 @@ class Dynos:
 
 
 def new_number() -> int:
-    """A number as in `run.4711`."""
+    """Draws a number as in `run.4711`."""
     return 1000 + secrets.randbelow(9000)
 
 
 def signal_all(dyno: Dyno, number: int) -> None:
-    """Send a signal to every process of a dyno, also to those that left its process group or session."""
+    """Sends a signal to every process of a dyno, also to those that left its process group or session."""
     if number != signal.SIGKILL:
         for pid in _processes(dyno):
             _kill(pid, number)
@@ -148,7 +148,7 @@ def _kill(pid: int, number: int) -> None:
 
 
 def _processes(dyno: Dyno) -> list[int]:
-    """Who belongs to a dyno: its session, and everyone who inherited its id in the environment."""
+    """Returns the ids of a dyno's processes: those of its session, and all that inherited its id in the environment."""
     proc = Path("/proc")
     if not (proc / "self" / "stat").exists():  # not Linux: the process group has to do
         with contextlib.suppress(ProcessLookupError):

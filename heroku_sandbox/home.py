@@ -16,7 +16,7 @@ class NotOurs(Exception):
 
 
 def default() -> Path:
-    """RELEASE_SANDBOX_HOME, else a folder in the user's cache."""
+    """Returns RELEASE_SANDBOX_HOME, or else a folder in the user's cache."""
     if named := os.environ.get("RELEASE_SANDBOX_HOME"):
         return Path(named).expanduser().resolve()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -24,7 +24,7 @@ def default() -> Path:
 
 
 def close(home: Path) -> None:
-    """Make the folder, for its owner alone. Raises NotOurs for one that holds something else."""
+    """Makes the folder, for its owner alone. Raises NotOurs for one that holds something else."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not home.stat().st_mode & _OTHERS:
         return
@@ -34,7 +34,7 @@ def close(home: Path) -> None:
 
 
 def key(home: Path) -> str:
-    """The API key of its sandbox; nothing where none has been up yet."""
+    """Returns the API key of its sandbox, or an empty text where none has been up yet."""
     try:
         return (home / _KEY).read_text()
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def key(home: Path) -> str:
 
 
 def make_key(home: Path) -> str:
-    """The key, made the first time; only for the sandbox that holds the home's lock."""
+    """Returns the key, and makes it the first time. Only the sandbox that holds the home's lock may call this."""
     found = key(home)
     if not found:
         # As those of Heroku's authorizations: 65 characters that begin with HRKU-AA.

@@ -23,20 +23,20 @@ _OBJECTS = Path(__file__).with_name("inventory.sql").read_bytes()
 
 
 def create_admin(session: psycopg.Connection[Any]) -> None:
-    """Create Heroku's role, once for the cluster."""
+    """Creates Heroku's role, once for the cluster."""
     if session.execute("SELECT 1 FROM pg_roles WHERE rolname = 'heroku_admin'").fetchone() is None:
         with contextlib.suppress(errors.DuplicateObject, errors.UniqueViolation):  # another sandbox has just done it
             session.execute("CREATE ROLE heroku_admin SUPERUSER NOLOGIN")
 
 
 def drop_admin(session: psycopg.Connection[Any]) -> None:
-    """Remove the role, unless another sandbox's databases need it."""
+    """Removes the role, unless another sandbox's databases need it."""
     with contextlib.suppress(errors.DependentObjectsStillExist):
         session.execute("DROP ROLE IF EXISTS heroku_admin")
 
 
 def install(session: psycopg.Connection[Any]) -> None:
-    """Put into the session's database what it has not got yet; inside a transaction."""
+    """Puts into the session's database what it has not got yet. To be called inside a transaction."""
     if session.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
         session.execute(_OBJECTS)
     session.execute("CREATE SCHEMA IF NOT EXISTS heroku_ext")

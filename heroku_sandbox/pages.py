@@ -15,7 +15,7 @@ _RANGE = re.compile(r"^\s*(?P<property>[a-z_]+)\s*(?P<start>[^.;\s]*)\s*\.\.\s*(
 def page(
     rows: list[dict[str, Any]], asked: str | None, *, default: str
 ) -> tuple[list[dict[str, Any]], dict[str, str], int]:
-    """The rows of one page, its headers, and its status: 206 when there is more.
+    """Returns the rows of one page, its headers, and its status: 206 when there is more. Raises ApiError (416).
 
     A start in square brackets is left out of the page (`]id..`), which is how the next page begins.
     """

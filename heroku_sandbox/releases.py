@@ -37,7 +37,7 @@ class Releases:
         self.hosts: dict[str, str] = {}  # HEROKU_HOST and HEROKU_DATA_HOST, known once the server listens
 
     def recover(self) -> None:
-        """After a restart: the dynos of pending releases are gone, so these have failed."""
+        """Makes pending releases failed ones after a restart, since their dynos are gone."""
         with self._store.change() as state:
             for app in state.apps.values():
                 for release in app.releases:
@@ -45,7 +45,7 @@ class Releases:
                         release.status = ReleaseStatus.FAILED
 
     def slug(self, folder: Path, *, commit: str, description: str, path: str | None) -> Slug:
-        """Copy a folder, less what git and builds leave behind and the sandbox itself, into a slug."""
+        """Copies a folder into a slug, without what git and builds leave behind, and without the sandbox's own home."""
         slug = Slug(commit=commit, description=description, path=path or path_of_caller({}), process_types={})
         target = self.folder(slug)
         shutil.copytree(folder, target, symlinks=True, ignore=self._left_out)
@@ -59,23 +59,23 @@ class Releases:
         return _IGNORED(folder, names) | {name for name in names if Path(folder, name).resolve() == home}
 
     def folder(self, slug: Slug) -> Path:
-        """Where a slug's files are."""
+        """Returns the folder of a slug's files."""
         return self._store.home / "slugs" / slug.id
 
     def output(self, release: Release) -> Path:
-        """The file behind a release's output stream."""
+        """Returns the file behind a release's output stream."""
         return self._store.home / "output" / release.id
 
     def deploy(self, app: App, slug: Slug) -> Release:
-        """A git push that has been built."""
+        """Makes a release from a git push that has been built."""
         return self._create(app, f"Deploy {slug.commit[:8]}", slug_id=slug.id, waits=False)
 
     def configure(self, app: App, config: Mapping[str, str | None], description: str) -> Release:
-        """A change of config vars; None removes one."""
+        """Makes a release that changes config vars; None removes one."""
         return self._create(app, description, config=config, waits=True)
 
     def update_silently(self, app: App, config: Mapping[str, str | None], description: str) -> None:
-        """A release without release phase: an add-on has changed its own config vars."""
+        """Makes a release without release phase: an add-on has changed its own config vars."""
         with self._store.change():
             release = Release(version=_next_version(app), description=description, new_config=dict(config))
             app.releases.append(release)
@@ -83,7 +83,7 @@ class Releases:
             release.status = ReleaseStatus.SUCCEEDED
 
     def rollback(self, app: App, target: Release) -> Release:
-        """The code and the config of an older release; add-ons' config vars stay as they are."""
+        """Makes a release with the code and the config of an older one; add-ons' config vars stay as they are."""
         with self._store.change() as state:
             if target.status is not ReleaseStatus.SUCCEEDED or target.slug_id is None:
                 raise lookup.invalid("Cannot rollback to a release that had no app deployed or has failed")
@@ -97,7 +97,7 @@ class Releases:
             )
 
     def release_slug(self, app: App, slug: Slug, description: str) -> Release:
-        """A release through the API: `heroku releases:retry`, or code promoted from another app."""
+        """Makes a release through the API: `heroku releases:retry`, or code promoted from another app."""
         return self._create(app, description, slug_id=slug.id, waits=False)
 
     def _create(
@@ -160,7 +160,7 @@ class Releases:
                 self._start(app, waiting)
 
     def _form(self, app: App, release: Release) -> None:
-        """The process types of the code that now runs: new ones get no dyno, the first `web` gets one."""
+        """Fits the formation to the code that runs now: a new process type gets no dyno, the first `web` gets one."""
         slug = self._store.state.slugs.get(release.slug_id or "")
         types = slug.process_types if slug else {}
         for name in types:
@@ -169,7 +169,7 @@ class Releases:
             del app.formation[name]
 
     def dyno(self, app: App, release: Release, *, type_: str, command: str, size: str = "Standard-1X") -> Dyno:
-        """A dyno of a release, not yet started."""
+        """Makes a dyno of a release. It is not yet started."""
         dyno = Dyno(
             app_id=app.id,
             name=f"{type_}.{new_number()}",
@@ -184,7 +184,7 @@ class Releases:
         return dyno
 
     def run(self, app: App, command: str, *, type_: str, size: str, extra: Mapping[str, str], limit: float) -> Dyno:
-        """Start a one-off dyno of the current release."""
+        """Starts a one-off dyno of the current release. Raises ApiError (422) for an app without code."""
         current = app.current
         slug = self._store.state.slugs.get((current.slug_id if current else None) or "")
         if current is None or slug is None:
@@ -197,7 +197,7 @@ class Releases:
         return dyno
 
     def environment(self, app: App, release: Release, dyno: Dyno) -> dict[str, str]:
-        """What a dyno finds in its environment.
+        """Returns what a dyno finds in its environment.
 
         The two hosts are no part of Heroku's dynos; they are how code in here finds the sandbox.
         """
@@ -224,7 +224,7 @@ class Releases:
 
 
 def new_app(state: State, name: str) -> App:
-    """An app as Heroku makes it, with its first two releases."""
+    """Makes an app as Heroku does, with its first two releases. Raises ApiError (422) for a name that is taken."""
     if any(app.name == name for app in state.apps.values()):
         raise lookup.invalid(f"Name {name} is already taken")
     app = App(name=name)
@@ -241,7 +241,7 @@ def _next_version(app: App) -> int:
 
 
 def _resolve(app: App, release: Release) -> None:
-    """Apply what a release changes to what is current now."""
+    """Applies what a release changes to what is current at this moment."""
     current = app.current
     release.slug_id = release.new_slug_id or (current.slug_id if current else None)
     config = app.config

@@ -45,7 +45,7 @@ _OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku eit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How to run a sandbox. `temporary`: everything is deleted at the end, also in a named PostgreSQL."""
+    """How to run a sandbox. All that a `temporary` one made is deleted at the end, also in a named PostgreSQL."""
 
     home: Path
     port: int
@@ -53,11 +53,11 @@ class Setup:
     postgres: str | None = None
     temporary: bool = False
     watch_stdin: bool = False
-    """End when stdin does: whoever started the sandbox has gone."""
+    """Whether it ends when stdin does, since whoever started the sandbox has then gone."""
 
 
 def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
-    """Run a sandbox in this process until SIGTERM, SIGINT or a request to stop.
+    """Runs a sandbox in this process until SIGTERM, SIGINT or, with `watch_stdin`, the end of stdin.
 
     `ready` is called with the content of `control.json` (port, token, pid) once requests are answered.
     """
@@ -94,7 +94,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _lock(folder: Path, stack: ExitStack) -> None:
-    """Make sure that no other sandbox works in this home. The kernel gives the lock back, whatever happens."""
+    """Makes sure that no other sandbox works in this home. The kernel gives the lock back, whatever happens."""
     file = stack.enter_context((folder / home.LOCK).open("w"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,7 +103,7 @@ def _lock(folder: Path, stack: ExitStack) -> None:
 
 
 def _port(setup: Setup) -> int:
-    """The port that was asked for; else last time's, if it is still free; else any."""
+    """Returns the port that was asked for; else last time's, if it is still free; else 0 for any."""
     remembered = setup.home / "port"
     if setup.port == 0 and remembered.exists():
         port = int(remembered.read_text())
@@ -143,8 +143,8 @@ def _write_control(folder: Path, about: dict[str, Any]) -> None:
         json.dump(about, out)
 
 
-def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not a branching function
-    """Both APIs with what they have in common: keys, the rate limit, errors, `Request-Id`."""
+def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, not a branching function
+    """Makes both APIs' Flask app with what they have in common: keys, the rate limit, errors, `Request-Id`."""
     flask = Flask(__name__)
     flask.json.sort_keys = False  # type: ignore[attr-defined]
     flask.json.compact = True  # type: ignore[attr-defined]

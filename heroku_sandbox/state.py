@@ -25,12 +25,12 @@ SERVICE = "heroku-postgresql"
 
 
 def now() -> datetime:
-    """The present, in UTC."""
+    """Returns the present, in UTC."""
     return datetime.now(UTC)
 
 
 def new_id() -> str:
-    """An identifier as Heroku's: a random UUID."""
+    """Makes an identifier as Heroku's: a random UUID."""
     return str(uuid.uuid4())
 
 
@@ -212,7 +212,7 @@ class Transfer:
     canceled_at: datetime | None = None
 
     def as_asked_for(self) -> Transfer:
-        """As it was in the moment in which it was asked for, however far it is by now."""
+        """Returns the transfer as it was when it was asked for, however far it is by now."""
         unknown = dict.fromkeys(("source_bytes", "succeeded", "updated_at", "started_at", "finished_at", "canceled_at"))
         return replace(self, processed_bytes=0, warnings=0, **unknown)  # type: ignore[arg-type]
 
@@ -268,7 +268,7 @@ class Store:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[State]:
-        """Hold the lock while records are changed; save when the outermost change ends."""
+        """Holds the lock while records are changed, and saves at the end."""
         with self.lock:
             yield self.state
             self._save()

@@ -53,7 +53,7 @@ class Transfers:
         self._runs: dict[str, Run] = {}
 
     def recover(self) -> None:
-        """After a restart: nobody works on the unfinished transfers any more."""
+        """Makes unfinished transfers failed ones after a restart, since nothing works on them any more."""
         with self._store.change() as state:
             for transfer in state.transfers.values():
                 if transfer.finished_at is None:
@@ -61,18 +61,18 @@ class Transfers:
                     transfer.succeeded = False
 
     def file(self, transfer: Transfer) -> Path:
-        """The dump of a backup."""
+        """Returns the file that holds a backup's dump."""
         return self._store.home / "dumps" / transfer.id
 
     def logs(self, transfer: Transfer) -> list[tuple[str, str]]:
-        """Lines as (timestamp, message)."""
+        """Returns the lines of a transfer's log, each as (timestamp, message)."""
         with suppress(FileNotFoundError):
             text = self._log(transfer).read_text(errors="replace")
             return [(line[:25], line[26:]) for line in text.splitlines()]
         return []
 
     def capture(self, addon: Addon, *, schedule_id: str | None = None) -> Transfer:
-        """Start a backup."""
+        """Starts a backup."""
         transfer = self._new(
             addon,
             from_type=TransferType.PG_DUMP,
@@ -86,7 +86,7 @@ class Transfers:
         return self._begin(transfer, "backup", lambda run: self._capture(addon, run))
 
     def restore(self, addon: Addon, url: str, *, extensions: list[str]) -> Transfer:
-        """Start a restore of one of the sandbox's backups, or of a dump behind a URL on loopback."""
+        """Starts a restore of one of the sandbox's backups, or of a dump behind a URL on loopback."""
         source = self.behind(url)
         if source is None and urlsplit(url).hostname not in _LOOPBACK:
             raise lookup.invalid("backup_url is neither a backup of this sandbox nor on this machine")
@@ -109,7 +109,7 @@ class Transfers:
         return self._begin(transfer, "restore", work)
 
     def copy(self, addon: Addon, *, from_name: str, from_url: str, to_name: str, to_url: str) -> Transfer:
-        """Start a copy into a database of this sandbox (`pg:copy`)."""
+        """Starts a copy into a database of this sandbox (`pg:copy`)."""
         target = next((each for each in self._store.state.addons.values() if self._addons.url(each) == to_url), None)
         if target is None or urlsplit(from_url).hostname not in _LOOPBACK:
             raise lookup.invalid("Both databases have to be of this sandbox")
@@ -131,13 +131,13 @@ class Transfers:
         return self._begin(transfer, "copy", work)
 
     def behind(self, url: str) -> Transfer | None:
-        """The finished backup that a URL stands for: a transfer's `to_url`, signed or not."""
+        """Returns the finished backup that a URL stands for (a transfer's `to_url`, signed or not), or None."""
         name = urlsplit(url).path.rpartition("/")[2]
         found = self._store.state.transfers.get(name)
         return found if found and found.succeeded and found.to_type is TransferType.GOF3R else None
 
     def cancel(self, transfer: Transfer) -> None:
-        """Stop a transfer; what it has loaded so far stays."""
+        """Stops a transfer. What it has loaded so far stays. Raises ApiError (400) when it has finished."""
         with self._store.change():
             if transfer.finished_at:
                 raise lookup.ApiError(400, "bad_request", "Transfer cannot be canceled: it has already finished")
@@ -147,7 +147,7 @@ class Transfers:
         self.file(transfer).unlink(missing_ok=True)
 
     def delete(self, transfer: Transfer) -> None:
-        """Forget a transfer and its dump."""
+        """Deletes a transfer, its log and its dump."""
         with self._store.change() as state:
             state.transfers.pop(transfer.id, None)
         self._halt(transfer)
@@ -155,7 +155,7 @@ class Transfers:
         self._log(transfer).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Stop everything that runs."""
+        """Stops everything that runs."""
         for run in list(self._runs.values()):
             run.stop()
 
@@ -214,7 +214,7 @@ class Transfers:
         del self._runs[run.transfer.id]
 
     def _live(self, run: Run, work: Callable[[Run], int]) -> None:
-        """From pending over running to finished."""
+        """Takes a transfer from pending over running to finished."""
         transfer, options = run.transfer, self._options()
         run.pause(None if run.action is TransferAction.STUCK_PENDING else options.pending_seconds)
         with self._store.change():
@@ -264,7 +264,7 @@ class Transfers:
                 transfer.processed_bytes, transfer.updated_at = size, now()
 
     def _rotate(self, latest: Transfer) -> None:
-        """Delete the older manual backups of the same name beyond `num_keep`, as Heroku does after a new one."""
+        """Deletes the older manual backups of the same name beyond `num_keep`, as Heroku does after a new one."""
 
         def age(transfer: Transfer) -> datetime:
             return transfer.created_at
@@ -300,7 +300,7 @@ class Transfers:
     def _open(self, transfer: Transfer, source: Transfer | None, url: str) -> IO[bytes]:
         try:
             if source is None:
-                dump: IO[bytes] = urllib.request.urlopen(url, timeout=60)  # noqa: S310 - loopback, see restore()
+                dump: IO[bytes] = urllib.request.urlopen(url, timeout=60)  # noqa: S310 -- loopback, see restore()
             else:
                 transfer.source_bytes = self.file(source).stat().st_size
                 dump = self.file(source).open("rb")
