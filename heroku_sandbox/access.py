@@ -59,8 +59,8 @@ def check(state: State, headers: Mapping[str, str], method: str, path: str) -> s
     scope = needed(method, path)
     # Any key may ask for its own rate limit.
     if scope not in allowed and path != "/account/rate-limits":
-        accepted = ["global", *(each for each in ("write-protected", "read-protected", "write", "read", "identity"))]
-        accepted = [each for each in accepted if each == scope or scope in _INCLUDED.get(each, set())]
+        accepted = ["global", "write-protected", "read-protected", "write", "read", "identity"]
+        accepted = [name for name in accepted if name == scope or scope in _INCLUDED.get(name, set())]
         raise ApiError(
             HTTPStatus.FORBIDDEN,
             "forbidden",

@@ -73,10 +73,10 @@ class Addons:
     def _source(self, app: App, text: str | None) -> Addon | None:
         if text is None:
             return None
-        found = lookup.only(lookup.resolve_addons(self.store.state, text, app.name))
-        if found.tier.startswith(("essential", "mini", "basic", "hobby")):
+        source = lookup.only(lookup.resolve_addons(self.store.state, text, app.name))
+        if source.tier.startswith(("essential", "mini", "basic", "hobby")):
             raise lookup.invalid("Fork and follow are not supported on Essential-tier databases.")
-        return found
+        return source
 
     def destroy(self, addon: Addon) -> None:
         """Removes an add-on with its attachments and its data. Its transfers stay with the billing app."""
@@ -101,7 +101,7 @@ class Addons:
         """
         with self.store.change() as state:
             name = (name or self._free_name(state, app, second=True)).upper()
-            present = next((each for each in lookup.attachments(state, app_id=app.id) if each.name == name), None)
+            present = next((place for place in lookup.attachments(state, app_id=app.id) if place.name == name), None)
             if present and present.addon_id == addon.id and present.namespace == namespace:
                 raise lookup.invalid(f"{addon.name} is already attached to {app.name} as {name}")
             if present and confirm != app.name:

@@ -40,12 +40,12 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
     def of_app(app: str) -> Any:
         record = lookup.app(state, app)
         attached = {attachment.addon_id for attachment in lookup.attachments(state, app_id=record.id)}
-        rows = [each for each in state.addons.values() if each.app_id == record.id or each.id in attached]
+        rows = [addon for addon in state.addons.values() if addon.app_id == record.id or addon.id in attached]
         return [shapes.addon(state, row) for row in rows]
 
     @blueprint.get("/addons")
     def everything() -> Any:
-        return [shapes.addon(state, each) for each in state.addons.values()]
+        return [shapes.addon(state, addon) for addon in state.addons.values()]
 
     @blueprint.post("/apps/<app>/addons")
     def create(app: str) -> Any:
@@ -80,8 +80,8 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
     @blueprint.post("/actions/addons/resolve")
     def resolve() -> Any:
         body = fields()
-        found = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
-        return [shapes.addon(state, each) for each in found]
+        matches = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
+        return [shapes.addon(state, addon) for addon in matches]
 
     @blueprint.get("/addons/<addon>/config")
     @blueprint.get("/addons/<addon>/config/<namespace>")
@@ -134,8 +134,8 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
     @blueprint.post("/actions/addon-attachments/resolve")
     def resolve_attachment() -> Any:
         body = fields()
-        found = lookup.resolve_attachments(state, str(body.get("addon_attachment")), body.get("app"))
-        return [shape(each) for each in found]
+        matches = lookup.resolve_attachments(state, str(body.get("addon_attachment")), body.get("app"))
+        return [shape(attachment) for attachment in matches]
 
     @blueprint.post("/pipeline-couplings")
     def couple() -> Any:
@@ -151,6 +151,6 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
 
     @blueprint.get("/pipelines/<pipeline>/pipeline-couplings")
     def couplings(pipeline: str) -> Any:
-        return [shapes.coupling(each) for each in state.couplings.values() if each.pipeline_id == pipeline]
+        return [shapes.coupling(record) for record in state.couplings.values() if record.pipeline_id == pipeline]
 
     return blueprint

@@ -72,8 +72,8 @@ def main() -> None:
 @click.option("--detach", is_flag=True, help="Go on in the background until `down`.")
 def up(port: int, detach: bool) -> None:
     """Start the sandbox. The first time, create an app with a database."""
-    if found := _running():
-        click.echo(f"The sandbox is up at http://127.0.0.1:{found.port}")
+    if connection := _running():
+        click.echo(f"The sandbox is up at http://127.0.0.1:{connection.port}")
         return
     try:
         home.close(home.default())
@@ -87,7 +87,7 @@ def up(port: int, detach: bool) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
-        _greet(process, f"`{_command()} down`")
+        _greet(process, f"`{_command()} down`", f"Its log says why: {log.name}")
 
 
 def _serve_command(port: int) -> list[str]:
@@ -98,16 +98,20 @@ def _serve_command(port: int) -> list[str]:
 def _run_attached(command: list[str]) -> None:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
-        _greet(process, "Ctrl-C")
+        _greet(process, "Ctrl-C", "It says why above.")
         process.wait()
     except KeyboardInterrupt:
         process.wait(_STOP_SECONDS)  # it has got the signal, too
 
 
-def _greet(process: subprocess.Popen[bytes], end: str) -> None:
+def _greet(process: subprocess.Popen[bytes], end: str, otherwise: str) -> None:
+    """Waits until the sandbox answers, and says so and what ends it. The first time, creates an app.
+
+    Raises ClickException, with `otherwise` as the way to the reason, when the sandbox does not start.
+    """
     line = process.stdout.readline() if process.stdout else b""
     if not line:
-        raise click.ClickException(f"the sandbox did not start; see {home.default() / 'sandbox.log'}")
+        raise click.ClickException(f"The sandbox did not start. {otherwise}")
     connection = Connection.to(home.default())
     if not connection.request("GET", "/sandbox")["apps"]:
         _create(connection, _FIRST_APP, "standard-0")
@@ -133,8 +137,8 @@ def down() -> None:
 @click.option("--plan", default="standard-0", show_default=True, help="The database's plan, or `none`.")
 def create(app: str, plan: str) -> None:
     """Create an app with a database, and an API key for its release phase in HEROKU_API_KEY."""
-    found = _create(_connect(), app, plan)
-    click.echo(f"Created {app} with {', '.join(addon['name'] for addon in found['addons']) or 'no database'}")
+    made = _create(_connect(), app, plan)
+    click.echo(f"Created {app} with {', '.join(addon['name'] for addon in made['addons']) or 'no database'}")
 
 
 def _create(connection: Connection, name: str, plan: str) -> Any:
@@ -168,9 +172,9 @@ def _head(directory: str) -> str:
 @click.argument("words", nargs=-1)
 def config(app: str, action: str, words: tuple[str, ...]) -> None:
     """Show config vars, or change them (KEY=VALUE, or KEY for unset): that is a release."""
-    found = _app(app)
+    target = _app(app)
     if action == "get":
-        for name, value in sorted(found.config.items()):
+        for name, value in sorted(target.config.items()):
             if not words or name in words:
                 click.echo(f"{name}={value}")
         return
@@ -180,8 +184,8 @@ def config(app: str, action: str, words: tuple[str, ...]) -> None:
         if bool(separator) is not (action == "set"):
             raise click.UsageError(f"{word}: expected {'KEY=VALUE' if action == 'set' else 'KEY'}")
         changes[name] = value if separator else None
-    before = found.releases()[0]["version"]
-    fresh = found.set_config(changes, wait=False)
+    before = target.releases()[0]["version"]
+    fresh = target.set_config(changes, wait=False)
     if fresh.version > before:
         _follow(app, fresh)
 
@@ -199,7 +203,7 @@ def rollback(app: str, version: str) -> None:
 @click.argument("addon")
 def promote(app: str, addon: str) -> None:
     """Make another add-on DATABASE. Two releases: Detach, then Attach."""
-    codes = [_follow(app, each, leave=False) for each in _app(app).promote(addon, wait=False)]
+    codes = [_follow(app, release, leave=False) for release in _app(app).promote(addon, wait=False)]
     sys.exit(max(codes, default=0))
 
 
@@ -220,7 +224,7 @@ def psql(app: str, words: tuple[str, ...]) -> None:
 
     url = _app(app).config.get("DATABASE_URL")
     if url is None:
-        raise click.ClickException(f"{app} has no DATABASE_URL")
+        raise click.ClickException(f"{app} has no DATABASE_URL, so there is no database to open.")
     program = tools() / "psql"
     os.execve(program, [str(program), *words], {**os.environ, **variables(url)})  # noqa: S606 -- no shell is the point
 
@@ -264,8 +268,8 @@ def serve_command(folder: Path, port: int, options: str, temporary: bool, attach
     """Be the sandbox's process. Once it answers, it says on stdout where it is, as JSON."""
     import msgspec  # noqa: PLC0415 -- only the server needs these, and they take their time
 
-    from heroku_sandbox.options import Options  # noqa: PLC0415
-    from heroku_sandbox.server import Setup, serve  # noqa: PLC0415
+    from heroku_sandbox.options import Options  # noqa: PLC0415 -- see above
+    from heroku_sandbox.server import Setup, serve  # noqa: PLC0415 -- see above
 
     setup = Setup(
         home=folder,

@@ -69,8 +69,8 @@ class App:
 
     def environment(self) -> dict[str, str]:
         """Returns the variables for a hook run by hand: HEROKU_HOST, HEROKU_API_KEY, HEROKU_APP_ID, DATABASE_URL, …."""
-        found: dict[str, str] = self.connection.request("GET", f"/sandbox/apps/{self.id}/environment")
-        return found
+        environment: dict[str, str] = self.connection.request("GET", f"/sandbox/apps/{self.id}/environment")
+        return environment
 
     def release(
         self,
@@ -105,29 +105,29 @@ class App:
         before = self.releases()[0]["version"]
         body = {"addon": {"name": addon}, "app": {"name": self.id}, "name": "DATABASE", "confirm": self.name}
         self.connection.request("POST", "/addon-attachments", body)
-        made = [each for each in self.releases() if each["version"] > before]
-        return [self._ended(each, wait=wait) for each in reversed(made)]
+        made = [release for release in self.releases() if release["version"] > before]
+        return [self._ended(release, wait=wait) for release in reversed(made)]
 
     def releases(self) -> list[dict[str, Any]]:
         """Returns the newest releases (up to 1000), newest first, as the Platform API shows them."""
         headers = {"Range": "version ..; max=1000, order=desc"}
-        found: list[dict[str, Any]] = self.connection.request("GET", f"/apps/{self.id}/releases", headers=headers)
-        return found
+        releases: list[dict[str, Any]] = self.connection.request("GET", f"/apps/{self.id}/releases", headers=headers)
+        return releases
 
     def _ended(self, release: dict[str, Any], *, wait: bool) -> Release:
         return self.wait(release["version"]) if wait else self.get_release(release["version"])
 
     def get_release(self, version: int) -> Release:
         """Returns a release as it is now, once it has ended with what its phase has printed."""
-        found = self.connection.request("GET", f"/apps/{self.id}/releases/{version}")
+        answer = self.connection.request("GET", f"/apps/{self.id}/releases/{version}")
         output = b""
-        if found["status"] != "pending":
-            output = b"".join(self.connection.stream(f"/streams/{found['id']}"))
+        if answer["status"] != "pending":
+            output = b"".join(self.connection.stream(f"/streams/{answer['id']}"))
         return Release(
-            id=found["id"],
-            version=found["version"],
-            status=found["status"],
-            description=found["description"],
+            id=answer["id"],
+            version=answer["version"],
+            status=answer["status"],
+            description=answer["description"],
             output=output.decode(errors="replace"),
         )
 
@@ -153,30 +153,30 @@ class App:
 
     def add_database(self, **fields: Any) -> dict[str, Any]:
         """Adds a database: plan, name, attachment, fork, follow, num_keep. Returns its id, name, url, attached_as."""
-        found: dict[str, Any] = self.connection.request("POST", f"/sandbox/apps/{self.id}/addons", fields)
-        return found
+        addon: dict[str, Any] = self.connection.request("POST", f"/sandbox/apps/{self.id}/addons", fields)
+        return addon
 
     def add_credential(self, name: str) -> dict[str, str]:
         """Adds a login to the first database. Returns its `user` and `password`."""
         path = f"/postgres/v0/databases/{self.addon_id}/credentials"
         self.connection.request("POST", path, {"name": name})
-        found: dict[str, str] = self.connection.request("GET", f"{path}/{name}")["credentials"][0]
-        return found
+        login: dict[str, str] = self.connection.request("GET", f"{path}/{name}")["credentials"][0]
+        return login
 
     def transfers(self) -> list[dict[str, Any]]:
         """Returns the backups, restores and copies in the order of their numbers."""
-        found = self.connection.request("GET", f"/client/v11/apps/{self.id}/transfers")
-        return sorted(found, key=lambda transfer: int(transfer["num"]))
+        transfers = self.connection.request("GET", f"/client/v11/apps/{self.id}/transfers")
+        return sorted(transfers, key=lambda transfer: int(transfer["num"]))
 
     def scheduled_backup(self) -> dict[str, Any]:
         """Starts the backup that a schedule would, without waiting for the hour. Returns the transfer."""
-        found: dict[str, Any] = self.connection.request("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
-        return found
+        transfer: dict[str, Any] = self.connection.request("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
+        return transfer
 
     def dynos(self) -> list[dict[str, Any]]:
         """Returns all dynos that ran as processes, ended ones too, with `pid`, exit `code` and `output`."""
-        found: list[dict[str, Any]] = self.connection.request("GET", f"/sandbox/apps/{self.id}/dynos")
-        return found
+        dynos: list[dict[str, Any]] = self.connection.request("GET", f"/sandbox/apps/{self.id}/dynos")
+        return dynos
 
     def signal(self, dyno: str, number: int) -> None:
         """Sends a signal to all processes of a dyno, which is named as `release.1234` or by its type."""
@@ -193,7 +193,10 @@ class App:
 
     def formation(self) -> dict[str, int]:
         """Returns how many dynos there are of each process type."""
-        return {each["type"]: each["quantity"] for each in self.connection.request("GET", f"/apps/{self.id}/formation")}
+        return {
+            process["type"]: process["quantity"]
+            for process in self.connection.request("GET", f"/apps/{self.id}/formation")
+        }
 
 
 class Sandbox:
@@ -239,7 +242,7 @@ class Sandbox:
         line = self._process.stdout.readline() if self._process.stdout else b""
         if not line:
             self.stop()
-            raise Failure("the sandbox did not start; its own words are on stderr")
+            raise Failure("The sandbox did not start. It has said why on stderr.")
         self.connection = Connection.to(self.home)
         self._status = self.connection.request("GET", "/sandbox")
 
@@ -295,12 +298,12 @@ class Sandbox:
 
     def app(self, name: str) -> App:
         """Returns an app by name or id. Raises Failure when there is none."""
-        found = self.connection.request("GET", f"/sandbox/apps/{name}")
-        first = next(iter(found["addons"]), {"id": "", "name": ""})
+        answer = self.connection.request("GET", f"/sandbox/apps/{name}")
+        first = next(iter(answer["addons"]), {"id": "", "name": ""})
         return App(
             connection=self.connection,
-            id=found["id"],
-            name=found["name"],
+            id=answer["id"],
+            name=answer["name"],
             addon_id=first["id"],
             addon_name=first["name"],
         )
@@ -330,8 +333,8 @@ class Sandbox:
         `method`, `path`, `route`, `status` as the client saw it (0: not at all), `effects` (how often the sandbox
         accepted it), `at` (Unix time), `keyed` (whether a key came with it).
         """
-        found: list[dict[str, Any]] = self.connection.request("GET", "/sandbox/requests")
-        return found
+        requests: list[dict[str, Any]] = self.connection.request("GET", "/sandbox/requests")
+        return requests
 
     def forget_requests(self) -> None:
         """Forgets the requests so far: count() counts from here."""

@@ -50,7 +50,7 @@ class Connection:
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         except OSError as error:
-            raise Failure(f"the sandbox does not answer: {error}") from error
+            raise Failure(f"The sandbox does not answer: {error}") from error
         finally:
             connection.close()
 

@@ -35,7 +35,7 @@ def _facts(kind: type[_Facts], body: dict[str, Any]) -> _Facts:
     """Makes a dataclass from JSON. Raises ApiError (422) for a name that it does not have."""
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(body.keys() - known):
-        raise lookup.invalid(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        raise lookup.invalid(f"Unknown names: {', '.join(unknown)}. Known names: {', '.join(sorted(known))}.")
     return msgspec.convert(body, kind)
 
 
@@ -56,7 +56,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
         return {"id": of.id, "name": of.name, "url": world.addons.url(of), "plan": of.plan, "attached_as": names}
 
     def app_shape(of: App) -> dict[str, Any]:
-        addons = [addon_shape(each) for each in state.addons.values() if each.app_id == of.id]
+        addons = [addon_shape(addon) for addon in state.addons.values() if addon.app_id == of.id]
         return {"id": of.id, "name": of.name, "config": of.config, "addons": addons}
 
     def provision(app: App, body: dict[str, Any]) -> Addon:
@@ -70,7 +70,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
             "downloads": world.addresses.downloads,
             "home": str(world.home),
             "superuser_url": world.server.superuser_url,
-            "apps": [each.name for each in state.apps.values()],
+            "apps": [app.name for app in state.apps.values()],
         }
 
     @blueprint.post("/apps")
@@ -101,7 +101,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
         record, body = lookup.app(state, app), fields()
         folder = Path(body["folder"])
         if not folder.is_dir():
-            raise lookup.invalid(f"{folder} is no folder")
+            raise lookup.invalid(f"{folder} is not a folder.")
         slug = world.releases.slug(
             folder, commit=body["commit"], description=body.get("description", ""), path=body.get("path")
         )
@@ -112,32 +112,32 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
     def dynos(app: str) -> Any:
         record = lookup.app(state, app)
         return [
-            shapes.dyno(record, each)
-            | {"pid": each.pid, "code": each.code, "output": each.output.read_text(errors="replace")}
-            for each in world.dynos.all_of(record.id)
+            shapes.dyno(record, dyno)
+            | {"pid": dyno.pid, "code": dyno.code, "output": dyno.output.read_text(errors="replace")}
+            for dyno in world.dynos.all_of(record.id)
         ]
 
     @blueprint.post("/apps/<app>/dynos/<name>/signal")
     def signal_dyno(app: str, name: str) -> Any:
-        for each in world.dynos.of(lookup.app(state, app).id):
-            if name in (each.id, each.name, each.type):
-                signal_all(each, int(fields()["signal"]))
+        for dyno in world.dynos.of(lookup.app(state, app).id):
+            if name in (dyno.id, dyno.name, dyno.type):
+                signal_all(dyno, int(fields()["signal"]))
                 return {}
         raise lookup.not_found("dyno")
 
     @blueprint.post("/addons/<addon>/scheduled-backup")
     def scheduled_backup(addon: str) -> Any:
         record = lookup.addon(state, addon)
-        mine = (each.id for each in state.schedules.values() if each.addon_id == record.id)
+        mine = (schedule.id for schedule in state.schedules.values() if schedule.addon_id == record.id)
         transfer = world.transfers.capture(record, schedule_id=next(mine, shapes.stable_id(record.id, "schedule")))
         return world.shape(transfer), HTTPStatus.CREATED
 
     @blueprint.get("/requests")
     def requests() -> Any:
         return [
-            {name: getattr(each, name) for name in ("method", "path", "route", "status", "effects", "at")}
-            | {"keyed": bool(access.token(each.headers))}
-            for each in list(world.requests)
+            {name: getattr(exchange, name) for name in ("method", "path", "route", "status", "effects", "at")}
+            | {"keyed": bool(access.token(exchange.headers))}
+            for exchange in list(world.requests)
         ]
 
     @blueprint.delete("/requests")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _extensions() -> list[str]:
-    return [str(each) for each in fields().get("extensions") or []]
+    return [str(name) for name in fields().get("extensions") or []]
 
 
 def _classic(state: State, db: str) -> Addon:
@@ -100,7 +100,7 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of route
     @blueprint.get("/followers")
     def followers(db: str) -> Any:
         record = classic(db)
-        return [description(each, (0, 0, 0, "")) for each in state.addons.values() if each.following == record.id]
+        return [description(addon, (0, 0, 0, "")) for addon in state.addons.values() if addon.following == record.id]
 
     return blueprint
 
@@ -113,21 +113,21 @@ def schedule_routes(world: World) -> Blueprint:
     @blueprint.get("/transfer-schedules")
     def schedules(db: str) -> Any:
         record = _classic(state, db)
-        return [shapes.schedule(each) for each in state.schedules.values() if each.addon_id == record.id]
+        return [shapes.schedule(schedule) for schedule in state.schedules.values() if schedule.addon_id == record.id]
 
     @blueprint.post("/transfer-schedules")
     def schedule(db: str) -> Any:
         record, body = _classic(state, db), fields()
         timezone, hour = str(body.get("timezone") or "UTC"), str(body.get("hour", ""))
-        if timezone not in zoneinfo.available_timezones() | {"UTC"} or not hour.isdigit() or int(hour) > 23:  # noqa: PLR2004
+        if timezone not in zoneinfo.available_timezones() | {"UTC"} or not hour.isdigit() or int(hour) > 23:  # noqa: PLR2004 -- hours of a day
             raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Bad request.")
         fresh = Schedule(
             addon_id=record.id, name=str(body.get("schedule_name") or "DATABASE_URL"), hour=int(hour), timezone=timezone
         )
         with world.store.change():
-            for each in [each for each in state.schedules.values() if each.addon_id == record.id]:
-                if each.name == fresh.name:
-                    del state.schedules[each.id]
+            for former in [former for former in state.schedules.values() if former.addon_id == record.id]:
+                if former.name == fresh.name:
+                    del state.schedules[former.id]
             state.schedules[fresh.id] = fresh
         return shapes.schedule(fresh), HTTPStatus.CREATED
 
@@ -135,9 +135,9 @@ def schedule_routes(world: World) -> Blueprint:
     def unschedule(db: str, identity: str) -> Any:
         _classic(state, db)
         with world.store.change():
-            for each in state.schedules.values():
-                if identity in (each.id, each.name):
-                    return shapes.schedule(state.schedules.pop(each.id))
+            for record in state.schedules.values():
+                if identity in (record.id, record.name):
+                    return shapes.schedule(state.schedules.pop(record.id))
         raise lookup.not_found("transfer-schedule", "schedule")
 
     return blueprint
@@ -157,7 +157,7 @@ def transfer_routes(world: World) -> Blueprint:
     @blueprint.get("")
     def everything(app: str) -> Any:
         record = lookup.app(state, app)
-        rows = [shape(each) for each in list(state.transfers.values()) if each.app_id == record.id]
+        rows = [shape(transfer) for transfer in list(state.transfers.values()) if transfer.app_id == record.id]
         return wire.listed(rows, world.options.variants)
 
     @blueprint.get("/<identity>")

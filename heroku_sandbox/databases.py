@@ -2,7 +2,7 @@
 
 The default credential owns the database and the schema public; it is no superuser, may not create databases,
 and is in pg_signal_backend, pg_read_all_stats and pg_monitor. Extensions may live in `heroku_ext`, which is
-Heroku's, is always there, and is in nobody's dump; what else is Heroku's says inventory.py.
+Heroku's, is always there, and is in no dump; inventory.py says what else is Heroku's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from heroku_sandbox.state import Addon, Credential
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-_cluster = threading.Lock()  # GRANTs of roles at the same time fail with "tuple concurrently updated"
+_cluster = threading.Lock()  # roles that are granted at the same time fail with "tuple concurrently updated"
 
 
 def new_name(prefix: str) -> str:

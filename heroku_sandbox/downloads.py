@@ -47,10 +47,10 @@ def application(world: World) -> Flask:
             return _error(HTTPStatus.FORBIDDEN, "AccessDenied", "Access Denied")
         if datetime.strptime(date, "%Y%m%dT%H%M%S.%f%z") < now():
             return _error(HTTPStatus.FORBIDDEN, "AccessDenied", "Request has expired")
-        found = world.store.state.transfers.get(transfer)
-        if not (found and found.app_id == app and found.to_type is TransferType.GOF3R and found.succeeded):
+        backup = world.store.state.transfers.get(transfer)
+        if not (backup and backup.app_id == app and backup.to_type is TransferType.GOF3R and backup.succeeded):
             return _error(HTTPStatus.NOT_FOUND, "NoSuchKey", "The specified key does not exist.")
-        return _file(world.transfers.file(found))
+        return _file(world.transfers.file(backup))
 
     return flask
 

@@ -117,7 +117,7 @@ class Run:
                     child.stdin.close()
             reader.join()
         self.check()
-        ignored = next((int(found[1]) for line in reversed(lines) if (found := _IGNORED.search(line))), None)
+        ignored = next((int(match[1]) for line in reversed(lines) if (match := _IGNORED.search(line))), None)
         if child.returncode != 0 and ignored is None:
             raise Failed(f"pg_restore exited with {child.returncode}")
         if self.action is TransferAction.HALF:

@@ -67,7 +67,7 @@ class Dynos:
         """Starts the command in `folder`, stops it after `limit` seconds, and calls `ended` when it is over."""
         with self._lock, dyno.output.open("ab") as output:
             if self._closed:
-                raise RuntimeError("the sandbox is going down")
+                raise RuntimeError("The sandbox is stopping, so no dyno can be started.")
             process = subprocess.Popen(
                 ["/bin/sh", "-c", dyno.command],
                 cwd=folder,
@@ -133,7 +133,7 @@ def signal_all(dyno: Dyno, number: int) -> None:
         for pid in _processes(dyno):
             _kill(pid, number)
         return
-    for _ in range(20):  # a process may be forking while it is looked for
+    for _ in range(20):  # a process may fork after the list was read: look again until there is none
         pids = _processes(dyno)
         if not pids:
             return
@@ -156,7 +156,7 @@ def _processes(dyno: Dyno) -> list[int]:
             return [-dyno.pid]
         return []
     marker = f"{_MARKER}={dyno.id}".encode()
-    found = []
+    ids = []
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
@@ -166,5 +166,5 @@ def _processes(dyno: Dyno) -> list[int]:
             if state in (b"Z", b"X"):
                 continue
             if int(session) == dyno.pid or marker in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
+                ids.append(int(entry.name))
+    return ids

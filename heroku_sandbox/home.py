@@ -29,7 +29,10 @@ def close(home: Path) -> None:
     if not home.stat().st_mode & _OTHERS:
         return
     if any(home.iterdir()) and not (home / LOCK).exists():
-        raise NotOurs(f"{home} is open to others and holds something else: give the sandbox a folder of its own")
+        raise NotOurs(
+            f"{home} is open to others and holds something else. Name a folder for the sandbox alone in"
+            " RELEASE_SANDBOX_HOME, which is made if it does not exist."
+        )
     home.chmod(0o700)
 
 
@@ -43,14 +46,14 @@ def key(home: Path) -> str:
 
 def make_key(home: Path) -> str:
     """Returns the key, and makes it the first time. Only the sandbox that holds the home's lock may call this."""
-    found = key(home)
-    if not found:
+    secret = key(home)
+    if not secret:
         # As those of Heroku's authorizations: 65 characters that begin with HRKU-AA.
-        found = "HRKU-AA" + secrets.token_urlsafe(44)[:58]
+        secret = "HRKU-AA" + secrets.token_urlsafe(44)[:58]
         fresh = home / f"{_KEY}.new"
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(found)
+            file.write(secret)
         fresh.replace(home / _KEY)
     (home / _KEY).chmod(0o600)
-    return found
+    return secret

@@ -1,10 +1,11 @@
 """What Heroku puts into every database, as public structure dumps show it: `_heroku`, event triggers, an extension.
 
 The functions belong to `heroku_admin`, and so do the four event triggers, which only a superuser may own. They do what
-Heroku's do with the extensions that there are here: what an extension brought may be used by the database's owner,
-plpgsql stays, nothing is put into `_heroku`, the server's log says it. A dump by the default credential holds all of
-them (pg_dump leaves out no event trigger, whatever `--exclude-schema` says); that credential cannot create them again,
-and pg_restore counts that as warnings.
+Heroku's do with the extensions that there are here: the database's owner may use what an extension brought, plpgsql
+cannot be dropped, nothing can be put into `_heroku`, and the server's log says so.
+
+A dump by the default credential holds all of them: pg_dump leaves out no event trigger, also not by `--exclude-schema`.
+That credential cannot create them again, and pg_restore counts that as warnings.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
 
     @blueprint.get("/apps")
     def list_apps() -> Any:
-        return [shapes.app(state, each) for each in state.apps.values()]
+        return [shapes.app(state, record) for record in state.apps.values()]
 
     @blueprint.post("/apps")
     def create_app() -> Any:
@@ -83,9 +83,9 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
     @blueprint.get("/apps/<app>/pipeline-couplings")
     def coupling(app: str) -> Any:
         record = lookup.app(state, app)
-        for each in state.couplings.values():
-            if each.app_id == record.id:
-                return shapes.coupling(each)
+        for coupled in state.couplings.values():
+            if coupled.app_id == record.id:
+                return shapes.coupling(coupled)
         raise lookup.not_found("pipeline-coupling", "pipeline coupling")
 
     return blueprint
@@ -143,7 +143,7 @@ def processes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not
     def update_formation(app: str) -> Any:
         with world.store.change():
             record = lookup.app(state, app)
-            return [scale(record, str(each.get("type")), each) for each in fields().get("updates", [])]
+            return [scale(record, str(update.get("type")), update) for update in fields().get("updates", [])]
 
     @blueprint.patch("/apps/<app>/formation/<type_>")
     def update_one(app: str, type_: str) -> Any:
@@ -154,7 +154,7 @@ def processes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not
     def get_dynos(app: str) -> Any:
         record = lookup.app(state, app)
         said = shapes.formation_dynos(record, world.commands(record.id))
-        return said + [shapes.dyno(record, each) for each in world.dynos.of(record.id)]
+        return said + [shapes.dyno(record, dyno) for dyno in world.dynos.of(record.id)]
 
     @blueprint.get("/apps/<app>/dynos/<name>")
     def get_dyno(app: str, name: str) -> Any:
@@ -177,9 +177,9 @@ def processes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not
         return shapes.dyno(record, dyno), HTTPStatus.CREATED
 
     def one_dyno(app: App, name: str) -> Dyno:
-        for each in world.dynos.of(app.id):
-            if name in (each.id, each.name):
-                return each
+        for dyno in world.dynos.of(app.id):
+            if name in (dyno.id, dyno.name):
+                return dyno
         raise lookup.not_found("dyno")
 
     @blueprint.post("/apps/<app>/dynos/<name>/actions/stop")
@@ -194,9 +194,9 @@ def processes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not
     @blueprint.delete("/apps/<app>/formations/<type_>")
     @blueprint.post("/apps/<app>/formations/<type_>/actions/stop")
     def restart(app: str, type_: str | None = None) -> Any:
-        for each in world.dynos.of(lookup.app(state, app).id):
-            if type_ == each.type:
-                world.dynos.stop(each)
+        for dyno in world.dynos.of(lookup.app(state, app).id):
+            if type_ == dyno.type:
+                world.dynos.stop(dyno)
         return {}, HTTPStatus.ACCEPTED
 
     return blueprint
@@ -213,7 +213,7 @@ def releases(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not 
     @blueprint.get("/apps/<app>/releases")
     def list_releases(app: str) -> Any:
         record = lookup.app(state, app)
-        rows = [shape(record, each) for each in record.releases]
+        rows = [shape(record, release) for release in record.releases]
         chosen, headers, status = pages.page(rows, request.headers.get("Range"), default="version")
         return chosen, status, headers
 
@@ -250,16 +250,16 @@ def releases(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not 
 
     @blueprint.get("/streams/<release>")
     def stream(release: str) -> Any:
-        found = next((each for app in state.apps.values() for each in app.releases if each.id == release), None)
-        file = world.releases.output(found) if found else None
-        if found is None or file is None or not file.exists():
+        shown = next((record for app in state.apps.values() for record in app.releases if record.id == release), None)
+        file = world.releases.output(shown) if shown else None
+        if shown is None or file is None or not file.exists():
             return Response("Channel is not registered.\n", HTTPStatus.NOT_FOUND, mimetype="text/plain")
         offset = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0] or 0)
         if request.headers.get("Accept") == "text/event-stream":
             offset = int(request.headers.get("Last-Event-Id", 0))
-            return Response(_events(_follow(found, file, offset), offset), mimetype="text/event-stream")
+            return Response(_events(_follow(shown, file, offset), offset), mimetype="text/event-stream")
         status = HTTPStatus.PARTIAL_CONTENT if offset else HTTPStatus.OK
-        return Response(_follow(found, file, offset), status, mimetype="text/plain")
+        return Response(_follow(shown, file, offset), status, mimetype="text/plain")
 
     return blueprint
 

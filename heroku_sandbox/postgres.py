@@ -1,8 +1,8 @@
 """The PostgreSQL under the sandbox: an embedded server from a package, or somebody else's.
 
 The embedded one is tuned for speed (no fsync: it survives being killed, not a power cut), listens on loopback
-only, speaks TLS as Heroku's does, and refuses wrong passwords. PostgreSQL does not run as root, so for root it
-runs as `nobody`, which is why its files then live elsewhere: the home is closed to `nobody`, too.
+only, speaks TLS as Heroku's does, and refuses wrong passwords. PostgreSQL refuses to run as root, so for root it
+runs as `nobody`. Its files then live elsewhere, since the home is closed to `nobody`, too.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Embedded:
                 **self._identity,
             )
         if done.returncode != 0:
-            raise PostgresError(f"initdb failed: {done.stderr.strip()}")
+            raise PostgresError(f"PostgreSQL's initdb failed: {done.stderr.strip()}")
         (self._data / "pg_hba.conf").write_text(_ACCESS)
         self._own("superuser", password.encode())
 
@@ -235,11 +235,13 @@ class Embedded:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise PostgresError(f"postgres ended at once: {self._log.read_text()[-2000:]}")
+                raise PostgresError(
+                    f"PostgreSQL ended at once. The end of {self._log}: {self._log.read_text()[-2000:]}"
+                )
             if self._status().endswith("ready"):
                 return port
             time.sleep(0.01)
-        raise PostgresError(f"postgres did not start within {_START_SECONDS} s")
+        raise PostgresError(f"PostgreSQL did not start within {_START_SECONDS} s. Its log is {self._log}.")
 
     def _lines(self) -> list[str]:
         # Lines: pid, data folder, start time, port, socket folder, address, shared memory, status.
@@ -314,9 +316,11 @@ def _public_folder(where: Path) -> Path:
     folder = where / f"{_NAME}-{os.geteuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o711)
-    found = folder.lstat()
-    if folder.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PostgresError(f"{folder} belongs to somebody else")
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PostgresError(
+            f"{folder} is not a folder that only you can change. Remove it or have it removed: rm -r {folder}"
+        )
     return folder
 
 

@@ -154,8 +154,8 @@ class Releases:
         release.updated_at = now()
         if app.current is release:
             self._form(app, release)
-        if not any(each.id in self._running for each in app.releases):
-            waiting = next((each for each in app.releases if self._is_pending(each)), None)
+        if not any(other.id in self._running for other in app.releases):
+            waiting = next((other for other in app.releases if self._is_pending(other)), None)
             if waiting:
                 self._start(app, waiting)
 

@@ -73,7 +73,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         if setup.temporary:
             stack.callback(shutil.rmtree, setup.home, ignore_errors=True)
         _lock(setup.home, stack)
-        stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # last: it says that nothing runs any more
+        stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # at the very end: `down` waits for it
         server = named(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
         world = World(setup.home, home.make_key(setup.home), server, setup.options)
         stack.callback(_leave, world, setup)
@@ -99,7 +99,9 @@ def _lock(folder: Path, stack: ExitStack) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise SystemExit(f"another sandbox is up in {folder}") from None
+        raise SystemExit(
+            f"Another sandbox is up in {folder}. Stop it, or name another folder in RELEASE_SANDBOX_HOME."
+        ) from None
 
 
 def _port(setup: Setup) -> int:

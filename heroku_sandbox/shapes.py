@@ -115,7 +115,7 @@ def app(state: State, record: App) -> dict[str, Any]:
 def addon(state: State, record: Addon) -> dict[str, Any]:
     """Shows an add-on as `GET /addons/:addon` does, with as much of its service and plan as clients read."""
     billing = state.apps[record.app_id]
-    attached = [each for each in state.attachments.values() if each.addon_id == record.id]
+    attached = [place for place in state.attachments.values() if place.addon_id == record.id]
     return {
         **_reference(record),
         "actions": [],
@@ -123,7 +123,7 @@ def addon(state: State, record: Addon) -> dict[str, Any]:
         "app": _reference(billing),
         "billing_entity": {**_reference(billing), "type": "app"},
         "billed_price": {"cents": 0, "contract": False, "metered": False, "unit": "month"},
-        "config_vars": [each.variable for each in attached if each.app_id == record.app_id],
+        "config_vars": [place.variable for place in attached if place.app_id == record.app_id],
         "created_at": iso(record.created_at),
         "updated_at": iso(record.updated_at),
         "plan": {
@@ -215,7 +215,7 @@ def formation_dynos(record: App, commands: dict[str, str]) -> list[dict[str, Any
 
 def release(state: State, record: App, of: Release, host: str) -> dict[str, Any]:
     """Shows a release. `output_stream_url` answers 404 until the release phase has started."""
-    plans = [each.plan for each in state.addons.values() if each.app_id == record.id]
+    plans = [addon.plan for addon in state.addons.values() if addon.app_id == record.id]
     has_phase = of.has_output or of.status is ReleaseStatus.PENDING
     return {
         "id": of.id,

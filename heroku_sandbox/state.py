@@ -263,8 +263,8 @@ class Store:
             (home / folder).mkdir(mode=0o700, exist_ok=True)
         self.lock = threading.RLock()
         self._file = home / "state.json"
-        found = self._file.read_bytes() if self._file.exists() else None
-        self.state = msgspec.json.decode(found, type=State) if found else State()
+        saved = self._file.read_bytes() if self._file.exists() else None
+        self.state = msgspec.json.decode(saved, type=State) if saved else State()
 
     @contextlib.contextmanager
     def change(self) -> Iterator[State]:

@@ -3,8 +3,8 @@
 A backup is `pg_dump -Fc` by the default credential, through a pipe, without owners, grants and the schema
 `heroku_ext`. A restore resets its target first and then loads without `--exit-on-error` and without
 `--single-transaction`: the errors that pg_restore ignored are counted as `warnings` of a transfer that has
-`succeeded`. After each successful backup the older manual ones beyond `num_keep` are deleted. There is no
-"one at a time": two transfers of one database may overlap.
+`succeeded`. After each successful backup the older manual ones beyond `num_keep` are deleted. Two transfers of
+one database may overlap.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _KEPT_OF_RESTORES = 5
 """`num_keep` of restores in recorded traffic, whatever the plan."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that are read from: the sandbox reaches out to no other machine."""
 
 
 class Transfers:
@@ -89,7 +90,7 @@ class Transfers:
         """Starts a restore of one of the sandbox's backups, or of a dump behind a URL on loopback."""
         source = self.behind(url)
         if source is None and urlsplit(url).hostname not in _LOOPBACK:
-            raise lookup.invalid("backup_url is neither a backup of this sandbox nor on this machine")
+            raise lookup.invalid("backup_url is neither a backup of this sandbox nor an address of this machine.")
         transfer = self._new(
             addon,
             from_type=TransferType.GOF3R if source else TransferType.HTCAT,
@@ -110,9 +111,11 @@ class Transfers:
 
     def copy(self, addon: Addon, *, from_name: str, from_url: str, to_name: str, to_url: str) -> Transfer:
         """Starts a copy into a database of this sandbox (`pg:copy`)."""
-        target = next((each for each in self._store.state.addons.values() if self._addons.url(each) == to_url), None)
+        target = next(
+            (record for record in self._store.state.addons.values() if self._addons.url(record) == to_url), None
+        )
         if target is None or urlsplit(from_url).hostname not in _LOOPBACK:
-            raise lookup.invalid("Both databases have to be of this sandbox")
+            raise lookup.invalid("Both databases have to be in this sandbox.")
         transfer = self._new(
             addon,
             from_type=TransferType.PG_DUMP,
@@ -133,8 +136,8 @@ class Transfers:
     def behind(self, url: str) -> Transfer | None:
         """Returns the finished backup that a URL stands for (a transfer's `to_url`, signed or not), or None."""
         name = urlsplit(url).path.rpartition("/")[2]
-        found = self._store.state.transfers.get(name)
-        return found if found and found.succeeded and found.to_type is TransferType.GOF3R else None
+        backup = self._store.state.transfers.get(name)
+        return backup if backup and backup.succeeded and backup.to_type is TransferType.GOF3R else None
 
     def cancel(self, transfer: Transfer) -> None:
         """Stops a transfer. What it has loaded so far stays. Raises ApiError (400) when it has finished."""
@@ -270,13 +273,13 @@ class Transfers:
             return transfer.created_at
 
         kept = [
-            each
-            for each in self._store.state.transfers.values()
-            if each.app_id == latest.app_id
-            and each.from_name == latest.from_name
-            and each.to_type is TransferType.GOF3R
-            and each.succeeded
-            and each.schedule_id is None
+            backup
+            for backup in self._store.state.transfers.values()
+            if backup.app_id == latest.app_id
+            and backup.from_name == latest.from_name
+            and backup.to_type is TransferType.GOF3R
+            and backup.succeeded
+            and backup.schedule_id is None
         ]
         for transfer in sorted(kept, key=age, reverse=True)[latest.num_keep :]:
             self.delete(transfer)

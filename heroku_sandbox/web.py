@@ -1,6 +1,6 @@
-"""HTTP/1.1 in front of the Flask apps: keep-alive as Heroku has it, and a place where faults get at the bytes.
+"""HTTP/1.1 in front of the Flask apps: with keep-alive, as Heroku has it, and a place where faults reach the bytes.
 
-Werkzeug's own server closes the connection after each answer and hides the socket; this one is as small.
+Werkzeug's own server closes the connection after each answer and hides the socket.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Data API's answers as they go out: as recorded by default, or in one of the other forms that were ever seen.
+"""The Data API's answers as they go out: as recorded by default, or in one of the other forms that have been seen.
 
 Recorded traffic of 2020-12 and 2021-02 shows one form; Heroku's own recorded specs, the types in its CLI, that CLI's
 tests and the published source of its worker show others. Nobody documents any of them, so a client has to get along

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _REMEMBERED = 100_000
-_FORMER_KEY = "sandbox"  # of homes from before each had its own: everybody knows it
+_FORMER_KEY = "sandbox"  # the key of homes made before each had its own: everybody knows it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class World:
         with self.store.change() as state:
             state.keys.pop(_FORMER_KEY, None)
             state.keys[self.key] = ["global"]
-            for release in (each for app in state.apps.values() for each in app.releases):
+            for release in (release for app in state.apps.values() for release in app.releases):
                 if release.config and release.config.get("HEROKU_API_KEY") == _FORMER_KEY:
                     release.config["HEROKU_API_KEY"] = self.key
 
