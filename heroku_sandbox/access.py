@@ -49,7 +49,7 @@ def needed(method: str, path: str) -> str:
     return f"{scope}-protected" if protected else scope
 
 
-def check(state: State, headers: Mapping[str, str], method: str, path: str) -> str:
+def authenticated_key(state: State, headers: Mapping[str, str], method: str, path: str) -> str:
     """Returns the key of a request. Raises ApiError: 401 without a known key, 403 where its scopes do not suffice."""
     key = token(headers)
     scopes = state.keys.get(key) if key else None
@@ -86,6 +86,7 @@ class RateLimit:
         return self._take(key, limit, 1)
 
     def _take(self, key: str, limit: int, cost: int) -> int:
+        """Takes `cost` tokens and returns how many are left. Raises ApiError (429) when there are too few."""
         with self._lock:
             moment = time.monotonic()
             tokens, since = self._tokens.get(key, (float(limit), moment))

@@ -71,6 +71,7 @@ class Addons:
         return addon
 
     def _source(self, app: App, text: str | None) -> Addon | None:
+        """Returns the database to fork or follow, or None. Raises ApiError (422) for a tier that cannot be."""
         if text is None:
             return None
         source = lookup.only(lookup.resolve_addons(self.store.state, text, app.name))

@@ -96,6 +96,7 @@ def _serve_command(port: int) -> list[str]:
 
 
 def _run_attached(command: list[str]) -> None:
+    """Runs the sandbox until Ctrl-C, which reaches its process, too."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
         _greet(process, "Ctrl-C", "It says why above.")
@@ -158,6 +159,7 @@ def release(app: str, directory: str, commit: str | None, description: str) -> N
 
 
 def _head(directory: str) -> str:
+    """Returns the commit that the folder's git has checked out, or a made-up one where it has none."""
     asked = ["git", "-C", directory, "rev-parse", "--verify", "--quiet", "HEAD"]
     try:
         done = subprocess.run(asked, check=False, capture_output=True, text=True)

@@ -148,7 +148,7 @@ def transfer_routes(world: World) -> Blueprint:
     blueprint = Blueprint("transfers", __name__, url_prefix="/client/v11/apps/<app>/transfers")
     state = world.store.state
 
-    def find(app: str, identity: str) -> Transfer:
+    def find_transfer(app: str, identity: str) -> Transfer:
         return lookup.transfer(state, lookup.app(state, app), identity)
 
     def shape(of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
@@ -162,23 +162,23 @@ def transfer_routes(world: World) -> Blueprint:
 
     @blueprint.get("/<identity>")
     def get(app: str, identity: str) -> Any:
-        return shape(find(app, identity), verbose=request.args.get("verbose") == "true")
+        return shape(find_transfer(app, identity), verbose=request.args.get("verbose") == "true")
 
     @blueprint.delete("/<identity>")
     def delete(app: str, identity: str) -> Any:
-        record = find(app, identity)
+        record = find_transfer(app, identity)
         world.transfers.delete(record)
         return shape(record)
 
     @blueprint.post("/<identity>/actions/cancel")
     def cancel(app: str, identity: str) -> Any:
-        record = find(app, identity)
+        record = find_transfer(app, identity)
         world.transfers.cancel(record)
         return shape(record)
 
     @blueprint.post("/<identity>/actions/public-url")
     def public_url(app: str, identity: str) -> Any:
-        record = find(app, identity)
+        record = find_transfer(app, identity)
         if record.to_type is not TransferType.GOF3R or not record.succeeded:
             raise lookup.invalid("Backup has not finished successfully.")
         seconds = world.options.url_seconds
@@ -205,7 +205,7 @@ def credential_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of rou
             "credentials": [{"user": credential.role, "password": credential.password, "state": "active"}],
         }
 
-    def find(of: Addon, name: str) -> Credential:
+    def find_credential(of: Addon, name: str) -> Credential:
         for credential in of.credentials:
             if credential.name == name:
                 return credential
@@ -227,12 +227,12 @@ def credential_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of rou
     @blueprint.get("/credentials/<name>")
     def get(db: str, name: str) -> Any:
         record = lookup.database(state, db)
-        return shape(record, find(record, name))
+        return shape(record, find_credential(record, name))
 
     @blueprint.delete("/credentials/<name>")
     def destroy(db: str, name: str) -> Any:
         record = lookup.database(state, db)
-        credential = find(record, name)
+        credential = find_credential(record, name)
         if credential is record.default:
             raise lookup.ApiError(HTTPStatus.FORBIDDEN, "forbidden", "Default credential cannot be destroyed.")
         databases.drop_credential(world.server, record, credential)
@@ -243,7 +243,7 @@ def credential_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of rou
     @blueprint.post("/credentials/<name>/credentials_rotation")
     def rotate(db: str, name: str) -> Any:
         record = lookup.database(state, db)
-        world.addons.rotate(record, find(record, name))
+        world.addons.rotate(record, find_credential(record, name))
         return {"message": "Credential rotated."}
 
     @blueprint.post("/credentials_rotation")

@@ -184,6 +184,7 @@ def allow_extensions(server: Server, addon: Addon, extensions: list[tuple[str, s
 
 
 def _drop_schemas(server: Server, addon: Addon) -> None:
+    """Drops every schema of the user, and large objects, which are in no schema."""
     terminate(server, addon)
     with server.session(addon.database) as session, session.transaction():
         schemas = session.execute(

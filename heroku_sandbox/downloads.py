@@ -56,6 +56,7 @@ def application(world: World) -> Flask:
 
 
 def _file(path: Path) -> Response:
+    """Answers with a file, or with the range of it that the request asks for."""
     size = path.stat().st_size
     asked = request.headers.get("Range", "")
     first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -72,6 +73,8 @@ def _file(path: Path) -> Response:
 
 
 def _answer(path: Path, begin: int, end: int, headers: dict[str, str]) -> Response:
+    """Answers with the bytes of a file from `begin` to before `end`."""
+
     def pieces() -> Iterator[bytes]:
         with path.open("rb") as file:
             file.seek(begin)

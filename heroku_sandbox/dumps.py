@@ -64,7 +64,7 @@ class Run:
         if self.child:
             self.child.kill()
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raises Stopped if it has been stopped."""
         if self.stopped.is_set():
             raise Stopped
@@ -88,12 +88,12 @@ class Run:
             return
         child = self._spawn(["pg_dump", *_DUMP], url, stdout=subprocess.PIPE)
         with child, target.open("wb") as file:
-            reader = threading.Thread(target=self._listen, args=(child.stderr, []))
+            reader = threading.Thread(target=self._keep_log, args=(child.stderr, []))
             reader.start()
             if child.stdout:
                 self._pump(child.stdout, file.write)
             reader.join()
-        self.check()
+        self.raise_if_stopped()
         if child.returncode != 0:
             raise Failed(f"pg_dump exited with {child.returncode}")
         self.say("pg_dump done")
@@ -108,7 +108,7 @@ class Run:
         child = self._spawn(["pg_restore", *_RESTORE, *how, "--dbname="], url, stdin=subprocess.PIPE)
         lines: list[str] = []
         with child:
-            reader = threading.Thread(target=self._listen, args=(child.stderr, lines))
+            reader = threading.Thread(target=self._keep_log, args=(child.stderr, lines))
             reader.start()
             if child.stdin:
                 with suppress(BrokenPipeError):
@@ -116,7 +116,7 @@ class Run:
                 with suppress(BrokenPipeError):
                     child.stdin.close()
             reader.join()
-        self.check()
+        self.raise_if_stopped()
         ignored = next((int(match[1]) for line in reversed(lines) if (match := _IGNORED.search(line))), None)
         if child.returncode != 0 and ignored is None:
             raise Failed(f"pg_restore exited with {child.returncode}")
@@ -166,14 +166,15 @@ class Run:
             if time.monotonic() >= refresh and self.action is not TransferAction.LATE_BYTES:
                 transfer.processed_bytes, transfer.updated_at = moved, now()
                 refresh = time.monotonic() + self.refresh_seconds
-            self.check()
+            self.raise_if_stopped()
         transfer.processed_bytes = 0 if self.action is TransferAction.LATE_BYTES else moved
         if self.action is TransferAction.BACKWARDS:
             self.pause(self.refresh_seconds)
             transfer.processed_bytes = moved // 3
             self.pause(self.refresh_seconds)
 
-    def _listen(self, stream: IO[bytes] | None, lines: list[str]) -> None:
+    def _keep_log(self, stream: IO[bytes] | None, lines: list[str]) -> None:
+        """Writes what a program says on stderr into the log, and into `lines`."""
         with self.log.open("a") as log:
             for raw in stream or ():
                 line = raw.decode(errors="replace").rstrip("\n")

@@ -82,6 +82,7 @@ class Dynos:
         threading.Thread(target=self._watch, args=(dyno, process, limit, ended), daemon=True).start()
 
     def _watch(self, dyno: Dyno, process: subprocess.Popen[bytes], limit: float, ended: Callable[[Dyno], None]) -> None:
+        """Waits for the command's end, kills what it has left behind, and calls `ended`."""
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:

@@ -241,6 +241,7 @@ def _delete(place: Any, name: Any) -> None:
 
 
 def _apply(place: Any, path: list[str], change: Callable[[Any, Any], Any]) -> None:
+    """Calls `change` with each place in the document that a dotted path names, and its key there."""
     first, rest = path[0], path[1:]
     keys: list[Any] = [first]
     if isinstance(place, list):
@@ -259,6 +260,7 @@ def _reverse(_: Rule, exchange: Exchange, answer: Callable[[], Answer]) -> None:
 
 
 def _page(rule: Rule, exchange: Exchange, answer: Callable[[], Answer]) -> None:
+    """Cuts the list into pages of `rule.size`, and gives the one that the request's `Range` asks for."""
     real = answer()
     rows = json.loads(real.content())
     name = "id" if rows and "id" in rows[0] else "uuid"

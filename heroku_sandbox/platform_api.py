@@ -78,7 +78,7 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
     @blueprint.patch("/apps/<app>/config-vars")
     def update_config(app: str) -> Any:
         record = lookup.app(state, app)
-        return world_config(world, record, fields())
+        return change_config(world, record, fields())
 
     @blueprint.get("/apps/<app>/pipeline-couplings")
     def coupling(app: str) -> Any:
@@ -91,7 +91,7 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
     return blueprint
 
 
-def world_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, str]:
+def change_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, str]:
     """Changes config vars. Returns the map with the change, also where its release still has to pass."""
     attached = {attachment.variable for attachment in lookup.attachments(world.store.state, app_id=app.id)}
     if taken := sorted(attached & changes.keys()):

@@ -95,7 +95,7 @@ class Server:
             yield connection
 
 
-def named(url: str) -> Server:
+def server_at(url: str) -> Server:
     """Returns the server behind a superuser's URL."""
     parts = urlsplit(url)
     return Server(
@@ -112,7 +112,7 @@ def variables(url: str) -> dict[str, str]:
 
     An argument list can be read by everybody on the machine, and a URL has a password in it; an environment cannot.
     """
-    server = named(url)
+    server = server_at(url)
     return {
         "PGHOST": server.host,
         "PGPORT": str(server.port),
@@ -170,6 +170,7 @@ class Embedded:
         shutil.rmtree(self._place or self._data, ignore_errors=True)
 
     def _create(self) -> None:
+        """Makes the data folder. Raises PostgresError when initdb fails."""
         shutil.rmtree(self._data, ignore_errors=True)
         password = secrets.token_hex(16)
         with tempfile.NamedTemporaryFile("w", dir=self._data.parent) as secret:
@@ -196,7 +197,7 @@ class Embedded:
         if done.returncode != 0:
             raise PostgresError(f"PostgreSQL's initdb failed: {done.stderr.strip()}")
         (self._data / "pg_hba.conf").write_text(_ACCESS)
-        self._own("superuser", password.encode())
+        self._write_secret("superuser", password.encode())
 
     def _configure(self) -> None:
         """Appends the settings, unless they are the last already: an older home may have had others."""
@@ -205,7 +206,7 @@ class Embedded:
             with file.open("a") as settings:
                 settings.write(_SETTINGS)
 
-    def _own(self, name: str, content: bytes) -> None:
+    def _write_secret(self, name: str, content: bytes) -> None:
         """Writes a secret file that the server's user can read and nobody else."""
         path = self._data / name
         path.unlink(missing_ok=True)
@@ -215,8 +216,9 @@ class Embedded:
             os.chown(path, self._identity["user"], self._identity["group"])
 
     def _spawn(self) -> int:
-        self._own("server.pem", self._certificate)
-        self._own("server.key", self._key)
+        """Starts the server and returns its port once it accepts connections. Raises PostgresError."""
+        self._write_secret("server.pem", self._certificate)
+        self._write_secret("server.key", self._key)
         port = _free_port()
         self._log.touch(mode=0o600)
         with self._log.open("ab") as log:
@@ -261,6 +263,7 @@ class Embedded:
 
 
 def _command_line(pid: int) -> str:
+    """Returns the command line of a process, or an empty text if there is none with this id."""
     if Path("/proc/self/cmdline").exists():
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")

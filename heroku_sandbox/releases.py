@@ -79,7 +79,7 @@ class Releases:
         with self._store.change():
             release = Release(version=_next_version(app), description=description, new_config=dict(config))
             app.releases.append(release)
-            _resolve(app, release)
+            _apply_changes(app, release)
             release.status = ReleaseStatus.SUCCEEDED
 
     def rollback(self, app: App, target: Release) -> Release:
@@ -109,6 +109,7 @@ class Releases:
         config: Mapping[str, str | None] | None = None,
         waits: bool,
     ) -> Release:
+        """Makes a release and starts it. One that `waits` is started once no other of the app is pending."""
         with self._store.change():
             release = Release(
                 version=_next_version(app),
@@ -125,7 +126,8 @@ class Releases:
         return release.status is ReleaseStatus.PENDING
 
     def _start(self, app: App, release: Release) -> None:
-        _resolve(app, release)
+        """Starts a release phase. A release without one has succeeded at once."""
+        _apply_changes(app, release)
         slug = self._store.state.slugs.get(release.slug_id or "")
         if slug is None or "release" not in slug.process_types:
             self._finish(app, release, ReleaseStatus.SUCCEEDED)
@@ -150,16 +152,17 @@ class Releases:
         )
 
     def _finish(self, app: App, release: Release, status: ReleaseStatus) -> None:
+        """Closes a release, and starts the next one that waits."""
         release.status = status
         release.updated_at = now()
         if app.current is release:
-            self._form(app, release)
+            self._fit_formation(app, release)
         if not any(other.id in self._running for other in app.releases):
             waiting = next((other for other in app.releases if self._is_pending(other)), None)
             if waiting:
                 self._start(app, waiting)
 
-    def _form(self, app: App, release: Release) -> None:
+    def _fit_formation(self, app: App, release: Release) -> None:
         """Fits the formation to the code that runs now: a new process type gets no dyno, the first `web` gets one."""
         slug = self._store.state.slugs.get(release.slug_id or "")
         types = slug.process_types if slug else {}
@@ -240,7 +243,7 @@ def _next_version(app: App) -> int:
     return max((release.version for release in app.releases), default=0) + 1
 
 
-def _resolve(app: App, release: Release) -> None:
+def _apply_changes(app: App, release: Release) -> None:
     """Applies what a release changes to what is current at this moment."""
     current = app.current
     release.slug_id = release.new_slug_id or (current.slug_id if current else None)
@@ -254,6 +257,7 @@ def _resolve(app: App, release: Release) -> None:
 
 
 def _procfile(folder: Path) -> dict[str, str]:
+    """Reads the process types and their commands from a folder's Procfile; none where there is none."""
     file = folder / "Procfile"
     types = {}
     for line in file.read_text().splitlines() if file.exists() else []:

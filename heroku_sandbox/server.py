@@ -27,7 +27,7 @@ from heroku_sandbox.control import control
 from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
 from heroku_sandbox.lookup import ApiError
 from heroku_sandbox.platform_api import apps, processes, releases
-from heroku_sandbox.postgres import Embedded, Server, named
+from heroku_sandbox.postgres import Embedded, Server, server_at
 from heroku_sandbox.state import new_id
 from heroku_sandbox.web import Listener
 from heroku_sandbox.world import World
@@ -74,7 +74,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
             stack.callback(shutil.rmtree, setup.home, ignore_errors=True)
         _lock(setup.home, stack)
         stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # at the very end: `down` waits for it
-        server = named(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
+        server = server_at(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
         world = World(setup.home, home.make_key(setup.home), server, setup.options)
         stack.callback(_leave, world, setup)
         token = secrets.token_hex(16)
@@ -128,6 +128,7 @@ def _embedded(setup: Setup, certificate: certificates.Certificate, stack: ExitSt
 
 
 def _leave(world: World, setup: Setup) -> None:
+    """Closes the world, and removes what a temporary sandbox has put into a named PostgreSQL."""
     world.close()
     if setup.temporary and setup.postgres:
         for addon in world.store.state.addons.values():
@@ -137,6 +138,7 @@ def _leave(world: World, setup: Setup) -> None:
 
 
 def _write_control(folder: Path, about: dict[str, Any]) -> None:
+    """Writes `control.json`, which only the owner can read, and the port for the next time."""
     file = folder / CONTROL_FILE
     (folder / "port").write_text(str(about["port"]))
     with suppress(FileNotFoundError):
@@ -160,7 +162,7 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         if request.path.startswith(_OPEN):
             return
         headers = g.exchange.headers
-        key = access.check(world.store.state, headers, request.method, request.path)
+        key = access.authenticated_key(world.store.state, headers, request.method, request.path)
         if not request.path.startswith(access.DATA_API):  # whose limits are not known
             count = limit.remaining if request.path == "/account/rate-limits" else limit.take
             g.remaining = count(key, world.options.rate_limit)

@@ -274,6 +274,7 @@ class Store:
             self._save()
 
     def _save(self) -> None:
+        """Writes the file anew. It takes its name when it is whole, so that a crash leaves the old one."""
         fresh = self._file.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -88,7 +88,7 @@ class Transfers:
 
     def restore(self, addon: Addon, url: str, *, extensions: list[str]) -> Transfer:
         """Starts a restore of one of the sandbox's backups, or of a dump behind a URL on loopback."""
-        source = self.behind(url)
+        source = self.backup_behind(url)
         if source is None and urlsplit(url).hostname not in _LOOPBACK:
             raise lookup.invalid("backup_url is neither a backup of this sandbox nor an address of this machine.")
         transfer = self._new(
@@ -133,7 +133,7 @@ class Transfers:
 
         return self._begin(transfer, "copy", work)
 
-    def behind(self, url: str) -> Transfer | None:
+    def backup_behind(self, url: str) -> Transfer | None:
         """Returns the finished backup that a URL stands for (a transfer's `to_url`, signed or not), or None."""
         name = urlsplit(url).path.rpartition("/")[2]
         backup = self._store.state.transfers.get(name)
@@ -182,6 +182,7 @@ class Transfers:
         to_name: str,
         to_url: str,
     ) -> Transfer:
+        """Records a transfer, with the next number of the billing app."""
         with self._store.change() as state:
             app = state.apps[addon.app_id]
             app.last_transfer += 1
@@ -201,6 +202,7 @@ class Transfers:
             return transfer
 
     def _begin(self, transfer: Transfer, kind: str, work: Callable[[Run], int]) -> Transfer:
+        """Starts the thread in which a transfer runs, with the fault that is due for it."""
         run = Run(
             transfer=transfer,
             log=self._log(transfer),
@@ -213,10 +215,10 @@ class Transfers:
 
     def _run(self, run: Run, work: Callable[[Run], int]) -> None:
         with suppress(Stopped):
-            self._live(run, work)
+            self._play(run, work)
         del self._runs[run.transfer.id]
 
-    def _live(self, run: Run, work: Callable[[Run], int]) -> None:
+    def _play(self, run: Run, work: Callable[[Run], int]) -> None:
         """Takes a transfer from pending over running to finished."""
         transfer, options = run.transfer, self._options()
         run.pause(None if run.action is TransferAction.STUCK_PENDING else options.pending_seconds)
@@ -229,7 +231,7 @@ class Transfers:
         try:
             warnings = work(run)
         except (Failed, OSError, psycopg.Error) as failure:
-            run.check()
+            run.raise_if_stopped()
             run.say(str(failure))
             succeeded = bool(run.fault and run.fault.succeeds)
         if run.action is TransferAction.CANCEL:
@@ -244,6 +246,7 @@ class Transfers:
         self._finish(run, succeeded=succeeded, warnings=warnings)
 
     def _finish(self, run: Run, *, succeeded: bool, warnings: int) -> None:
+        """Closes a transfer's record, unless it was cancelled or deleted meanwhile."""
         transfer, fault = run.transfer, run.fault
         with self._store.change() as state:
             if transfer.finished_at or transfer.id not in state.transfers:
@@ -291,6 +294,7 @@ class Transfers:
         return 0
 
     def _load(self, addon: Addon, run: Run, dump: IO[bytes], extensions: list[str]) -> int:
+        """Empties the target and loads the dump. Returns how many errors pg_restore ignored."""
         if run.action is not TransferAction.KEEP_OBJECTS:
             databases.reset(self._server, addon, self._options().reset, extensions)
         if run.action in (TransferAction.WIPE, TransferAction.FAIL):
@@ -301,6 +305,7 @@ class Transfers:
         return run.load(run.transfer.to_url, dump)
 
     def _open(self, transfer: Transfer, source: Transfer | None, url: str) -> IO[bytes]:
+        """Opens the dump to restore: one of the sandbox's own, or a download. Raises Failed."""
         try:
             if source is None:
                 dump: IO[bytes] = urllib.request.urlopen(url, timeout=60)  # noqa: S310 -- loopback, see restore()

@@ -73,6 +73,7 @@ class World:
         self._renew_urls()
 
     def _renew_key(self) -> None:
+        """Opens the sandbox to the home's own key, also in releases that hold the key of former times."""
         with self.store.change() as state:
             state.keys.pop(_FORMER_KEY, None)
             state.keys[self.key] = ["global"]
