@@ -6,15 +6,11 @@ import base64
 import binascii
 import threading
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from heroku_sandbox.lookup import ApiError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from heroku_sandbox.state import State
+from heroku_sandbox.state import State
 
 DATA_API = ("/client/", "/postgres/", "/data/")
 # Each scope includes what is listed; `write` and its like also read (Heroku's OAuth documentation).

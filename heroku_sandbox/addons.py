@@ -5,16 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from heroku_sandbox import databases, lookup
 from heroku_sandbox.lookup import ApiError
-from heroku_sandbox.state import SERVICE, Addon, Attachment, Credential
-
-if TYPE_CHECKING:
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.releases import Releases
-    from heroku_sandbox.state import App, State, Store
+from heroku_sandbox.postgres import Server
+from heroku_sandbox.releases import Releases
+from heroku_sandbox.state import SERVICE, Addon, App, Attachment, Credential, State, Store
 
 DEFAULT_PLAN = "essential-0"
 _COLORS = "AMBER AQUA BLACK BLUE BRONZE BROWN CHARCOAL COBALT COPPER CRIMSON CYAN GOLD GRAY GREEN IVORY JADE MAROON \

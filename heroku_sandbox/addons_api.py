@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, request
 
 from heroku_sandbox import lookup, shapes
 from heroku_sandbox.platform_api import fields
-from heroku_sandbox.state import Coupling
-
-if TYPE_CHECKING:
-    from heroku_sandbox.state import Attachment
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Attachment, Coupling
+from heroku_sandbox.world import World
 
 
 def _identity(value: Any) -> str:

@@ -11,17 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from heroku_sandbox.connection import Connection, Failure
-from heroku_sandbox.names import path_of_caller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from heroku_sandbox.names import Action, TransferAction
+from heroku_sandbox.names import Action, TransferAction, path_of_caller
 
 _MAIN = Path(__file__).with_name("__main__.py")
 _START_SECONDS = 90

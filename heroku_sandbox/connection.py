@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from heroku_sandbox import home as homes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 CONTROL_FILE = "control.json"
 

@@ -10,7 +10,7 @@ import dataclasses
 import hmac
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from flask import Blueprint, request
@@ -22,10 +22,8 @@ from heroku_sandbox.faults import Rule, TransferFault
 from heroku_sandbox.options import Options
 from heroku_sandbox.platform_api import fields
 from heroku_sandbox.releases import new_app
-
-if TYPE_CHECKING:
-    from heroku_sandbox.state import Addon, App
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Addon, App
+from heroku_sandbox.world import World
 
 HEADER = "Sandbox-Token"
 _Facts = TypeVar("_Facts", Rule | TransferFault, Options)

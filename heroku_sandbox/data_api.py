@@ -9,7 +9,7 @@ from __future__ import annotations
 import zoneinfo
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, request
@@ -17,11 +17,8 @@ from flask import Blueprint, request
 from heroku_sandbox import databases, lookup, shapes, wire
 from heroku_sandbox.downloads import sign
 from heroku_sandbox.platform_api import fields
-from heroku_sandbox.state import Schedule, TransferType, now
-
-if TYPE_CHECKING:
-    from heroku_sandbox.state import Addon, Credential, State, Transfer
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Addon, Credential, Schedule, State, Transfer, TransferType, now
+from heroku_sandbox.world import World
 
 
 def _extensions() -> list[str]:

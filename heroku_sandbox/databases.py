@@ -10,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
 from heroku_sandbox import inventory
 from heroku_sandbox.options import Reset
-
-if TYPE_CHECKING:
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.state import Addon, Credential
+from heroku_sandbox.postgres import Server
+from heroku_sandbox.state import Addon, Credential
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _cluster = threading.Lock()  # roles that are granted at the same time fail with "tuple concurrently updated"

@@ -8,14 +8,10 @@ sends one.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from heroku_sandbox.web import Answer
-
-if TYPE_CHECKING:
-    from heroku_sandbox.web import Exchange
+from heroku_sandbox.web import Answer, Exchange
 
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}  # clients leave these out of `Host`

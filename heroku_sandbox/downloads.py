@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from flask import Flask, Response, request
 
-from heroku_sandbox.state import TransferType, now
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from heroku_sandbox.state import Store
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Store, TransferType, now
+from heroku_sandbox.world import World
 
 _PIECE = 1 << 18
 

@@ -9,20 +9,16 @@ import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
+from heroku_sandbox.faults import TransferFault
 from heroku_sandbox.names import TransferAction
 from heroku_sandbox.postgres import tools, variables
-from heroku_sandbox.state import now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from heroku_sandbox.faults import TransferFault
-    from heroku_sandbox.state import Transfer
+from heroku_sandbox.state import Transfer, now
 
 _SESSION = "Heroku Postgres Backups"  # what Heroku's own sessions are called, whatever they do
 _PIECE = 1 << 18

@@ -14,15 +14,12 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from heroku_sandbox.state import new_id, now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _MARKER = "HEROKU_DYNO_ID"  # part of Heroku's dyno metadata; here also how a dyno's processes are found
 

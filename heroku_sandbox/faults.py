@@ -12,15 +12,13 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from heroku_sandbox.names import Action, TransferAction
 from heroku_sandbox.web import Answer, Exchange
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _HANG_LIMIT = 3600
 

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import psycopg
 from psycopg import errors
-
-if TYPE_CHECKING:
-    import psycopg
 
 SCHEMA = "_heroku"
 _OBJECTS = Path(__file__).with_name("inventory.sql").read_bytes()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from heroku_sandbox.state import SERVICE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from heroku_sandbox.state import Addon, App, Attachment, Release, State, Transfer
+from heroku_sandbox.state import SERVICE, Addon, App, Attachment, Release, State, Transfer
 
 
 @dataclass(slots=True)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, Response, request
 
 from heroku_sandbox import lookup, pages, shapes
 from heroku_sandbox.dynos import Dyno
 from heroku_sandbox.releases import new_app
-from heroku_sandbox.state import Formation, ReleaseStatus, now
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from heroku_sandbox.state import App, Release
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, now
+from heroku_sandbox.world import World
 
 _FOLLOW_SECONDS = 0.05
 

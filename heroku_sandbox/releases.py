@@ -9,19 +9,14 @@ flight the newest version that succeeded is current, whichever ended last.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from heroku_sandbox import lookup
 from heroku_sandbox.dynos import Dyno, Dynos, new_number
 from heroku_sandbox.names import path_of_caller
-from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, Slug, now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from heroku_sandbox.options import Options
-    from heroku_sandbox.state import State, Store
+from heroku_sandbox.options import Options
+from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, Slug, State, Store, now
 
 _IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache")
 

@@ -11,13 +11,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from heroku_sandbox import access, certificates, databases, downloads, home, inventory, wire
@@ -26,19 +28,12 @@ from heroku_sandbox.connection import CONTROL_FILE
 from heroku_sandbox.control import control
 from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
 from heroku_sandbox.lookup import ApiError
+from heroku_sandbox.options import Options
 from heroku_sandbox.platform_api import apps, processes, releases
 from heroku_sandbox.postgres import Embedded, Server, server_at
 from heroku_sandbox.state import new_id
 from heroku_sandbox.web import Listener
 from heroku_sandbox.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from flask import Response
-
-    from heroku_sandbox.options import Options
 
 _OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
 

@@ -8,27 +8,26 @@ yet; `wire.py` turns them into other forms.
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
-from heroku_sandbox.state import SERVICE, ReleaseStatus, TransferType
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from heroku_sandbox.addons import Addons
-    from heroku_sandbox.dynos import Dyno
-    from heroku_sandbox.state import (
-        Addon,
-        App,
-        Attachment,
-        Coupling,
-        Formation,
-        Release,
-        Schedule,
-        Slug,
-        State,
-        Transfer,
-    )
+from heroku_sandbox.addons import Addons
+from heroku_sandbox.dynos import Dyno
+from heroku_sandbox.state import (
+    SERVICE,
+    Addon,
+    App,
+    Attachment,
+    Coupling,
+    Formation,
+    Release,
+    ReleaseStatus,
+    Schedule,
+    Slug,
+    State,
+    Transfer,
+    TransferType,
+)
 
 EMAIL = "sandbox@example.com"
 _WITHOUT_PROTECTION = ("essential", "mini", "basic", "hobby")

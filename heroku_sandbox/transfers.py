@@ -12,27 +12,23 @@ from __future__ import annotations
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from urllib.parse import urlsplit
 
 import psycopg
 
 from heroku_sandbox import databases, lookup
+from heroku_sandbox.addons import Addons
 from heroku_sandbox.dumps import Failed, Run, Stopped
+from heroku_sandbox.faults import Faults
 from heroku_sandbox.names import TransferAction
-from heroku_sandbox.state import Transfer, TransferType, now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from heroku_sandbox.addons import Addons
-    from heroku_sandbox.faults import Faults
-    from heroku_sandbox.options import Options
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.state import Addon, Store
+from heroku_sandbox.options import Options
+from heroku_sandbox.postgres import Server
+from heroku_sandbox.state import Addon, Store, Transfer, TransferType, now
 
 _KEPT_OF_RESTORES = 5
 """`num_keep` of restores in recorded traffic, whatever the plan."""

@@ -9,19 +9,17 @@ import http.server
 import io
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable
-    from wsgiref.types import WSGIApplication
+from wsgiref.types import WSGIApplication
 
 _HEADER_LIMIT = 64 * 1024  # Heroku's CLI sends a Request-Id of up to 7 KiB
 

@@ -8,19 +8,16 @@ with each. A variant changes one thing, and variants can be put together.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
 
 from flask import Response
 
+from heroku_sandbox.lookup import ApiError
 from heroku_sandbox.names import Variant
 from heroku_sandbox.shapes import iso, ruby
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
-
-    from heroku_sandbox.lookup import ApiError
-    from heroku_sandbox.state import Transfer
+from heroku_sandbox.state import Transfer
 
 _TIMES = ("created_at", "started_at", "canceled_at", "updated_at", "finished_at")
 _SHORT = ("uuid", "from_type", "to_type")

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from heroku_sandbox import door, lookup, shapes, wire
 from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dynos
 from heroku_sandbox.faults import Faults
 from heroku_sandbox.options import Options
+from heroku_sandbox.postgres import Server
 from heroku_sandbox.releases import Releases
-from heroku_sandbox.state import Store
+from heroku_sandbox.state import Store, Transfer
 from heroku_sandbox.transfers import Transfers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.state import Transfer
-    from heroku_sandbox.web import Answer, Exchange
-
+from heroku_sandbox.web import Answer, Exchange
 
 _REMEMBERED = 100_000
 _FORMER_KEY = "sandbox"  # the key of homes made before each had its own: everybody knows it
