@@ -1,6 +1,6 @@
 """Heroku on this machine: both of its APIs over a real PostgreSQL, for trying a release before it counts.
 
-On the command line: `bin/sandbox up`, `create`, `release`, … (see cli.py). In tests::
+On the command line: `heroku-sandbox up`, `create`, `release`, … (see cli.py; `bin/sandbox` in a checkout). In tests::
 
     from heroku_sandbox import Action, Sandbox, TransferAction
 
@@ -29,7 +29,7 @@ In here, from the ground up: options.py home.py state.py lookup.py · postgres.p
 databases.py · dynos.py releases.py addons.py dumps.py transfers.py faults.py, one noun each · world.py puts them
 together · shapes.py wire.py pages.py access.py platform_api.py addons_api.py data_api.py downloads.py, the APIs ·
 web.py the HTTP server, door.py who may come in · control.py server.py, the process · connection.py client.py cli.py,
-its users. Nothing is imported from the hook.
+its users. Nothing is imported from the hook but, where it is installed, how people read its log (cli.py).
 """
 
 from heroku_sandbox.client import App, Release, Sandbox, shared_postgres

@@ -1,4 +1,4 @@
-"""`python -m heroku_sandbox`, and `python -I <this file>`, which needs nothing installed and no PYTHONPATH."""
+"""What `heroku-sandbox` starts as a module, and `bin/sandbox` by its path, which needs no PYTHONPATH in a checkout."""
 
 import sys
 from pathlib import Path
@@ -9,4 +9,4 @@ if not __package__:  # run by its path: make the checkout importable
 from heroku_sandbox.cli import main
 
 if __name__ == "__main__":
-    main(prog_name="sandbox")
+    main(prog_name="heroku-sandbox" if __package__ else "bin/sandbox")  # what the user has typed; messages name it

@@ -6,15 +6,11 @@ import base64
 import binascii
 import threading
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from heroku_sandbox.lookup import ApiError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from heroku_sandbox.state import State
+from heroku_sandbox.state import State
 
 DATA_API = ("/client/", "/postgres/", "/data/")
 # Each scope includes what is listed; `write` and its like also read (Heroku's OAuth documentation).
@@ -27,7 +23,7 @@ _INCLUDED = {
 
 
 def token(headers: Mapping[str, str]) -> str:
-    """The key of a request: Bearer, or Basic with the key as password (or alone as user, as old clients do)."""
+    """Returns the key of a request: Bearer, or Basic with the key as password (or alone as user, as old clients do)."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
@@ -41,7 +37,7 @@ def token(headers: Mapping[str, str]) -> str:
 
 
 def needed(method: str, path: str) -> str:
-    """The scope that a request needs. What shows or changes passwords is protected."""
+    """Returns the scope that a request needs. What shows or changes passwords is protected."""
     if path.startswith("/account"):
         return "identity"
     protected = "config" in path or path.startswith(DATA_API)
@@ -49,8 +45,8 @@ def needed(method: str, path: str) -> str:
     return f"{scope}-protected" if protected else scope
 
 
-def check(state: State, headers: Mapping[str, str], method: str, path: str) -> str:
-    """Refuse with 401 or 403; return the key."""
+def authenticated_key(state: State, headers: Mapping[str, str], method: str, path: str) -> str:
+    """Returns the key of a request. Raises ApiError: 401 without a known key, 403 where its scopes do not suffice."""
     key = token(headers)
     scopes = state.keys.get(key) if key else None
     if scopes is None:
@@ -59,8 +55,8 @@ def check(state: State, headers: Mapping[str, str], method: str, path: str) -> s
     scope = needed(method, path)
     # Any key may ask for its own rate limit.
     if scope not in allowed and path != "/account/rate-limits":
-        accepted = ["global", *(each for each in ("write-protected", "read-protected", "write", "read", "identity"))]
-        accepted = [each for each in accepted if each == scope or scope in _INCLUDED.get(each, set())]
+        accepted = ["global", "write-protected", "read-protected", "write", "read", "identity"]
+        accepted = [name for name in accepted if name == scope or scope in _INCLUDED.get(name, set())]
         raise ApiError(
             HTTPStatus.FORBIDDEN,
             "forbidden",
@@ -78,14 +74,15 @@ class RateLimit:
         self._tokens: dict[str, tuple[float, float]] = {}
 
     def remaining(self, key: str, limit: int) -> int:
-        """What is left, without taking any."""
+        """Returns how many tokens are left. Takes none."""
         return self._take(key, limit, 0)
 
     def take(self, key: str, limit: int) -> int:
-        """Take one token; 429 when there is none."""
+        """Takes one token and returns how many are left. Raises ApiError (429) when there is none."""
         return self._take(key, limit, 1)
 
     def _take(self, key: str, limit: int, cost: int) -> int:
+        """Takes `cost` tokens and returns how many are left. Raises ApiError (429) when there are too few."""
         with self._lock:
             moment = time.monotonic()
             tokens, since = self._tokens.get(key, (float(limit), moment))

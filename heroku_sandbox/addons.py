@@ -5,16 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from heroku_sandbox import databases, lookup
 from heroku_sandbox.lookup import ApiError
-from heroku_sandbox.state import SERVICE, Addon, Attachment, Credential
-
-if TYPE_CHECKING:
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.releases import Releases
-    from heroku_sandbox.state import App, State, Store
+from heroku_sandbox.postgres import Server
+from heroku_sandbox.releases import Releases
+from heroku_sandbox.state import SERVICE, Addon, App, Attachment, Credential, State, Store
 
 DEFAULT_PLAN = "essential-0"
 _COLORS = "AMBER AQUA BLACK BLUE BRONZE BROWN CHARCOAL COBALT COPPER CRIMSON CYAN GOLD GRAY GREEN IVORY JADE MAROON \
@@ -27,7 +23,7 @@ _KEPT_OTHERWISE = 25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addons:
-    """What is done to add-ons and attachments. Each attach and detach makes a release."""
+    """The add-ons and attachments, and what can be done to them. Each attach and each detach makes a release."""
 
     store: Store
     server: Server
@@ -44,7 +40,7 @@ class Addons:
         follow: str | None = None,
         num_keep: int | None = None,
     ) -> Addon:
-        """Provision a database and attach it. The first of an app is DATABASE, the next ones get a colour."""
+        """Provisions a database and attaches it. The first of an app is DATABASE, the next ones get a colour."""
         tier = plan.removeprefix(f"{SERVICE}:").removeprefix(SERVICE) or DEFAULT_PLAN
         with self.store.lock:
             source = self._source(app, fork or follow)
@@ -71,15 +67,16 @@ class Addons:
         return addon
 
     def _source(self, app: App, text: str | None) -> Addon | None:
+        """Returns the database to fork or follow, or None. Raises ApiError (422) for a tier that cannot be."""
         if text is None:
             return None
-        found = lookup.only(lookup.resolve_addons(self.store.state, text, app.name))
-        if found.tier.startswith(("essential", "mini", "basic", "hobby")):
+        source = lookup.only(lookup.resolve_addons(self.store.state, text, app.name))
+        if source.tier.startswith(("essential", "mini", "basic", "hobby")):
             raise lookup.invalid("Fork and follow are not supported on Essential-tier databases.")
-        return found
+        return source
 
     def destroy(self, addon: Addon) -> None:
-        """Remove an add-on with its attachments and its data. Transfers stay with the billing app."""
+        """Removes an add-on with its attachments and its data. Its transfers stay with the billing app."""
         with self.store.change() as state:
             for attachment in lookup.attachments(state, addon_id=addon.id):
                 self.detach(attachment)
@@ -95,13 +92,13 @@ class Addons:
         namespace: str | None = None,
         confirm: str | None = None,
     ) -> Attachment:
-        """Give an app a database under a name; a name in use has to be confirmed and moves (`pg:promote`).
+        """Gives an app a database under a name. A name in use has to be confirmed, and moves (`pg:promote`).
 
         Moving makes two releases, in the first of which the config var is missing.
         """
         with self.store.change() as state:
             name = (name or self._free_name(state, app, second=True)).upper()
-            present = next((each for each in lookup.attachments(state, app_id=app.id) if each.name == name), None)
+            present = next((place for place in lookup.attachments(state, app_id=app.id) if place.name == name), None)
             if present and present.addon_id == addon.id and present.namespace == namespace:
                 raise lookup.invalid(f"{addon.name} is already attached to {app.name} as {name}")
             if present and confirm != app.name:
@@ -120,7 +117,7 @@ class Addons:
             return attachment
 
     def detach(self, attachment: Attachment) -> None:
-        """Take a database from an app."""
+        """Takes a database from an app."""
         with self.store.change() as state:
             app, addon = state.apps[attachment.app_id], state.addons[attachment.addon_id]
             del state.attachments[attachment.id]
@@ -133,7 +130,7 @@ class Addons:
         return next(name for color in _COLORS.split() if (name := f"HEROKU_POSTGRESQL_{color}") not in taken)
 
     def url(self, addon: Addon, namespace: str | None = None) -> str:
-        """The connection URL of an add-on, of its default credential or of the one a namespace names."""
+        """Returns an add-on's connection URL, with its default credential or with the one that a namespace names."""
         wanted = namespace.removeprefix("credential:") if namespace else "default"
         for credential in addon.credentials:
             if credential.name == wanted:
@@ -141,7 +138,7 @@ class Addons:
         raise lookup.not_found("credential")
 
     def new_credential(self, addon: Addon, name: str) -> Credential:
-        """Another login for a database. Its role is called like it, if the cluster has not got one already."""
+        """Creates another login for a database. Its role has its name, unless the cluster has such a role already."""
         if any(credential.name == name for credential in addon.credentials):
             raise ApiError(HTTPStatus.BAD_REQUEST, "bad_request", f"Credential {name} already exists.")
         role = name if not databases.role_exists(self.server, name) else databases.new_name(f"{name}_")
@@ -152,7 +149,10 @@ class Addons:
         return credential
 
     def rotate(self, addon: Addon, credential: Credential) -> None:
-        """A new password, put into the config vars by the add-on itself: releases without release phase."""
+        """Gives a credential a new password, which the add-on itself puts into the config vars.
+
+        That makes a release without release phase in each app.
+        """
         with self.store.change() as state:
             credential.password = databases.new_password()
             databases.set_password(self.server, credential)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, request
 
 from heroku_sandbox import lookup, shapes
 from heroku_sandbox.platform_api import fields
-from heroku_sandbox.state import Coupling
-
-if TYPE_CHECKING:
-    from heroku_sandbox.state import Attachment
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Attachment, Coupling
+from heroku_sandbox.world import World
 
 
 def _identity(value: Any) -> str:
-    """An add-on, app or plan in a request: its id, its name, or an object that holds one of them."""
+    """Returns the id or name by which a request names an add-on, app or plan, also as an object that holds it."""
     if isinstance(value, dict):
         value = value.get("id") or value.get("name")
     return str(value)
@@ -28,8 +25,8 @@ def _option(config: dict[str, Any], name: str) -> str | None:
     return str(value) if value else None
 
 
-def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
-    """Everything about add-ons and attachments."""
+def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+    """Makes the routes about add-ons, attachments and pipelines' couplings."""
     blueprint = Blueprint("addons", __name__)
     state = world.store.state
 
@@ -38,21 +35,21 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
 
     @blueprint.get("/apps/<app>/addons")
     def of_app(app: str) -> Any:
-        found = lookup.app(state, app)
-        attached = {attachment.addon_id for attachment in lookup.attachments(state, app_id=found.id)}
-        rows = [each for each in state.addons.values() if each.app_id == found.id or each.id in attached]
+        record = lookup.app(state, app)
+        attached = {attachment.addon_id for attachment in lookup.attachments(state, app_id=record.id)}
+        rows = [addon for addon in state.addons.values() if addon.app_id == record.id or addon.id in attached]
         return [shapes.addon(state, row) for row in rows]
 
     @blueprint.get("/addons")
     def everything() -> Any:
-        return [shapes.addon(state, each) for each in state.addons.values()]
+        return [shapes.addon(state, addon) for addon in state.addons.values()]
 
     @blueprint.post("/apps/<app>/addons")
     def create(app: str) -> Any:
-        found, body = lookup.app(state, app), fields()
+        record, body = lookup.app(state, app), fields()
         config = body.get("config") or {}
         addon = world.addons.create(
-            found,
+            record,
             _identity(body.get("plan")),
             name=body.get("name"),
             attachment=(body.get("attachment") or {}).get("name"),
@@ -72,16 +69,16 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
     @blueprint.delete("/apps/<app>/addons/<addon>")
     def destroy(app: str, addon: str) -> Any:
         lookup.app(state, app)
-        found = lookup.addon(state, addon)
-        last = shapes.addon(state, found) | {"state": "deprovisioned", "config_vars": []}
-        world.addons.destroy(found)
+        record = lookup.addon(state, addon)
+        last = shapes.addon(state, record) | {"state": "deprovisioned", "config_vars": []}
+        world.addons.destroy(record)
         return last
 
     @blueprint.post("/actions/addons/resolve")
     def resolve() -> Any:
         body = fields()
-        found = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
-        return [shapes.addon(state, each) for each in found]
+        matches = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
+        return [shapes.addon(state, addon) for addon in matches]
 
     @blueprint.get("/addons/<addon>/config")
     @blueprint.get("/addons/<addon>/config/<namespace>")
@@ -126,16 +123,16 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
     @blueprint.delete("/addon-attachments/<attachment>")
     def detach(attachment: str) -> Any:
         with world.store.change():
-            found = lookup.attachment(state, attachment)
-            last = shape(found)
-            world.addons.detach(found)
+            record = lookup.attachment(state, attachment)
+            last = shape(record)
+            world.addons.detach(record)
             return last
 
     @blueprint.post("/actions/addon-attachments/resolve")
     def resolve_attachment() -> Any:
         body = fields()
-        found = lookup.resolve_attachments(state, str(body.get("addon_attachment")), body.get("app"))
-        return [shape(each) for each in found]
+        matches = lookup.resolve_attachments(state, str(body.get("addon_attachment")), body.get("app"))
+        return [shape(attachment) for attachment in matches]
 
     @blueprint.post("/pipeline-couplings")
     def couple() -> Any:
@@ -151,6 +148,6 @@ def addons(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a b
 
     @blueprint.get("/pipelines/<pipeline>/pipeline-couplings")
     def couplings(pipeline: str) -> Any:
-        return [shapes.coupling(each) for each in state.couplings.values() if each.pipeline_id == pipeline]
+        return [shapes.coupling(record) for record in state.couplings.values() if record.pipeline_id == pipeline]
 
     return blueprint

@@ -8,12 +8,9 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import trustme
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +23,14 @@ class Certificate:
     """Both in one file, as `ssl` wants them."""
 
     def context(self) -> ssl.SSLContext:
-        """A server's TLS context."""
+        """Returns a TLS context for a server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.file)
         return context
 
 
 def issue(home: Path) -> Certificate:
-    """A fresh certificate from the home's authority, which is made the first time and kept."""
+    """Issues a fresh certificate from the home's authority, which is made the first time and kept."""
     public, private = home / "ca.pem", home / "ca.key"
     if public.exists() and private.exists():
         authority = trustme.CA.from_pem(public.read_bytes(), private.read_bytes())

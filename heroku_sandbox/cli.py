@@ -1,4 +1,4 @@
-"""`bin/sandbox`: Heroku on this machine, from a shell."""
+"""Heroku on this machine, from a shell: `heroku-sandbox` where it is installed, `bin/sandbox` in a checkout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ _FIRST_APP = "my-app"
 _STOP_SECONDS = 60
 
 
+def _command() -> str:
+    """Returns the name under which the user has started this: `heroku-sandbox` or `bin/sandbox`."""
+    return click.get_current_context().find_root().info_name or "heroku-sandbox"
+
+
 def _running() -> Connection | None:
-    """The way to the sandbox, if it is up."""
+    """Returns the way to the sandbox, or None if it is not up."""
     try:
         connection = Connection.to(home.default())
         connection.request("GET", "/sandbox")
@@ -36,7 +42,7 @@ def _running() -> Connection | None:
 def _connect() -> Connection:
     connection = _running()
     if connection is None:
-        raise click.ClickException("the sandbox is not up: bin/sandbox up --detach")
+        raise click.ClickException(f"The sandbox is not up. Start it with `{_command()} up --detach`.")
     return connection
 
 
@@ -47,7 +53,7 @@ def _app(name: str) -> App:
 
 
 class _Commands(click.Group):
-    """Turns what the sandbox refuses into an error message and exit code 1."""
+    """The commands; what the sandbox refuses becomes an error message and exit code 1."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -63,11 +69,11 @@ def main() -> None:
 
 @main.command()
 @click.option("--port", type=int, default=0, help="The APIs' port. By default last time's, or any free one.")
-@click.option("--detach", is_flag=True, help="Go on in the background until `bin/sandbox down`.")
+@click.option("--detach", is_flag=True, help="Go on in the background until `down`.")
 def up(port: int, detach: bool) -> None:
     """Start the sandbox. The first time, create an app with a database."""
-    if found := _running():
-        click.echo(f"The sandbox is up at http://127.0.0.1:{found.port}")
+    if connection := _running():
+        click.echo(f"The sandbox is up at http://127.0.0.1:{connection.port}")
         return
     try:
         home.close(home.default())
@@ -81,7 +87,7 @@ def up(port: int, detach: bool) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
-        _greet(process, "bin/sandbox down")
+        _greet(process, f"`{_command()} down`", f"Its log says why: {log.name}")
 
 
 def _serve_command(port: int) -> list[str]:
@@ -90,18 +96,23 @@ def _serve_command(port: int) -> list[str]:
 
 
 def _run_attached(command: list[str]) -> None:
+    """Runs the sandbox until Ctrl-C, which reaches its process, too."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
-        _greet(process, "Ctrl-C")
+        _greet(process, "Ctrl-C", "It says why above.")
         process.wait()
     except KeyboardInterrupt:
         process.wait(_STOP_SECONDS)  # it has got the signal, too
 
 
-def _greet(process: subprocess.Popen[bytes], end: str) -> None:
+def _greet(process: subprocess.Popen[bytes], end: str, otherwise: str) -> None:
+    """Waits until the sandbox answers, and says so and what ends it. The first time, creates an app.
+
+    Raises ClickException, with `otherwise` as the way to the reason, when the sandbox does not start.
+    """
     line = process.stdout.readline() if process.stdout else b""
     if not line:
-        raise click.ClickException(f"the sandbox did not start; see {home.default() / 'sandbox.log'}")
+        raise click.ClickException(f"The sandbox did not start. {otherwise}")
     connection = Connection.to(home.default())
     if not connection.request("GET", "/sandbox")["apps"]:
         _create(connection, _FIRST_APP, "standard-0")
@@ -127,8 +138,8 @@ def down() -> None:
 @click.option("--plan", default="standard-0", show_default=True, help="The database's plan, or `none`.")
 def create(app: str, plan: str) -> None:
     """Create an app with a database, and an API key for its release phase in HEROKU_API_KEY."""
-    found = _create(_connect(), app, plan)
-    click.echo(f"Created {app} with {', '.join(addon['name'] for addon in found['addons']) or 'no database'}")
+    made = _create(_connect(), app, plan)
+    click.echo(f"Created {app} with {', '.join(addon['name'] for addon in made['addons']) or 'no database'}")
 
 
 def _create(connection: Connection, name: str, plan: str) -> Any:
@@ -148,6 +159,7 @@ def release(app: str, directory: str, commit: str | None, description: str) -> N
 
 
 def _head(directory: str) -> str:
+    """Returns the commit that the folder's git has checked out, or a made-up one where it has none."""
     asked = ["git", "-C", directory, "rev-parse", "--verify", "--quiet", "HEAD"]
     try:
         done = subprocess.run(asked, check=False, capture_output=True, text=True)
@@ -162,9 +174,9 @@ def _head(directory: str) -> str:
 @click.argument("words", nargs=-1)
 def config(app: str, action: str, words: tuple[str, ...]) -> None:
     """Show config vars, or change them (KEY=VALUE, or KEY for unset): that is a release."""
-    found = _app(app)
+    target = _app(app)
     if action == "get":
-        for name, value in sorted(found.config.items()):
+        for name, value in sorted(target.config.items()):
             if not words or name in words:
                 click.echo(f"{name}={value}")
         return
@@ -174,8 +186,8 @@ def config(app: str, action: str, words: tuple[str, ...]) -> None:
         if bool(separator) is not (action == "set"):
             raise click.UsageError(f"{word}: expected {'KEY=VALUE' if action == 'set' else 'KEY'}")
         changes[name] = value if separator else None
-    before = found.releases()[0]["version"]
-    fresh = found.set_config(changes, wait=False)
+    before = target.releases()[0]["version"]
+    fresh = target.set_config(changes, wait=False)
     if fresh.version > before:
         _follow(app, fresh)
 
@@ -193,7 +205,7 @@ def rollback(app: str, version: str) -> None:
 @click.argument("addon")
 def promote(app: str, addon: str) -> None:
     """Make another add-on DATABASE. Two releases: Detach, then Attach."""
-    codes = [_follow(app, each, leave=False) for each in _app(app).promote(addon, wait=False)]
+    codes = [_follow(app, release, leave=False) for release in _app(app).promote(addon, wait=False)]
     sys.exit(max(codes, default=0))
 
 
@@ -210,34 +222,42 @@ def env(app: str) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def psql(app: str, words: tuple[str, ...]) -> None:
     """Open psql on an app's DATABASE_URL; further words go to psql."""
-    from heroku_sandbox.postgres import tools, variables  # noqa: PLC0415 - needs the extra [sandbox]
+    from heroku_sandbox.postgres import tools, variables  # noqa: PLC0415 -- psycopg takes its time to load
 
     url = _app(app).config.get("DATABASE_URL")
     if url is None:
-        raise click.ClickException(f"{app} has no DATABASE_URL")
+        raise click.ClickException(f"{app} has no DATABASE_URL, so there is no database to open.")
     program = tools() / "psql"
-    os.execve(program, [str(program), *words], {**os.environ, **variables(url)})  # noqa: S606 - no shell is the point
+    os.execve(program, [str(program), *words], {**os.environ, **variables(url)})  # noqa: S606 -- no shell is the point
 
 
 def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
-    """Show a release's output until it ends, on a terminal as people read it; 0 when it has succeeded, else 1."""
-    found = _app(app)
+    """Shows a release's output until it ends. Returns 0 when it has succeeded, else 1; exits with that if `leave`."""
+    pushed = _app(app)
     click.echo(f"v{fresh.version} {fresh.description}", err=True)
-    if sys.stdout.isatty() and os.environ.get("RELEASE_LOG") != "json":
-        from release.output.lines import whole_lines  # noqa: PLC0415
-        from release.output.live import follow  # noqa: PLC0415 - for terminals only
-
-        follow(whole_lines(found.output(fresh)), sys.stdout.fileno(), os.environ)
-    else:
-        for piece in found.output(fresh):
-            sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-    ended = found.wait(fresh.version)
+    _show(pushed.output(fresh))
+    ended = pushed.wait(fresh.version)
     click.echo(f"v{fresh.version} {ended.status}", err=True)
     code = 0 if ended.status == "succeeded" else 1
     if leave:
         sys.exit(code)
     return code
+
+
+def _show(output: Iterator[bytes]) -> None:
+    """Writes output to stdout as it arrives: on a terminal as the hook's log is read by people, else as it is."""
+    if sys.stdout.isatty() and os.environ.get("RELEASE_LOG") != "json":
+        try:
+            from release.output.lines import whole_lines  # noqa: PLC0415 -- for terminals only
+            from release.output.live import follow  # noqa: PLC0415 -- for terminals only
+        except ImportError:
+            pass  # the hook need not be installed beside the sandbox
+        else:
+            follow(whole_lines(output), sys.stdout.fileno(), os.environ)
+            return
+    for piece in output:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
 
 
 @main.command("serve", hidden=True)
@@ -247,11 +267,11 @@ def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
 @click.option("--temporary", is_flag=True)
 @click.option("--attached", is_flag=True)
 def serve_command(folder: Path, port: int, options: str, temporary: bool, attached: bool) -> None:
-    """Be the sandbox's process; say on stdout where it is once it answers."""
-    import msgspec  # noqa: PLC0415 - only the server needs these, and they take their time
+    """Be the sandbox's process. Once it answers, it says on stdout where it is, as JSON."""
+    import msgspec  # noqa: PLC0415 -- only the server needs these, and they take their time
 
-    from heroku_sandbox.options import Options  # noqa: PLC0415
-    from heroku_sandbox.server import Setup, serve  # noqa: PLC0415
+    from heroku_sandbox.options import Options  # noqa: PLC0415 -- see above
+    from heroku_sandbox.server import Setup, serve  # noqa: PLC0415 -- see above
 
     setup = Setup(
         home=folder,

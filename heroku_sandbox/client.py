@@ -11,17 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from heroku_sandbox.connection import Connection, Failure
-from heroku_sandbox.names import path_of_caller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from heroku_sandbox.names import Action, TransferAction
+from heroku_sandbox.names import Action, TransferAction, path_of_caller
 
 _MAIN = Path(__file__).with_name("__main__.py")
 _START_SECONDS = 90
@@ -68,9 +64,9 @@ class App:
         return config
 
     def environment(self) -> dict[str, str]:
-        """HEROKU_HOST, HEROKU_DATA_HOST, HEROKU_API_KEY, HEROKU_APP_ID, DATABASE_URL, …: for a hook run by hand."""
-        found: dict[str, str] = self.connection.request("GET", f"/sandbox/apps/{self.id}/environment")
-        return found
+        """Returns the variables for a hook run by hand: HEROKU_HOST, HEROKU_API_KEY, HEROKU_APP_ID, DATABASE_URL, …."""
+        environment: dict[str, str] = self.connection.request("GET", f"/sandbox/apps/{self.id}/environment")
+        return environment
 
     def release(
         self,
@@ -81,7 +77,7 @@ class App:
         path: str | None = None,
         wait: bool = True,
     ) -> Release:
-        """Push a folder. `path` is the dynos' PATH; by default this process's Python comes first in it."""
+        """Pushes a folder. `path` is the dynos' PATH; by default this process's Python comes first in it."""
         body = {
             "folder": str(Path(folder).resolve()),
             "commit": commit or secrets.token_hex(20),
@@ -91,48 +87,48 @@ class App:
         return self._ended(self.connection.request("POST", f"/sandbox/apps/{self.id}/deploys", body), wait=wait)
 
     def set_config(self, changes: Mapping[str, str | None], *, wait: bool = True) -> Release:
-        """Change config vars; None removes one. A release, even if nothing changes (then the newest)."""
+        """Changes config vars; None removes one. Returns the release that this made, else the newest."""
         self.connection.request("PATCH", f"/apps/{self.id}/config-vars", dict(changes))
         return self._ended(self.releases()[0], wait=wait)
 
     def rollback(self, version: int, *, wait: bool = True) -> Release:
-        """Go back to an older release."""
+        """Goes back to an older release."""
         answer = self.connection.request("POST", f"/apps/{self.id}/releases", {"release": str(version)})
         return self._ended(answer, wait=wait)
 
     def promote(self, addon: str, *, wait: bool = True) -> list[Release]:
-        """Make another add-on DATABASE: two releases, Detach and Attach."""
+        """Makes another add-on DATABASE. Returns its two releases, Detach and Attach."""
         before = self.releases()[0]["version"]
         body = {"addon": {"name": addon}, "app": {"name": self.id}, "name": "DATABASE", "confirm": self.name}
         self.connection.request("POST", "/addon-attachments", body)
-        made = [each for each in self.releases() if each["version"] > before]
-        return [self._ended(each, wait=wait) for each in reversed(made)]
+        made = [release for release in self.releases() if release["version"] > before]
+        return [self._ended(release, wait=wait) for release in reversed(made)]
 
     def releases(self) -> list[dict[str, Any]]:
-        """The newest releases (up to 1000), newest first, as the Platform API shows them."""
+        """Returns the newest releases (up to 1000), newest first, as the Platform API shows them."""
         headers = {"Range": "version ..; max=1000, order=desc"}
-        found: list[dict[str, Any]] = self.connection.request("GET", f"/apps/{self.id}/releases", headers=headers)
-        return found
+        releases: list[dict[str, Any]] = self.connection.request("GET", f"/apps/{self.id}/releases", headers=headers)
+        return releases
 
     def _ended(self, release: dict[str, Any], *, wait: bool) -> Release:
         return self.wait(release["version"]) if wait else self.get_release(release["version"])
 
     def get_release(self, version: int) -> Release:
-        """A release as it is now, with what its phase has printed so far."""
-        found = self.connection.request("GET", f"/apps/{self.id}/releases/{version}")
+        """Returns a release as it is now, once it has ended with what its phase has printed."""
+        answer = self.connection.request("GET", f"/apps/{self.id}/releases/{version}")
         output = b""
-        if found["status"] != "pending":
-            output = b"".join(self.connection.stream(f"/streams/{found['id']}"))
+        if answer["status"] != "pending":
+            output = b"".join(self.connection.stream(f"/streams/{answer['id']}"))
         return Release(
-            id=found["id"],
-            version=found["version"],
-            status=found["status"],
-            description=found["description"],
+            id=answer["id"],
+            version=answer["version"],
+            status=answer["status"],
+            description=answer["description"],
             output=output.decode(errors="replace"),
         )
 
     def output(self, release: Release) -> Iterator[bytes]:
-        """What a release's phase prints, as it comes, to its end."""
+        """Yields what a release's phase prints, as it comes, to its end."""
         shown = False
         while not shown:  # its stream is there once the command has started
             for piece in self.connection.stream(f"/streams/{release.id}"):
@@ -143,7 +139,7 @@ class App:
             time.sleep(_POLL_SECONDS)
 
     def wait(self, version: int, seconds: float = 600) -> Release:
-        """Wait until a release has ended."""
+        """Waits until a release has ended. Raises Failure if it has not after `seconds`."""
         deadline = time.monotonic() + seconds
         while (release := self.get_release(version)).status == "pending":
             if time.monotonic() > deadline:
@@ -152,48 +148,51 @@ class App:
         return release
 
     def add_database(self, **fields: Any) -> dict[str, Any]:
-        """Another add-on; takes plan, name, attachment, fork, follow, num_keep; gives id, name, url, attached_as."""
-        found: dict[str, Any] = self.connection.request("POST", f"/sandbox/apps/{self.id}/addons", fields)
-        return found
+        """Adds a database: plan, name, attachment, fork, follow, num_keep. Returns its id, name, url, attached_as."""
+        addon: dict[str, Any] = self.connection.request("POST", f"/sandbox/apps/{self.id}/addons", fields)
+        return addon
 
     def add_credential(self, name: str) -> dict[str, str]:
-        """Another login for the first database: its `user` and `password`."""
+        """Adds a login to the first database. Returns its `user` and `password`."""
         path = f"/postgres/v0/databases/{self.addon_id}/credentials"
         self.connection.request("POST", path, {"name": name})
-        found: dict[str, str] = self.connection.request("GET", f"{path}/{name}")["credentials"][0]
-        return found
+        login: dict[str, str] = self.connection.request("GET", f"{path}/{name}")["credentials"][0]
+        return login
 
     def transfers(self) -> list[dict[str, Any]]:
-        """Backups, restores and copies, in the order of their numbers."""
-        found = self.connection.request("GET", f"/client/v11/apps/{self.id}/transfers")
-        return sorted(found, key=lambda transfer: int(transfer["num"]))
+        """Returns the backups, restores and copies in the order of their numbers."""
+        transfers = self.connection.request("GET", f"/client/v11/apps/{self.id}/transfers")
+        return sorted(transfers, key=lambda transfer: int(transfer["num"]))
 
     def scheduled_backup(self) -> dict[str, Any]:
-        """Start the backup that a schedule would, without waiting for the hour; the transfer."""
-        found: dict[str, Any] = self.connection.request("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
-        return found
+        """Starts the backup that a schedule would, without waiting for the hour. Returns the transfer."""
+        transfer: dict[str, Any] = self.connection.request("POST", f"/sandbox/addons/{self.addon_id}/scheduled-backup")
+        return transfer
 
     def dynos(self) -> list[dict[str, Any]]:
-        """All dynos that ran as processes, ended ones too, with `pid`, exit `code` and `output`."""
-        found: list[dict[str, Any]] = self.connection.request("GET", f"/sandbox/apps/{self.id}/dynos")
-        return found
+        """Returns all dynos that ran as processes, ended ones too, with `pid`, exit `code` and `output`."""
+        dynos: list[dict[str, Any]] = self.connection.request("GET", f"/sandbox/apps/{self.id}/dynos")
+        return dynos
 
     def signal(self, dyno: str, number: int) -> None:
-        """Send a signal to all processes of a dyno: `release.1234`, or its type."""
+        """Sends a signal to all processes of a dyno, which is named as `release.1234` or by its type."""
         self.connection.request("POST", f"/sandbox/apps/{self.id}/dynos/{dyno}/signal", {"signal": int(number)})
 
     def maintenance(self) -> bool:
-        """Whether maintenance mode is on."""
+        """Tells whether maintenance mode is on."""
         return bool(self.connection.request("GET", f"/apps/{self.id}")["maintenance"])
 
     def scale(self, **quantities: int) -> None:
-        """Set the formation: `scale(web=2, worker=1)`."""
+        """Sets the formation: `scale(web=2, worker=1)`."""
         updates = [{"type": name, "quantity": quantity} for name, quantity in quantities.items()]
         self.connection.request("PATCH", f"/apps/{self.id}/formation", {"updates": updates})
 
     def formation(self) -> dict[str, int]:
-        """Quantities by process type."""
-        return {each["type"]: each["quantity"] for each in self.connection.request("GET", f"/apps/{self.id}/formation")}
+        """Returns how many dynos there are of each process type."""
+        return {
+            process["type"]: process["quantity"]
+            for process in self.connection.request("GET", f"/apps/{self.id}/formation")
+        }
 
 
 class Sandbox:
@@ -232,19 +231,19 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Start it; returns when requests are answered."""
+        """Starts it. Returns when requests are answered; raises Failure when it does not come up."""
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment
         )
         line = self._process.stdout.readline() if self._process.stdout else b""
         if not line:
             self.stop()
-            raise Failure("the sandbox did not start; its own words are on stderr")
+            raise Failure("The sandbox did not start. It has said why on stderr.")
         self.connection = Connection.to(self.home)
         self._status = self.connection.request("GET", "/sandbox")
 
     def stop(self) -> None:
-        """Stop it, and with a temporary one delete everything."""
+        """Stops it. All that a temporary one held is deleted."""
         process = self._process
         if process is None:
             return
@@ -255,19 +254,19 @@ class Sandbox:
         self._process = None
 
     def kill(self) -> None:
-        """End it with SIGKILL, as a crash would; its PostgreSQL goes with it. start() brings it back."""
+        """Ends it with SIGKILL, as a crash would; its PostgreSQL goes with it. start() brings it back."""
         if self._process:
             self._process.kill()
         self.stop()
 
     @property
     def url(self) -> str:
-        """Both APIs' address: HEROKU_HOST."""
+        """The address of both APIs, as in HEROKU_HOST."""
         return f"http://127.0.0.1:{self.connection.port}"
 
     @property
     def key(self) -> str:
-        """Its API key: everything is open to it."""
+        """Its API key, to which everything is open."""
         return self.connection.key
 
     @property
@@ -276,7 +275,7 @@ class Sandbox:
         return self.home / "ca.pem"
 
     def superuser_url(self, app: App | None = None) -> str:
-        """PostgreSQL's superuser, on an app's database or on the maintenance database."""
+        """Returns the URL of PostgreSQL's superuser, for an app's database or for the maintenance database."""
         url: str = self._status["superuser_url"]
         return url if app is None else url.rpartition("/")[0] + "/" + app.database_url.rpartition("/")[2]
 
@@ -288,57 +287,57 @@ class Sandbox:
         num_keep: int | None = None,
         config: Mapping[str, str] | None = None,
     ) -> App:
-        """An app with a database attached as DATABASE; `plan="none"` leaves the database out."""
+        """Creates an app with a database attached as DATABASE; `plan="none"` leaves the database out."""
         body = {"name": name, "plan": plan, "num_keep": num_keep, "config": dict(config or {})}
         self.connection.request("POST", "/sandbox/apps", body)
         return self.app(name)
 
     def app(self, name: str) -> App:
-        """An app by name or id."""
-        found = self.connection.request("GET", f"/sandbox/apps/{name}")
-        first = next(iter(found["addons"]), {"id": "", "name": ""})
+        """Returns an app by name or id. Raises Failure when there is none."""
+        answer = self.connection.request("GET", f"/sandbox/apps/{name}")
+        first = next(iter(answer["addons"]), {"id": "", "name": ""})
         return App(
             connection=self.connection,
-            id=found["id"],
-            name=found["name"],
+            id=answer["id"],
+            name=answer["name"],
             addon_id=first["id"],
             addon_name=first["name"],
         )
 
     def fault(self, action: Action, path: str = "^", **fields: Any) -> int:
-        """Put a fault of HTTP in place; the fields are those of faults.Rule."""
+        """Puts a fault of HTTP in place and returns its id. The fields are those of faults.Rule."""
         answer = self.connection.request("POST", "/sandbox/faults", {"action": action, "path": path, **fields})
         return int(answer["id"])
 
     def transfer_fault(self, kind: str, action: TransferAction, **fields: Any) -> int:
-        """Put a fault of backups or restores (`kind`) in place; the fields are those of faults.TransferFault."""
+        """Puts a fault of backups or restores (`kind`) in place and returns its id; fields as in TransferFault."""
         answer = self.connection.request("POST", "/sandbox/faults", {"kind": kind, "action": action, **fields})
         return int(answer["id"])
 
     def fired(self) -> list[dict[str, Any]]:
-        """Which faults have fired: `id`, `action`, `subject` (the request or the kind), `seen`, `at`."""
+        """Returns which faults have fired: `id`, `action`, `subject` (the request or the kind), `seen`, `at`."""
         log: list[dict[str, Any]] = self.connection.request("GET", "/sandbox/faults")["log"]
         return log
 
     def clear_faults(self) -> None:
-        """Take all faults away and forget which have fired."""
+        """Takes all faults away and forgets which have fired."""
         self.connection.request("DELETE", "/sandbox/faults")
 
     def requests(self) -> list[dict[str, Any]]:
-        """All requests to the APIs so far.
+        """Returns all requests to the APIs so far.
 
         `method`, `path`, `route`, `status` as the client saw it (0: not at all), `effects` (how often the sandbox
         accepted it), `at` (Unix time), `keyed` (whether a key came with it).
         """
-        found: list[dict[str, Any]] = self.connection.request("GET", "/sandbox/requests")
-        return found
+        requests: list[dict[str, Any]] = self.connection.request("GET", "/sandbox/requests")
+        return requests
 
     def forget_requests(self) -> None:
-        """Count from here."""
+        """Forgets the requests so far: count() counts from here."""
         self.connection.request("DELETE", "/sandbox/requests")
 
     def count(self, method: str | None = None, path: str = "^", *, accepted: bool = False) -> int:
-        """How many requests there were; `path` as in faults.Rule. `accepted`: how many took effect, answered or not."""
+        """Counts the requests so far; `path` as in faults.Rule. `accepted` counts their effects, answered or not."""
         pattern = path if path.startswith("^") else re.sub(r":\w+", "[^/]+", path) + "$"
         return sum(
             request["effects"] if accepted else 1
@@ -347,18 +346,18 @@ class Sandbox:
         )
 
     def set_options(self, **options: Any) -> None:
-        """Change fields of options.Options while it runs."""
+        """Changes fields of options.Options while it runs."""
         self.connection.request("PATCH", "/sandbox/options", options)
 
     def set_key(self, key: str, scopes: list[str] | None) -> None:
-        """Allow an API key with OAuth scopes (`global`, `read`, `write-protected`, …); None revokes it."""
+        """Allows an API key with OAuth scopes (`global`, `read`, `write-protected`, …); None revokes it."""
         self.connection.request("PUT", f"/sandbox/keys/{key}", {"scopes": scopes})
 
 
 @contextlib.contextmanager
 def shared_postgres() -> Iterator[str]:
-    """A PostgreSQL of its own for several sandboxes: the superuser's URL. Start it from the main thread."""
-    from heroku_sandbox import certificates, postgres  # noqa: PLC0415 - the extra [sandbox] is needed only here
+    """Runs a PostgreSQL for several sandboxes and yields its superuser's URL. To be entered from the main thread."""
+    from heroku_sandbox import certificates, postgres  # noqa: PLC0415 -- a handle needs neither
 
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
         certificate = certificates.issue(Path(folder))

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from heroku_sandbox import home as homes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 CONTROL_FILE = "control.json"
 
 
 class Failure(Exception):
-    """The sandbox said no, or is not there. `status` is that of HTTP, 0 when there was no answer."""
+    """The sandbox has refused a request or does not answer. `status` is that of HTTP, 0 when there was no answer."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -35,14 +33,14 @@ class Connection:
 
     @classmethod
     def to(cls, home: Path) -> Connection:
-        """The way to the sandbox of a home. Raises OSError or ValueError when none is up there."""
+        """Returns the way to the sandbox of a home. Raises OSError or ValueError when none is up there."""
         about = json.loads((home / CONTROL_FILE).read_text())
         return cls(int(about["port"]), str(about["token"]), homes.key(home))
 
     def exchange(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Make one request; the answer's status, headers (lower case) and body, whatever they are."""
+        """Makes one request. Returns the answer's status, headers (in lower case) and body, whatever they are."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3700)
         given = {"Authorization": f"Bearer {self.key}", "Sandbox-Token": self.token, **(headers or {})}
         try:
@@ -50,26 +48,26 @@ class Connection:
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         except OSError as error:
-            raise Failure(f"the sandbox does not answer: {error}") from error
+            raise Failure(f"The sandbox does not answer: {error}") from error
         finally:
             connection.close()
 
     def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Make one request that has to succeed; its JSON."""
+        """Makes one request that has to succeed, and returns its JSON. Raises Failure otherwise."""
         status, _, content = self.exchange(method, path, body, headers)
         try:
             answer = json.loads(content)
         except ValueError:
             answer = {"message": content.decode(errors="replace")}
-        if status >= 400:  # noqa: PLR2004 - HTTP
+        if status >= 400:  # noqa: PLR2004 -- HTTP
             raise Failure(str(answer.get("message", answer)), status)
         return answer
 
     def stream(self, path: str) -> Iterator[bytes]:
-        """A body as it arrives; nothing when there is none (404)."""
+        """Yields a body as it arrives, and nothing when there is none (404)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3700)
         with contextlib.closing(connection):
             connection.request("GET", path)
             answer = connection.getresponse()
-            while answer.status < 400 and (piece := answer.read1(65_536)):  # noqa: PLR2004 - HTTP
+            while answer.status < 400 and (piece := answer.read1(65_536)):  # noqa: PLR2004 -- HTTP
                 yield piece

@@ -1,4 +1,4 @@
-"""The control endpoint, `/sandbox/…`: what `bin/sandbox` and the tests do that Heroku's APIs cannot.
+"""The control endpoint, `/sandbox/…`: what the command line and the tests do that Heroku's APIs cannot.
 
 Every request carries the token from `control.json` in a header of its own, so that neither a dyno nor a web
 page in somebody's browser can push code here.
@@ -10,7 +10,7 @@ import dataclasses
 import hmac
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from flask import Blueprint, request
@@ -22,27 +22,25 @@ from heroku_sandbox.faults import Rule, TransferFault
 from heroku_sandbox.options import Options
 from heroku_sandbox.platform_api import fields
 from heroku_sandbox.releases import new_app
-
-if TYPE_CHECKING:
-    from heroku_sandbox.state import Addon, App
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Addon, App
+from heroku_sandbox.world import World
 
 HEADER = "Sandbox-Token"
 _Facts = TypeVar("_Facts", Rule | TransferFault, Options)
 
 
 def _facts(kind: type[_Facts], body: dict[str, Any]) -> _Facts:
-    """A dataclass from JSON; names that it does not have are mistakes."""
+    """Makes a dataclass from JSON. Raises ApiError (422) for a name that it does not have."""
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(body.keys() - known):
-        raise lookup.invalid(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        raise lookup.invalid(f"Unknown names: {', '.join(unknown)}. Known names: {', '.join(sorted(known))}.")
     return msgspec.convert(body, kind)
 
 
-def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
+def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching function
     world: World, token: str
 ) -> Blueprint:
-    """All control routes."""
+    """Makes all control routes."""
     blueprint = Blueprint("control", __name__, url_prefix="/sandbox")
     state = world.store.state
 
@@ -56,7 +54,7 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
         return {"id": of.id, "name": of.name, "url": world.addons.url(of), "plan": of.plan, "attached_as": names}
 
     def app_shape(of: App) -> dict[str, Any]:
-        addons = [addon_shape(each) for each in state.addons.values() if each.app_id == of.id]
+        addons = [addon_shape(addon) for addon in state.addons.values() if addon.app_id == of.id]
         return {"id": of.id, "name": of.name, "config": of.config, "addons": addons}
 
     def provision(app: App, body: dict[str, Any]) -> Addon:
@@ -70,7 +68,7 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
             "downloads": world.addresses.downloads,
             "home": str(world.home),
             "superuser_url": world.server.superuser_url,
-            "apps": [each.name for each in state.apps.values()],
+            "apps": [app.name for app in state.apps.values()],
         }
 
     @blueprint.post("/apps")
@@ -98,46 +96,46 @@ def control(  # noqa: C901, PLR0915 - a list of routes, not a branching function
 
     @blueprint.post("/apps/<app>/deploys")
     def deploy(app: str) -> Any:
-        found, body = lookup.app(state, app), fields()
+        record, body = lookup.app(state, app), fields()
         folder = Path(body["folder"])
         if not folder.is_dir():
-            raise lookup.invalid(f"{folder} is no folder")
+            raise lookup.invalid(f"{folder} is not a folder.")
         slug = world.releases.slug(
             folder, commit=body["commit"], description=body.get("description", ""), path=body.get("path")
         )
-        release = world.releases.deploy(found, slug)
-        return shapes.release(state, found, release, world.addresses.api), HTTPStatus.CREATED
+        release = world.releases.deploy(record, slug)
+        return shapes.release(state, record, release, world.addresses.api), HTTPStatus.CREATED
 
     @blueprint.get("/apps/<app>/dynos")
     def dynos(app: str) -> Any:
-        found = lookup.app(state, app)
+        record = lookup.app(state, app)
         return [
-            shapes.dyno(found, each)
-            | {"pid": each.pid, "code": each.code, "output": each.output.read_text(errors="replace")}
-            for each in world.dynos.all_of(found.id)
+            shapes.dyno(record, dyno)
+            | {"pid": dyno.pid, "code": dyno.code, "output": dyno.output.read_text(errors="replace")}
+            for dyno in world.dynos.all_of(record.id)
         ]
 
     @blueprint.post("/apps/<app>/dynos/<name>/signal")
     def signal_dyno(app: str, name: str) -> Any:
-        for each in world.dynos.of(lookup.app(state, app).id):
-            if name in (each.id, each.name, each.type):
-                signal_all(each, int(fields()["signal"]))
+        for dyno in world.dynos.of(lookup.app(state, app).id):
+            if name in (dyno.id, dyno.name, dyno.type):
+                signal_all(dyno, int(fields()["signal"]))
                 return {}
         raise lookup.not_found("dyno")
 
     @blueprint.post("/addons/<addon>/scheduled-backup")
     def scheduled_backup(addon: str) -> Any:
-        found = lookup.addon(state, addon)
-        mine = (each.id for each in state.schedules.values() if each.addon_id == found.id)
-        transfer = world.transfers.capture(found, schedule_id=next(mine, shapes.stable_id(found.id, "schedule")))
+        record = lookup.addon(state, addon)
+        mine = (schedule.id for schedule in state.schedules.values() if schedule.addon_id == record.id)
+        transfer = world.transfers.capture(record, schedule_id=next(mine, shapes.stable_id(record.id, "schedule")))
         return world.shape(transfer), HTTPStatus.CREATED
 
     @blueprint.get("/requests")
     def requests() -> Any:
         return [
-            {name: getattr(each, name) for name in ("method", "path", "route", "status", "effects", "at")}
-            | {"keyed": bool(access.token(each.headers))}
-            for each in list(world.requests)
+            {name: getattr(exchange, name) for name in ("method", "path", "route", "status", "effects", "at")}
+            | {"keyed": bool(access.token(exchange.headers))}
+            for exchange in list(world.requests)
         ]
 
     @blueprint.delete("/requests")

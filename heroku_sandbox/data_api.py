@@ -9,7 +9,7 @@ from __future__ import annotations
 import zoneinfo
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, request
@@ -17,26 +17,23 @@ from flask import Blueprint, request
 from heroku_sandbox import databases, lookup, shapes, wire
 from heroku_sandbox.downloads import sign
 from heroku_sandbox.platform_api import fields
-from heroku_sandbox.state import Schedule, TransferType, now
-
-if TYPE_CHECKING:
-    from heroku_sandbox.state import Addon, Credential, State, Transfer
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Addon, Credential, Schedule, State, Transfer, TransferType, now
+from heroku_sandbox.world import World
 
 
 def _extensions() -> list[str]:
-    return [str(each) for each in fields().get("extensions") or []]
+    return [str(name) for name in fields().get("extensions") or []]
 
 
 def _classic(state: State, db: str) -> Addon:
-    found = lookup.database(state, db)
-    if found.advanced:
+    record = lookup.database(state, db)
+    if record.advanced:
         raise lookup.not_found("database")
-    return found
+    return record
 
 
-def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
-    """`/client/v11/databases/:db…`."""
+def database_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+    """Makes the routes of `/client/v11/databases/:db…`."""
     blueprint = Blueprint("databases", __name__, url_prefix="/client/v11/databases/<db>")
     state = world.store.state
 
@@ -51,8 +48,8 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
 
     @blueprint.get("")
     def get(db: str) -> Any:
-        found = classic(db)
-        return description(found, databases.figures(world.server, found))
+        record = classic(db)
+        return description(record, databases.figures(world.server, record))
 
     @blueprint.get("/wait_status")
     def wait_status(db: str) -> Any:
@@ -65,19 +62,19 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
 
     @blueprint.post("/restores")
     def restore(db: str) -> Any:
-        found = classic(db)
+        record = classic(db)
         url = fields().get("backup_url")
         if not isinstance(url, str):
             raise lookup.invalid("backup_url is required")
-        if found.following:
+        if record.following:
             raise lookup.invalid("Cannot restore to a follower.")
-        return transfer(world.transfers.restore(found, url, extensions=_extensions()))
+        return transfer(world.transfers.restore(record, url, extensions=_extensions()))
 
     @blueprint.post("/transfers")
     def copy(db: str) -> Any:
-        found, body = classic(db), fields()
+        record, body = classic(db), fields()
         names = {key: str(body.get(key) or "") for key in ("from_name", "from_url", "to_name", "to_url")}
-        return transfer(world.transfers.copy(found, **names))
+        return transfer(world.transfers.copy(record, **names))
 
     @blueprint.put("/reset")
     def reset(db: str) -> Any:
@@ -87,9 +84,9 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
     @blueprint.put("/unfollow")
     def unfollow(db: str) -> Any:
         with world.store.change():
-            found = classic(db)
-            found.following = None
-        databases.set_read_only(world.server, found, read_only=False)
+            record = classic(db)
+            record.following = None
+        databases.set_read_only(world.server, record, read_only=False)
         return {"message": "Unfollowed."}
 
     @blueprint.post("/connection_reset")
@@ -99,35 +96,35 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes
 
     @blueprint.get("/followers")
     def followers(db: str) -> Any:
-        found = classic(db)
-        return [description(each, (0, 0, 0, "")) for each in state.addons.values() if each.following == found.id]
+        record = classic(db)
+        return [description(addon, (0, 0, 0, "")) for addon in state.addons.values() if addon.following == record.id]
 
     return blueprint
 
 
 def schedule_routes(world: World) -> Blueprint:
-    """`/client/v11/databases/:db/transfer-schedules…`."""
+    """Makes the routes of `/client/v11/databases/:db/transfer-schedules…`."""
     blueprint = Blueprint("schedules", __name__, url_prefix="/client/v11/databases/<db>")
     state = world.store.state
 
     @blueprint.get("/transfer-schedules")
     def schedules(db: str) -> Any:
-        found = _classic(state, db)
-        return [shapes.schedule(each) for each in state.schedules.values() if each.addon_id == found.id]
+        record = _classic(state, db)
+        return [shapes.schedule(schedule) for schedule in state.schedules.values() if schedule.addon_id == record.id]
 
     @blueprint.post("/transfer-schedules")
     def schedule(db: str) -> Any:
-        found, body = _classic(state, db), fields()
+        record, body = _classic(state, db), fields()
         timezone, hour = str(body.get("timezone") or "UTC"), str(body.get("hour", ""))
-        if timezone not in zoneinfo.available_timezones() | {"UTC"} or not hour.isdigit() or int(hour) > 23:  # noqa: PLR2004
+        if timezone not in zoneinfo.available_timezones() | {"UTC"} or not hour.isdigit() or int(hour) > 23:  # noqa: PLR2004 -- hours of a day
             raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Bad request.")
         fresh = Schedule(
-            addon_id=found.id, name=str(body.get("schedule_name") or "DATABASE_URL"), hour=int(hour), timezone=timezone
+            addon_id=record.id, name=str(body.get("schedule_name") or "DATABASE_URL"), hour=int(hour), timezone=timezone
         )
         with world.store.change():
-            for each in [each for each in state.schedules.values() if each.addon_id == found.id]:
-                if each.name == fresh.name:
-                    del state.schedules[each.id]
+            for former in [former for former in state.schedules.values() if former.addon_id == record.id]:
+                if former.name == fresh.name:
+                    del state.schedules[former.id]
             state.schedules[fresh.id] = fresh
         return shapes.schedule(fresh), HTTPStatus.CREATED
 
@@ -135,20 +132,20 @@ def schedule_routes(world: World) -> Blueprint:
     def unschedule(db: str, identity: str) -> Any:
         _classic(state, db)
         with world.store.change():
-            for each in state.schedules.values():
-                if identity in (each.id, each.name):
-                    return shapes.schedule(state.schedules.pop(each.id))
+            for record in state.schedules.values():
+                if identity in (record.id, record.name):
+                    return shapes.schedule(state.schedules.pop(record.id))
         raise lookup.not_found("transfer-schedule", "schedule")
 
     return blueprint
 
 
 def transfer_routes(world: World) -> Blueprint:
-    """`/client/v11/apps/:app/transfers…`: all transfers of the databases that an app is billed for."""
+    """Makes the routes of `/client/v11/apps/:app/transfers…`: transfers of the databases that an app is billed for."""
     blueprint = Blueprint("transfers", __name__, url_prefix="/client/v11/apps/<app>/transfers")
     state = world.store.state
 
-    def find(app: str, identity: str) -> Transfer:
+    def find_transfer(app: str, identity: str) -> Transfer:
         return lookup.transfer(state, lookup.app(state, app), identity)
 
     def shape(of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
@@ -156,41 +153,41 @@ def transfer_routes(world: World) -> Blueprint:
 
     @blueprint.get("")
     def everything(app: str) -> Any:
-        found = lookup.app(state, app)
-        rows = [shape(each) for each in list(state.transfers.values()) if each.app_id == found.id]
+        record = lookup.app(state, app)
+        rows = [shape(transfer) for transfer in list(state.transfers.values()) if transfer.app_id == record.id]
         return wire.listed(rows, world.options.variants)
 
     @blueprint.get("/<identity>")
     def get(app: str, identity: str) -> Any:
-        return shape(find(app, identity), verbose=request.args.get("verbose") == "true")
+        return shape(find_transfer(app, identity), verbose=request.args.get("verbose") == "true")
 
     @blueprint.delete("/<identity>")
     def delete(app: str, identity: str) -> Any:
-        found = find(app, identity)
-        world.transfers.delete(found)
-        return shape(found)
+        record = find_transfer(app, identity)
+        world.transfers.delete(record)
+        return shape(record)
 
     @blueprint.post("/<identity>/actions/cancel")
     def cancel(app: str, identity: str) -> Any:
-        found = find(app, identity)
-        world.transfers.cancel(found)
-        return shape(found)
+        record = find_transfer(app, identity)
+        world.transfers.cancel(record)
+        return shape(record)
 
     @blueprint.post("/<identity>/actions/public-url")
     def public_url(app: str, identity: str) -> Any:
-        found = find(app, identity)
-        if found.to_type is not TransferType.GOF3R or not found.succeeded:
+        record = find_transfer(app, identity)
+        if record.to_type is not TransferType.GOF3R or not record.succeeded:
             raise lookup.invalid("Backup has not finished successfully.")
         seconds = world.options.url_seconds
-        path = urlsplit(shape(found)["to_url"]).path
+        path = urlsplit(shape(record)["to_url"]).path
         expires = now() + timedelta(seconds=seconds)
         return {"expires_at": shapes.ruby(expires), "url": world.addresses.downloads + sign(world.store, path, expires)}
 
     return blueprint
 
 
-def credential_routes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
-    """`/postgres/v0/databases/:db/credentials…`; its errors are `{"message"}` only."""
+def credential_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+    """Makes the routes of `/postgres/v0/databases/:db/credentials…`; its errors are `{"message"}` only."""
     blueprint = Blueprint("credentials", __name__, url_prefix="/postgres/v0/databases/<db>")
     state = world.store.state
 
@@ -205,7 +202,7 @@ def credential_routes(world: World) -> Blueprint:  # noqa: C901 - a list of rout
             "credentials": [{"user": credential.role, "password": credential.password, "state": "active"}],
         }
 
-    def find(of: Addon, name: str) -> Credential:
+    def find_credential(of: Addon, name: str) -> Credential:
         for credential in of.credentials:
             if credential.name == name:
                 return credential
@@ -213,44 +210,44 @@ def credential_routes(world: World) -> Blueprint:  # noqa: C901 - a list of rout
 
     @blueprint.get("/credentials")
     def everything(db: str) -> Any:
-        found = lookup.database(state, db)
-        return [shape(found, credential) for credential in found.credentials]
+        record = lookup.database(state, db)
+        return [shape(record, credential) for credential in record.credentials]
 
     @blueprint.post("/credentials")
     def create(db: str) -> Any:
-        found, name = lookup.database(state, db), str(fields().get("name") or "")
+        record, name = lookup.database(state, db), str(fields().get("name") or "")
         if not name.replace("_", "").replace("-", "").isalnum():
             raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Invalid credential name.")
-        world.addons.new_credential(found, name)
+        world.addons.new_credential(record, name)
         return {"message": "Credential created."}
 
     @blueprint.get("/credentials/<name>")
     def get(db: str, name: str) -> Any:
-        found = lookup.database(state, db)
-        return shape(found, find(found, name))
+        record = lookup.database(state, db)
+        return shape(record, find_credential(record, name))
 
     @blueprint.delete("/credentials/<name>")
     def destroy(db: str, name: str) -> Any:
-        found = lookup.database(state, db)
-        credential = find(found, name)
-        if credential is found.default:
+        record = lookup.database(state, db)
+        credential = find_credential(record, name)
+        if credential is record.default:
             raise lookup.ApiError(HTTPStatus.FORBIDDEN, "forbidden", "Default credential cannot be destroyed.")
-        databases.drop_credential(world.server, found, credential)
+        databases.drop_credential(world.server, record, credential)
         with world.store.change():
-            found.credentials.remove(credential)
+            record.credentials.remove(credential)
         return {"message": "Credential destroyed."}
 
     @blueprint.post("/credentials/<name>/credentials_rotation")
     def rotate(db: str, name: str) -> Any:
-        found = lookup.database(state, db)
-        world.addons.rotate(found, find(found, name))
+        record = lookup.database(state, db)
+        world.addons.rotate(record, find_credential(record, name))
         return {"message": "Credential rotated."}
 
     @blueprint.post("/credentials_rotation")
     def rotate_all(db: str) -> Any:
-        found = lookup.database(state, db)
-        for credential in found.credentials:
-            world.addons.rotate(found, credential)
+        record = lookup.database(state, db)
+        for credential in record.credentials:
+            world.addons.rotate(record, credential)
         return {"message": "Credentials rotated."}
 
     return blueprint

@@ -2,7 +2,7 @@
 
 The default credential owns the database and the schema public; it is no superuser, may not create databases,
 and is in pg_signal_backend, pg_read_all_stats and pg_monitor. Extensions may live in `heroku_ext`, which is
-Heroku's, is always there, and is in nobody's dump; what else is Heroku's says inventory.py.
+Heroku's, is always there, and is in no dump; inventory.py says what else is Heroku's.
 """
 
 from __future__ import annotations
@@ -10,34 +10,32 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
 from heroku_sandbox import inventory
 from heroku_sandbox.options import Reset
-
-if TYPE_CHECKING:
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.state import Addon, Credential
+from heroku_sandbox.postgres import Server
+from heroku_sandbox.state import Addon, Credential
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-_cluster = threading.Lock()  # GRANTs of roles at the same time fail with "tuple concurrently updated"
+_cluster = threading.Lock()  # roles that are granted at the same time fail with "tuple concurrently updated"
 
 
 def new_name(prefix: str) -> str:
-    """A name as Heroku's roles (`u…`) and databases (`d…`) have."""
+    """Makes a name as Heroku's roles (`u…`) and databases (`d…`) have."""
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(13))
 
 
 def new_password() -> str:
-    """A password as Heroku's: `p` and 64 hexadecimal digits."""
+    """Makes a password as Heroku's: `p` and 64 hexadecimal digits."""
     return "p" + secrets.token_hex(32)
 
 
 def create(server: Server, addon: Addon) -> None:
-    """Create the database of a new add-on with its default credential."""
+    """Creates the database of a new add-on with its default credential."""
     owner = addon.default
     with _cluster, server.session() as session:
         inventory.create_admin(session)
@@ -52,9 +50,9 @@ def create(server: Server, addon: Addon) -> None:
 
 
 def fork(server: Server, source: Addon, addon: Addon) -> None:
-    """Create the database of a new add-on as a copy; a follower's is read-only.
+    """Creates the database of a new add-on as a copy; a follower's is read-only.
 
-    Ends the source's sessions, as CREATE DATABASE needs; on Heroku nobody notices.
+    It ends the source's sessions, which CREATE DATABASE requires. On Heroku they go on.
     """
     create(server, addon)
     with server.session() as session:
@@ -82,7 +80,7 @@ def fork(server: Server, source: Addon, addon: Addon) -> None:
 
 
 def set_read_only(server: Server, addon: Addon, *, read_only: bool) -> None:
-    """Let new sessions write, or not."""
+    """Decides whether new sessions may write."""
     with server.session() as session:
         session.execute(
             sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(
@@ -98,7 +96,7 @@ def _create_database(server: Server, addon: Addon) -> None:
 
 
 def _prepare(server: Server, addon: Addon) -> None:
-    """Make a fresh database, or a copy of another, the add-on's."""
+    """Gives a fresh database, or a copy of another, the add-on's owner and settings."""
     database, owner = sql.Identifier(addon.database), sql.Identifier(addon.default.role)
     with server.session(addon.database) as session, session.transaction():
         for statement in (
@@ -117,7 +115,7 @@ def _prepare(server: Server, addon: Addon) -> None:
 
 
 def _furnish(session: psycopg.Connection[Any], owner: sql.Identifier) -> None:
-    """What Heroku puts into a database, and whose `public` is."""
+    """Puts into a database what Heroku puts there, and gives its owner `public`."""
     inventory.install(session)
     for statement in (
         "ALTER SCHEMA public OWNER TO {owner}",
@@ -128,7 +126,7 @@ def _furnish(session: psycopg.Connection[Any], owner: sql.Identifier) -> None:
 
 
 def drop(server: Server, addon: Addon) -> None:
-    """Remove the database and all its credentials."""
+    """Removes the database and all its credentials."""
     with _cluster, server.session() as session:
         session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
         for credential in addon.credentials:
@@ -138,7 +136,7 @@ def drop(server: Server, addon: Addon) -> None:
 
 
 def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> None:
-    """Empty the database: sessions end, the user's objects and grants are gone; then create `extensions` in it.
+    """Ends the sessions, removes the user's objects and grants, and creates `extensions`.
 
     `Reset.SCHEMAS` leaves what belongs to the database as such: its settings, event triggers, publications.
     """
@@ -154,9 +152,9 @@ def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> No
 
 
 def allow_extensions(server: Server, addon: Addon, extensions: list[tuple[str, str]]) -> None:
-    """Make those of a dump that only a superuser may create, as Heroku does for its owners (extension allow-list).
+    """Creates those extensions of a dump that only a superuser may create, as Heroku does (extension allow-list).
 
-    Each is a name and a schema as a dump writes them. What is in their way is for the load to complain of.
+    Each is a name and a schema as a dump writes them. One that cannot be created is left to the load to complain of.
     """
     owner = sql.Identifier(addon.default.role)
     with server.session(addon.database) as session:
@@ -184,6 +182,7 @@ def allow_extensions(server: Server, addon: Addon, extensions: list[tuple[str, s
 
 
 def _drop_schemas(server: Server, addon: Addon) -> None:
+    """Drops every schema of the user, and large objects, which are in no schema."""
     terminate(server, addon)
     with server.session(addon.database) as session, session.transaction():
         schemas = session.execute(
@@ -199,7 +198,7 @@ def _drop_schemas(server: Server, addon: Addon) -> None:
 
 
 def terminate(server: Server, addon: Addon) -> None:
-    """End every session on the database but one's own."""
+    """Ends every session on the database."""
     with server.session() as session:
         session.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [addon.database]
@@ -207,14 +206,14 @@ def terminate(server: Server, addon: Addon) -> None:
 
 
 def size(server: Server, addon: Addon) -> int:
-    """Bytes on disk, as `pg_database_size` counts."""
+    """Returns the bytes on disk, as `pg_database_size` counts them."""
     with server.session() as session:
         row = session.execute("SELECT pg_database_size(%s)", [addon.database]).fetchone()
         return int(row[0]) if row else 0
 
 
 def figures(server: Server, addon: Addon) -> tuple[int, int, int, str]:
-    """Bytes on disk, tables of the user, connections, and the server's version."""
+    """Returns the bytes on disk, the number of the user's tables, that of connections, and the server's version."""
     with server.session(addon.database) as session:
         row = session.execute(
             """
@@ -228,7 +227,7 @@ def figures(server: Server, addon: Addon) -> tuple[int, int, int, str]:
 
 
 def add_credential(server: Server, addon: Addon, credential: Credential) -> None:
-    """Create a login that may connect and, like Heroku's, nothing more; the owner grants it the rest."""
+    """Creates a login that may connect and, like Heroku's, nothing more; the owner grants it the rest."""
     with _cluster, server.session() as session:
         session.execute(
             sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
@@ -243,13 +242,13 @@ def add_credential(server: Server, addon: Addon, credential: Credential) -> None
 
 
 def role_exists(server: Server, role: str) -> bool:
-    """Whether the cluster, which add-ons share here (not on Heroku), knows a role."""
+    """Tells whether the cluster has a role. Add-ons share a cluster here, but not on Heroku."""
     with server.session() as session:
         return session.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is not None
 
 
 def drop_credential(server: Server, addon: Addon, credential: Credential) -> None:
-    """Remove a login; what it owned goes to the default credential."""
+    """Removes a login; what it owned goes to the default credential."""
     role = sql.Identifier(credential.role)
     with _cluster, server.session(addon.database) as session:
         session.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(role, sql.Identifier(addon.default.role)))
@@ -258,7 +257,7 @@ def drop_credential(server: Server, addon: Addon, credential: Credential) -> Non
 
 
 def set_password(server: Server, credential: Credential) -> None:
-    """Give a login its new password and end its sessions, as a rotation does."""
+    """Gives a login its new password and ends its sessions, as a rotation does."""
     with _cluster, server.session() as session:
         session.execute(
             sql.SQL("ALTER ROLE {} PASSWORD {}").format(

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
 from flask import Flask, Response, request
 
-from heroku_sandbox.state import TransferType, now
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from heroku_sandbox.state import Store
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import Store, TransferType, now
+from heroku_sandbox.world import World
 
 _PIECE = 1 << 18
 
 
 def sign(store: Store, path: str, expires: datetime) -> str:
-    """The path with a query that lets anybody GET it until `expires`."""
+    """Returns the path with a query that lets anybody GET it until `expires`."""
     date = expires.strftime("%Y%m%dT%H%M%S.%fZ")
     query = {"X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Expires": date}
     return f"{path}?{urlencode(query | {'X-Amz-Signature': _signature(store, path, date)})}"
@@ -36,7 +32,7 @@ def _signature(store: Store, path: str, date: str) -> str:
 
 
 def application(world: World) -> Flask:
-    """The store as an app; its addresses are `/backups/<app id>/<transfer id>`."""
+    """Makes the store's Flask app; its addresses are `/backups/<app id>/<transfer id>`."""
     flask = Flask(__name__)
 
     @flask.get("/backups/<app>/<transfer>")
@@ -47,15 +43,16 @@ def application(world: World) -> Flask:
             return _error(HTTPStatus.FORBIDDEN, "AccessDenied", "Access Denied")
         if datetime.strptime(date, "%Y%m%dT%H%M%S.%f%z") < now():
             return _error(HTTPStatus.FORBIDDEN, "AccessDenied", "Request has expired")
-        found = world.store.state.transfers.get(transfer)
-        if not (found and found.app_id == app and found.to_type is TransferType.GOF3R and found.succeeded):
+        backup = world.store.state.transfers.get(transfer)
+        if not (backup and backup.app_id == app and backup.to_type is TransferType.GOF3R and backup.succeeded):
             return _error(HTTPStatus.NOT_FOUND, "NoSuchKey", "The specified key does not exist.")
-        return _file(world.transfers.file(found))
+        return _file(world.transfers.file(backup))
 
     return flask
 
 
 def _file(path: Path) -> Response:
+    """Answers with a file, or with the range of it that the request asks for."""
     size = path.stat().st_size
     asked = request.headers.get("Range", "")
     first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -72,6 +69,8 @@ def _file(path: Path) -> Response:
 
 
 def _answer(path: Path, begin: int, end: int, headers: dict[str, str]) -> Response:
+    """Answers with the bytes of a file from `begin` to before `end`."""
+
     def pieces() -> Iterator[bytes]:
         with path.open("rb") as file:
             file.seek(begin)

@@ -1,6 +1,6 @@
 """One run of pg_dump or pg_restore, as Heroku runs them: through pipes, verbose, watched and stoppable.
 
-Neither `--exit-on-error` nor `--single-transaction` is among the flags: what pg_restore ignored it counts.
+Neither `--exit-on-error` nor `--single-transaction` is among the flags: pg_restore ignores errors and counts them.
 """
 
 from __future__ import annotations
@@ -9,20 +9,16 @@ import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
+from heroku_sandbox.faults import TransferFault
 from heroku_sandbox.names import TransferAction
 from heroku_sandbox.postgres import tools, variables
-from heroku_sandbox.state import now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from heroku_sandbox.faults import TransferFault
-    from heroku_sandbox.state import Transfer
+from heroku_sandbox.state import Transfer, now
 
 _SESSION = "Heroku Postgres Backups"  # what Heroku's own sessions are called, whatever they do
 _PIECE = 1 << 18
@@ -34,7 +30,7 @@ _PARTIAL = (TransferAction.HALF, TransferAction.CANCEL, TransferAction.VANISH)
 
 
 class Stopped(Exception):
-    """The transfer is over; its record has been closed by somebody else."""
+    """The transfer was stopped; whoever stopped it has closed its record."""
 
 
 class Failed(Exception):
@@ -55,32 +51,32 @@ class Run:
 
     @property
     def action(self) -> TransferAction | None:
-        """What is to go wrong."""
+        """The fault's action: what is to go wrong."""
         return self.fault.action if self.fault else None
 
     def stop(self) -> None:
-        """End it wherever it is."""
+        """Ends it, wherever it is."""
         self.stopped.set()
         if self.child:
             self.child.kill()
 
-    def check(self) -> None:
-        """Leave if it has been stopped."""
+    def raise_if_stopped(self) -> None:
+        """Raises Stopped if it has been stopped."""
         if self.stopped.is_set():
             raise Stopped
 
     def pause(self, seconds: float | None) -> None:
-        """Wait, for ever with None, unless it is stopped."""
+        """Waits, for ever with None. Raises Stopped as soon as it is stopped."""
         if self.stopped.wait(seconds):
             raise Stopped
 
     def say(self, message: str) -> None:
-        """Write a line into the log."""
+        """Writes a line into the log."""
         with self.log.open("a") as log:
             log.write(f"{_stamp()} {message}\n")
 
     def dump(self, url: str, target: Path) -> None:
-        """Dump a database into a file."""
+        """Dumps a database into a file. Raises Failed when pg_dump fails."""
         if self.action is TransferAction.FAIL:
             raise Failed("Could not connect to database to initialize transfer")
         if self.action is TransferAction.EMPTY:
@@ -88,18 +84,18 @@ class Run:
             return
         child = self._spawn(["pg_dump", *_DUMP], url, stdout=subprocess.PIPE)
         with child, target.open("wb") as file:
-            reader = threading.Thread(target=self._listen, args=(child.stderr, []))
+            reader = threading.Thread(target=self._keep_log, args=(child.stderr, []))
             reader.start()
             if child.stdout:
                 self._pump(child.stdout, file.write)
             reader.join()
-        self.check()
+        self.raise_if_stopped()
         if child.returncode != 0:
             raise Failed(f"pg_dump exited with {child.returncode}")
         self.say("pg_dump done")
 
     def load(self, url: str, dump: IO[bytes]) -> int:
-        """Load a dump into a database; the number of errors that pg_restore ignored."""
+        """Loads a dump into a database. Returns how many errors pg_restore ignored; raises Failed when it gave up."""
         how: tuple[str, ...] = ()
         if self.action is TransferAction.KEEP_OBJECTS:
             how = ("--clean", "--if-exists")
@@ -108,7 +104,7 @@ class Run:
         child = self._spawn(["pg_restore", *_RESTORE, *how, "--dbname="], url, stdin=subprocess.PIPE)
         lines: list[str] = []
         with child:
-            reader = threading.Thread(target=self._listen, args=(child.stderr, lines))
+            reader = threading.Thread(target=self._keep_log, args=(child.stderr, lines))
             reader.start()
             if child.stdin:
                 with suppress(BrokenPipeError):
@@ -116,8 +112,8 @@ class Run:
                 with suppress(BrokenPipeError):
                     child.stdin.close()
             reader.join()
-        self.check()
-        ignored = next((int(found[1]) for line in reversed(lines) if (found := _IGNORED.search(line))), None)
+        self.raise_if_stopped()
+        ignored = next((int(match[1]) for line in reversed(lines) if (match := _IGNORED.search(line))), None)
         if child.returncode != 0 and ignored is None:
             raise Failed(f"pg_restore exited with {child.returncode}")
         if self.action is TransferAction.HALF:
@@ -126,7 +122,7 @@ class Run:
         return ignored or 0
 
     def extensions(self, dump: IO[bytes]) -> list[tuple[str, str]]:
-        """The extensions that a dump makes, and in which schemas, both as it writes them; none of one that arrives."""
+        """Returns a dump's extensions and their schemas, as it writes them. A download, which is no file, has none."""
         if not Path(str(dump.name)).is_file():
             return []
         made = subprocess.run(
@@ -135,7 +131,7 @@ class Run:
         return _EXTENSION.findall(made.stdout.decode(errors="replace"))
 
     def _first_half(self, dump: IO[bytes]) -> Path:
-        """A list for `pg_restore --use-list` with the first half of a dump's objects."""
+        """Writes a list for `pg_restore --use-list` with the first half of a dump's objects."""
         listed = subprocess.run(
             [tools() / "pg_restore", "--list", dump.name], check=True, capture_output=True, text=True
         )
@@ -157,7 +153,7 @@ class Run:
         return self.child
 
     def _pump(self, source: IO[bytes], sink: Callable[[bytes], object]) -> None:
-        """Move the dump and count its bytes."""
+        """Moves the dump and counts its bytes."""
         transfer, moved, refresh = self.transfer, 0, 0.0
         read = getattr(source, "read1", source.read)  # a pipe's read() would wait for a whole piece
         while piece := read(_PIECE):
@@ -166,14 +162,15 @@ class Run:
             if time.monotonic() >= refresh and self.action is not TransferAction.LATE_BYTES:
                 transfer.processed_bytes, transfer.updated_at = moved, now()
                 refresh = time.monotonic() + self.refresh_seconds
-            self.check()
+            self.raise_if_stopped()
         transfer.processed_bytes = 0 if self.action is TransferAction.LATE_BYTES else moved
         if self.action is TransferAction.BACKWARDS:
             self.pause(self.refresh_seconds)
             transfer.processed_bytes = moved // 3
             self.pause(self.refresh_seconds)
 
-    def _listen(self, stream: IO[bytes] | None, lines: list[str]) -> None:
+    def _keep_log(self, stream: IO[bytes] | None, lines: list[str]) -> None:
+        """Writes what a program says on stderr into the log, and into `lines`."""
         with self.log.open("a") as log:
             for raw in stream or ():
                 line = raw.decode(errors="replace").rstrip("\n")

@@ -14,15 +14,12 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from heroku_sandbox.state import new_id, now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _MARKER = "HEROKU_DYNO_ID"  # part of Heroku's dyno metadata; here also how a dyno's processes are found
 
@@ -64,10 +61,10 @@ class Dynos:
         limit: float,
         ended: Callable[[Dyno], None] = lambda _: None,
     ) -> None:
-        """Start the command in `folder`, stop it after `limit` seconds, and tell `ended` when it is over."""
+        """Starts the command in `folder`, stops it after `limit` seconds, and calls `ended` when it is over."""
         with self._lock, dyno.output.open("ab") as output:
             if self._closed:
-                raise RuntimeError("the sandbox is going down")
+                raise RuntimeError("The sandbox is stopping, so no dyno can be started.")
             process = subprocess.Popen(
                 ["/bin/sh", "-c", dyno.command],
                 cwd=folder,
@@ -82,6 +79,7 @@ class Dynos:
         threading.Thread(target=self._watch, args=(dyno, process, limit, ended), daemon=True).start()
 
     def _watch(self, dyno: Dyno, process: subprocess.Popen[bytes], limit: float, ended: Callable[[Dyno], None]) -> None:
+        """Waits for the command's end, kills what it has left behind, and calls `ended`."""
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -93,7 +91,7 @@ class Dynos:
         ended(dyno)
 
     def stop(self, dyno: Dyno) -> None:
-        """Send SIGTERM to all its processes and, if it has not ended within the grace, SIGKILL."""
+        """Sends SIGTERM to all its processes and, if it has not ended within the grace, SIGKILL."""
         signal_all(dyno, signal.SIGTERM)
 
         def finish() -> None:
@@ -103,16 +101,16 @@ class Dynos:
         threading.Thread(target=finish, daemon=True).start()
 
     def of(self, app_id: str) -> list[Dyno]:
-        """The running dynos of an app, oldest first."""
+        """Returns the running dynos of an app, oldest first."""
         return [dyno for dyno in self.all_of(app_id) if not dyno.ended.is_set()]
 
     def all_of(self, app_id: str) -> list[Dyno]:
-        """All dynos of an app since the sandbox was started, oldest first."""
+        """Returns all dynos of an app since the sandbox was started, oldest first."""
         with self._lock:
             return [dyno for dyno in self._dynos.values() if dyno.app_id == app_id]
 
     def close(self) -> None:
-        """Kill everything; nothing starts any more."""
+        """Kills every dyno. Nothing can be started afterwards."""
         with self._lock:
             self._closed = True
             running = [dyno for dyno in self._dynos.values() if not dyno.ended.is_set()]
@@ -123,17 +121,17 @@ class Dynos:
 
 
 def new_number() -> int:
-    """A number as in `run.4711`."""
+    """Draws a number as in `run.4711`."""
     return 1000 + secrets.randbelow(9000)
 
 
 def signal_all(dyno: Dyno, number: int) -> None:
-    """Send a signal to every process of a dyno, also to those that left its process group or session."""
+    """Sends a signal to every process of a dyno, also to those that left its process group or session."""
     if number != signal.SIGKILL:
         for pid in _processes(dyno):
             _kill(pid, number)
         return
-    for _ in range(20):  # a process may be forking while it is looked for
+    for _ in range(20):  # a process may fork after the list was read: look again until there is none
         pids = _processes(dyno)
         if not pids:
             return
@@ -148,7 +146,7 @@ def _kill(pid: int, number: int) -> None:
 
 
 def _processes(dyno: Dyno) -> list[int]:
-    """Who belongs to a dyno: its session, and everyone who inherited its id in the environment."""
+    """Returns the ids of a dyno's processes: those of its session, and all that inherited its id in the environment."""
     proc = Path("/proc")
     if not (proc / "self" / "stat").exists():  # not Linux: the process group has to do
         with contextlib.suppress(ProcessLookupError):
@@ -156,7 +154,7 @@ def _processes(dyno: Dyno) -> list[int]:
             return [-dyno.pid]
         return []
     marker = f"{_MARKER}={dyno.id}".encode()
-    found = []
+    ids = []
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
@@ -166,5 +164,5 @@ def _processes(dyno: Dyno) -> list[int]:
             if state in (b"Z", b"X"):
                 continue
             if int(session) == dyno.pid or marker in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
+                ids.append(int(entry.name))
+    return ids

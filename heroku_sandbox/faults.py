@@ -12,15 +12,13 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from heroku_sandbox.names import Action, TransferAction
 from heroku_sandbox.web import Answer, Exchange
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _HANG_LIMIT = 3600
 
@@ -50,7 +48,7 @@ class Rule:
     delete: list[str] = field(default_factory=list)
 
     def matches(self, exchange: Exchange) -> bool:
-        """Whether it is about this request, leaving aside which occurrence it is."""
+        """Tells whether it is about this request, leaving aside which occurrence it is."""
         pattern = self.path if self.path.startswith("^") else re.sub(r":\w+", "[^/]+", self.path) + "$"
         return self.method in (None, exchange.method) and re.match(pattern, exchange.path) is not None
 
@@ -78,7 +76,7 @@ class Armed:
     fired: int = 0
 
     def due(self) -> bool:
-        """Count an occurrence; tell whether the fault fires now."""
+        """Counts an occurrence and tells whether the fault fires now."""
         self.seen += 1
         due = self.seen >= self.fault.nth and (self.fault.times is None or self.fired < self.fault.times)
         self.fired += due
@@ -95,25 +93,25 @@ class Faults:
         self.log: list[dict[str, Any]] = []
 
     def add(self, fault: Rule | TransferFault) -> int:
-        """Put a fault in place; its id is in the log's entries."""
+        """Puts a fault in place. Returns its id, which the log's entries name."""
         with self._lock:
             armed = Armed(next(self._ids), fault)
             self._armed.append(armed)
             return armed.id
 
     def clear(self) -> None:
-        """Take all faults away and forget the log."""
+        """Takes all faults away and forgets the log."""
         with self._lock:
             self._armed.clear()
             self.log.clear()
 
     def armed(self) -> list[dict[str, Any]]:
-        """The faults in place with their counts."""
+        """Returns the faults in place with their counts."""
         with self._lock:
             return [asdict(armed) for armed in self._armed]
 
     def for_transfer(self, kind: str) -> TransferFault | None:
-        """The fault of the transfer that begins now."""
+        """Returns the fault of the transfer that begins now, or None."""
         with self._lock:
             for armed in self._armed:
                 fault = armed.fault
@@ -123,7 +121,7 @@ class Faults:
         return None
 
     def for_request(self, exchange: Exchange) -> Rule | None:
-        """The rule that decides over a request."""
+        """Returns the rule that decides over a request, or None."""
         with self._lock:
             for armed in self._armed:
                 rule = armed.fault
@@ -138,7 +136,7 @@ class Faults:
         )
 
     def gate(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
-        """Answer a request as the rules say."""
+        """Answers a request as the rules say."""
         rule = self.for_request(exchange)
         if rule is None:
             exchange.send(answer())
@@ -241,6 +239,7 @@ def _delete(place: Any, name: Any) -> None:
 
 
 def _apply(place: Any, path: list[str], change: Callable[[Any, Any], Any]) -> None:
+    """Calls `change` with each place in the document that a dotted path names, and its key there."""
     first, rest = path[0], path[1:]
     keys: list[Any] = [first]
     if isinstance(place, list):
@@ -259,6 +258,7 @@ def _reverse(_: Rule, exchange: Exchange, answer: Callable[[], Answer]) -> None:
 
 
 def _page(rule: Rule, exchange: Exchange, answer: Callable[[], Answer]) -> None:
+    """Cuts the list into pages of `rule.size`, and gives the one that the request's `Range` asks for."""
     real = answer()
     rows = json.loads(real.content())
     name = "id" if rows and "id" in rows[0] else "uuid"

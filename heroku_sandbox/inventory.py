@@ -1,42 +1,41 @@
 """What Heroku puts into every database, as public structure dumps show it: `_heroku`, event triggers, an extension.
 
 The functions belong to `heroku_admin`, and so do the four event triggers, which only a superuser may own. They do what
-Heroku's do with the extensions that there are here: what an extension brought may be used by the database's owner,
-plpgsql stays, nothing is put into `_heroku`, the server's log says it. A dump by the default credential holds all of
-them (pg_dump leaves out no event trigger, whatever `--exclude-schema` says); that credential cannot create them again,
-and pg_restore counts that as warnings.
+Heroku's do with the extensions that there are here: the database's owner may use what an extension brought, plpgsql
+cannot be dropped, nothing can be put into `_heroku`, and the server's log says so.
+
+A dump by the default credential holds all of them: pg_dump leaves out no event trigger, also not by `--exclude-schema`.
+That credential cannot create them again, and pg_restore counts that as warnings.
 """
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import psycopg
 from psycopg import errors
-
-if TYPE_CHECKING:
-    import psycopg
 
 SCHEMA = "_heroku"
 _OBJECTS = Path(__file__).with_name("inventory.sql").read_bytes()
 
 
 def create_admin(session: psycopg.Connection[Any]) -> None:
-    """Create Heroku's role, once for the cluster."""
+    """Creates Heroku's role, once for the cluster."""
     if session.execute("SELECT 1 FROM pg_roles WHERE rolname = 'heroku_admin'").fetchone() is None:
         with contextlib.suppress(errors.DuplicateObject, errors.UniqueViolation):  # another sandbox has just done it
             session.execute("CREATE ROLE heroku_admin SUPERUSER NOLOGIN")
 
 
 def drop_admin(session: psycopg.Connection[Any]) -> None:
-    """Remove the role, unless another sandbox's databases need it."""
+    """Removes the role, unless another sandbox's databases need it."""
     with contextlib.suppress(errors.DependentObjectsStillExist):
         session.execute("DROP ROLE IF EXISTS heroku_admin")
 
 
 def install(session: psycopg.Connection[Any]) -> None:
-    """Put into the session's database what it has not got yet; inside a transaction."""
+    """Puts into the session's database what it has not got yet. To be called inside a transaction."""
     if session.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
         session.execute(_OBJECTS)
     session.execute("CREATE SCHEMA IF NOT EXISTS heroku_ext")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -51,7 +48,7 @@ class TransferAction(StrEnum):
 
 
 class Variant(StrEnum):
-    """In what the Data API's answers differ from recorded traffic; each with where it was seen instead."""
+    """A way in which the Data API's answers differ from recorded traffic. Each comment says where it was seen."""
 
     UUIDS = "uuids"  # transfers name the add-on in `from_uuid` and `to_uuid` (Heroku's specs)
     TEXT_NUMBERS = "text-numbers"  # `num` is "3" (Heroku's specs, one test of its CLI)
@@ -66,6 +63,9 @@ class Variant(StrEnum):
 
 
 def path_of_caller(environment: Mapping[str, str]) -> str:
-    """The PATH for dynos of a push from this shell: in an active venv the shell's, else the sandbox's first."""
+    """Returns the PATH for dynos of a push from this shell.
+
+    The sandbox's own Python comes first in it, and last where a virtual environment is active.
+    """
     path, own = environment.get("PATH", SYSTEM_PATH), Path(sys.executable).parent
     return f"{path}:{own}" if "VIRTUAL_ENV" in environment else f"{own}:{path}"

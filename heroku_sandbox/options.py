@@ -20,7 +20,7 @@ class Reset(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All times are seconds. The defaults hurry; Heroku's own figures stand beside them."""
+    """The sandbox's options. All times are seconds; the defaults hurry, and Heroku's own figures stand beside them."""
 
     pending_seconds: float = 0.1
     """A transfer stays pending at least so long (Heroku: a few seconds)."""

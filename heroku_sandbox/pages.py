@@ -15,19 +15,19 @@ _RANGE = re.compile(r"^\s*(?P<property>[a-z_]+)\s*(?P<start>[^.;\s]*)\s*\.\.\s*(
 def page(
     rows: list[dict[str, Any]], asked: str | None, *, default: str
 ) -> tuple[list[dict[str, Any]], dict[str, str], int]:
-    """The rows of one page, its headers, and its status: 206 when there is more.
+    """Returns the rows of one page, its headers, and its status: 206 when there is more. Raises ApiError (416).
 
     A start in square brackets is left out of the page (`]id..`), which is how the next page begins.
     """
-    found = _RANGE.match(asked or f"{default} ..")
-    if found is None or (rows and found["property"] not in rows[0]):
+    span = _RANGE.match(asked or f"{default} ..")
+    if span is None or (rows and span["property"] not in rows[0]):
         raise ApiError(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", "Bad range.")
-    name = found["property"]
-    options = dict(part.strip().partition("=")[::2] for part in re.split("[;,]", found["options"] or ""))
+    name = span["property"]
+    options = dict(part.strip().partition("=")[::2] for part in re.split("[;,]", span["options"] or ""))
     limit = min(int(options.get("max", _DEFAULT)), _MOST)
     descending = options.get("order") == "desc"
     ordered = sorted(rows, key=lambda row: row[name], reverse=descending)
-    start, exclusive = found["start"].lstrip("]"), found["start"].startswith("]")
+    start, exclusive = span["start"].lstrip("]"), span["start"].startswith("]")
     if start:
         edge: Any = int(start) if ordered and isinstance(ordered[0][name], int) else start
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Blueprint, Response, request
 
 from heroku_sandbox import lookup, pages, shapes
 from heroku_sandbox.dynos import Dyno
 from heroku_sandbox.releases import new_app
-from heroku_sandbox.state import Formation, ReleaseStatus, now
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from heroku_sandbox.state import App, Release
-    from heroku_sandbox.world import World
+from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, now
+from heroku_sandbox.world import World
 
 _FOLLOW_SECONDS = 0.05
 
 
 def fields() -> dict[str, Any]:
-    """The JSON object of the request's body; an empty body is an empty object."""
+    """Returns the JSON object of the request's body; an empty body is an empty object. Raises ApiError (400)."""
     try:
         body = json.loads(request.get_data() or b"{}")
     except ValueError:
@@ -34,8 +30,8 @@ def fields() -> dict[str, Any]:
     return body
 
 
-def apps(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
-    """Account, apps and config vars."""
+def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+    """Makes the routes of the account, apps and config vars."""
     blueprint = Blueprint("apps", __name__)
     state = world.store.state
 
@@ -49,7 +45,7 @@ def apps(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a bra
 
     @blueprint.get("/apps")
     def list_apps() -> Any:
-        return [shapes.app(state, each) for each in state.apps.values()]
+        return [shapes.app(state, record) for record in state.apps.values()]
 
     @blueprint.post("/apps")
     def create_app() -> Any:
@@ -64,12 +60,12 @@ def apps(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a bra
     @blueprint.patch("/apps/<app>")
     def update_app(app: str) -> Any:
         with world.store.change():
-            found = lookup.app(state, app)
+            record = lookup.app(state, app)
             if "maintenance" in (body := fields()):
-                found.maintenance = bool(body["maintenance"])  # heroku3 sends 0 for false
-            found.name = body.get("name", found.name)
-            found.updated_at = now()
-            return shapes.app(state, found)
+                record.maintenance = bool(body["maintenance"])  # heroku3 sends 0 for false
+            record.name = body.get("name", record.name)
+            record.updated_at = now()
+            return shapes.app(state, record)
 
     @blueprint.get("/apps/<app>/config-vars")
     def get_config(app: str) -> Any:
@@ -77,22 +73,22 @@ def apps(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a bra
 
     @blueprint.patch("/apps/<app>/config-vars")
     def update_config(app: str) -> Any:
-        found = lookup.app(state, app)
-        return world_config(world, found, fields())
+        record = lookup.app(state, app)
+        return change_config(world, record, fields())
 
     @blueprint.get("/apps/<app>/pipeline-couplings")
     def coupling(app: str) -> Any:
-        found = lookup.app(state, app)
-        for each in state.couplings.values():
-            if each.app_id == found.id:
-                return shapes.coupling(each)
+        record = lookup.app(state, app)
+        for coupled in state.couplings.values():
+            if coupled.app_id == record.id:
+                return shapes.coupling(coupled)
         raise lookup.not_found("pipeline-coupling", "pipeline coupling")
 
     return blueprint
 
 
-def world_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, str]:
-    """Change config vars. The answer is the map with the change, also where its release still has to pass."""
+def change_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, str]:
+    """Changes config vars. Returns the map with the change, also where its release still has to pass."""
     attached = {attachment.variable for attachment in lookup.attachments(world.store.state, app_id=app.id)}
     if taken := sorted(attached & changes.keys()):
         raise lookup.invalid(f"Cannot overwrite attachment values {', '.join(taken)}.")
@@ -106,8 +102,8 @@ def world_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, s
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def processes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
-    """Formation and dynos."""
+def processes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+    """Makes the routes of formations and dynos."""
     blueprint = Blueprint("processes", __name__)
     state = world.store.state
 
@@ -132,8 +128,8 @@ def processes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not 
 
     @blueprint.get("/apps/<app>/formation")
     def get_formation(app: str) -> Any:
-        found = lookup.app(state, app)
-        return [shape(found, type_) for type_ in sorted(found.formation)]
+        record = lookup.app(state, app)
+        return [shape(record, type_) for type_ in sorted(record.formation)]
 
     @blueprint.get("/apps/<app>/formation/<type_>")
     def get_one(app: str, type_: str) -> Any:
@@ -142,8 +138,8 @@ def processes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not 
     @blueprint.patch("/apps/<app>/formation")
     def update_formation(app: str) -> Any:
         with world.store.change():
-            found = lookup.app(state, app)
-            return [scale(found, str(each.get("type")), each) for each in fields().get("updates", [])]
+            record = lookup.app(state, app)
+            return [scale(record, str(update.get("type")), update) for update in fields().get("updates", [])]
 
     @blueprint.patch("/apps/<app>/formation/<type_>")
     def update_one(app: str, type_: str) -> Any:
@@ -152,58 +148,58 @@ def processes(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not 
 
     @blueprint.get("/apps/<app>/dynos")
     def get_dynos(app: str) -> Any:
-        found = lookup.app(state, app)
-        said = shapes.formation_dynos(found, world.commands(found.id))
-        return said + [shapes.dyno(found, each) for each in world.dynos.of(found.id)]
+        record = lookup.app(state, app)
+        said = shapes.formation_dynos(record, world.commands(record.id))
+        return said + [shapes.dyno(record, dyno) for dyno in world.dynos.of(record.id)]
 
     @blueprint.get("/apps/<app>/dynos/<name>")
     def get_dyno(app: str, name: str) -> Any:
-        found = lookup.app(state, app)
-        return shapes.dyno(found, one_dyno(found, name))
+        record = lookup.app(state, app)
+        return shapes.dyno(record, one_dyno(record, name))
 
     @blueprint.post("/apps/<app>/dynos")
     def create_dyno(app: str) -> Any:
-        found, body = lookup.app(state, app), fields()
+        record, body = lookup.app(state, app), fields()
         if not isinstance(body.get("command"), str):
             raise lookup.invalid("Require params: command.")
         dyno = world.releases.run(
-            found,
+            record,
             body["command"],
             type_=body.get("type") or "run",
             size=body.get("size") or "Standard-1X",
             extra={str(name): str(value) for name, value in (body.get("env") or {}).items()},
             limit=float(body.get("time_to_live") or 86_400),
         )
-        return shapes.dyno(found, dyno), HTTPStatus.CREATED
+        return shapes.dyno(record, dyno), HTTPStatus.CREATED
 
     def one_dyno(app: App, name: str) -> Dyno:
-        for each in world.dynos.of(app.id):
-            if name in (each.id, each.name):
-                return each
+        for dyno in world.dynos.of(app.id):
+            if name in (dyno.id, dyno.name):
+                return dyno
         raise lookup.not_found("dyno")
 
     @blueprint.post("/apps/<app>/dynos/<name>/actions/stop")
     @blueprint.delete("/apps/<app>/dynos/<name>")
     def stop_dyno(app: str, name: str) -> Any:
-        found = lookup.app(state, app)
-        if name not in {dyno["name"] for dyno in shapes.formation_dynos(found, {})}:
-            world.dynos.stop(one_dyno(found, name))
+        record = lookup.app(state, app)
+        if name not in {dyno["name"] for dyno in shapes.formation_dynos(record, {})}:
+            world.dynos.stop(one_dyno(record, name))
         return {}, HTTPStatus.ACCEPTED
 
     @blueprint.delete("/apps/<app>/dynos")
     @blueprint.delete("/apps/<app>/formations/<type_>")
     @blueprint.post("/apps/<app>/formations/<type_>/actions/stop")
     def restart(app: str, type_: str | None = None) -> Any:
-        for each in world.dynos.of(lookup.app(state, app).id):
-            if type_ == each.type:
-                world.dynos.stop(each)
+        for dyno in world.dynos.of(lookup.app(state, app).id):
+            if type_ == dyno.type:
+                world.dynos.stop(dyno)
         return {}, HTTPStatus.ACCEPTED
 
     return blueprint
 
 
-def releases(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a branching function
-    """Releases, slugs and output streams."""
+def releases(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+    """Makes the routes of releases, slugs and output streams."""
     blueprint = Blueprint("releases", __name__)
     state = world.store.state
 
@@ -212,34 +208,34 @@ def releases(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a
 
     @blueprint.get("/apps/<app>/releases")
     def list_releases(app: str) -> Any:
-        found = lookup.app(state, app)
-        rows = [shape(found, each) for each in found.releases]
+        record = lookup.app(state, app)
+        rows = [shape(record, release) for release in record.releases]
         chosen, headers, status = pages.page(rows, request.headers.get("Range"), default="version")
         return chosen, status, headers
 
     @blueprint.get("/apps/<app>/releases/<release>")
     def get_release(app: str, release: str) -> Any:
-        found = lookup.app(state, app)
-        return shape(found, lookup.release(found, release))
+        record = lookup.app(state, app)
+        return shape(record, lookup.release(record, release))
 
     @blueprint.get("/apps/<app>/releases/<release>/config-vars")
     def get_release_config(app: str, release: str) -> Any:
-        found = lookup.release(lookup.app(state, app), release)
-        return found.config or {}
+        record = lookup.release(lookup.app(state, app), release)
+        return record.config or {}
 
     @blueprint.post("/apps/<app>/releases")
     def create_release(app: str) -> Any:
         with world.store.change():
-            found, body = lookup.app(state, app), fields()
+            record, body = lookup.app(state, app), fields()
             if "release" in body:
-                release = world.releases.rollback(found, lookup.release(found, str(body["release"])))
+                release = world.releases.rollback(record, lookup.release(record, str(body["release"])))
             elif body.get("slug") in state.slugs:
                 slug = state.slugs[body["slug"]]
                 description = body.get("description") or f"Deploy {slug.commit[:8]}"
-                release = world.releases.release_slug(found, slug, description)
+                release = world.releases.release_slug(record, slug, description)
             else:
                 raise lookup.not_found("slug")
-            return shape(found, release), HTTPStatus.CREATED
+            return shape(record, release), HTTPStatus.CREATED
 
     @blueprint.get("/apps/<app>/slugs/<slug>")
     def get_slug(app: str, slug: str) -> Any:
@@ -250,22 +246,22 @@ def releases(world: World) -> Blueprint:  # noqa: C901 - a list of routes, not a
 
     @blueprint.get("/streams/<release>")
     def stream(release: str) -> Any:
-        found = next((each for app in state.apps.values() for each in app.releases if each.id == release), None)
-        file = world.releases.output(found) if found else None
-        if found is None or file is None or not file.exists():
+        shown = next((record for app in state.apps.values() for record in app.releases if record.id == release), None)
+        file = world.releases.output(shown) if shown else None
+        if shown is None or file is None or not file.exists():
             return Response("Channel is not registered.\n", HTTPStatus.NOT_FOUND, mimetype="text/plain")
         offset = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0] or 0)
         if request.headers.get("Accept") == "text/event-stream":
             offset = int(request.headers.get("Last-Event-Id", 0))
-            return Response(_events(_follow(found, file, offset), offset), mimetype="text/event-stream")
+            return Response(_events(_follow(shown, file, offset), offset), mimetype="text/event-stream")
         status = HTTPStatus.PARTIAL_CONTENT if offset else HTTPStatus.OK
-        return Response(_follow(found, file, offset), status, mimetype="text/plain")
+        return Response(_follow(shown, file, offset), status, mimetype="text/plain")
 
     return blueprint
 
 
 def _follow(release: Release, path: Any, offset: int) -> Iterator[bytes]:
-    """What a release phase has printed from an offset on, and what it prints until it ends."""
+    """Yields what a release phase has printed from an offset on, and what it prints until it ends."""
     with path.open("rb") as file:
         file.seek(offset)
         while True:
@@ -278,7 +274,7 @@ def _follow(release: Release, path: Any, offset: int) -> Iterator[bytes]:
 
 
 def _events(pieces: Iterator[bytes], offset: int) -> Iterator[bytes]:
-    """The same as server-sent events whose ids are offsets."""
+    """Yields the same as server-sent events whose ids are offsets."""
     for piece in pieces:
         offset += len(piece)
         lines = piece.decode(errors="replace").splitlines()

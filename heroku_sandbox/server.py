@@ -11,13 +11,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from heroku_sandbox import access, certificates, databases, downloads, home, inventory, wire
@@ -26,26 +28,19 @@ from heroku_sandbox.connection import CONTROL_FILE
 from heroku_sandbox.control import control
 from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
 from heroku_sandbox.lookup import ApiError
+from heroku_sandbox.options import Options
 from heroku_sandbox.platform_api import apps, processes, releases
-from heroku_sandbox.postgres import Embedded, Server, named
+from heroku_sandbox.postgres import Embedded, Server, server_at
 from heroku_sandbox.state import new_id
 from heroku_sandbox.web import Listener
 from heroku_sandbox.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from flask import Response
-
-    from heroku_sandbox.options import Options
 
 _OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How to run a sandbox. `temporary`: everything is deleted at the end, also in a named PostgreSQL."""
+    """How to run a sandbox. All that a `temporary` one made is deleted at the end, also in a named PostgreSQL."""
 
     home: Path
     port: int
@@ -53,11 +48,11 @@ class Setup:
     postgres: str | None = None
     temporary: bool = False
     watch_stdin: bool = False
-    """End when stdin does: whoever started the sandbox has gone."""
+    """Whether it ends when stdin does, since whoever started the sandbox has then gone."""
 
 
 def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
-    """Run a sandbox in this process until SIGTERM, SIGINT or a request to stop.
+    """Runs a sandbox in this process until SIGTERM, SIGINT or, with `watch_stdin`, the end of stdin.
 
     `ready` is called with the content of `control.json` (port, token, pid) once requests are answered.
     """
@@ -73,8 +68,8 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         if setup.temporary:
             stack.callback(shutil.rmtree, setup.home, ignore_errors=True)
         _lock(setup.home, stack)
-        stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # last: it says that nothing runs any more
-        server = named(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
+        stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # at the very end: `down` waits for it
+        server = server_at(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
         world = World(setup.home, home.make_key(setup.home), server, setup.options)
         stack.callback(_leave, world, setup)
         token = secrets.token_hex(16)
@@ -94,16 +89,18 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _lock(folder: Path, stack: ExitStack) -> None:
-    """Make sure that no other sandbox works in this home. The kernel gives the lock back, whatever happens."""
+    """Makes sure that no other sandbox works in this home. The kernel gives the lock back, whatever happens."""
     file = stack.enter_context((folder / home.LOCK).open("w"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise SystemExit(f"another sandbox is up in {folder}") from None
+        raise SystemExit(
+            f"Another sandbox is up in {folder}. Stop it, or name another folder in RELEASE_SANDBOX_HOME."
+        ) from None
 
 
 def _port(setup: Setup) -> int:
-    """The port that was asked for; else last time's, if it is still free; else any."""
+    """Returns the port that was asked for; else last time's, if it is still free; else 0 for any."""
     remembered = setup.home / "port"
     if setup.port == 0 and remembered.exists():
         port = int(remembered.read_text())
@@ -126,6 +123,7 @@ def _embedded(setup: Setup, certificate: certificates.Certificate, stack: ExitSt
 
 
 def _leave(world: World, setup: Setup) -> None:
+    """Closes the world, and removes what a temporary sandbox has put into a named PostgreSQL."""
     world.close()
     if setup.temporary and setup.postgres:
         for addon in world.store.state.addons.values():
@@ -135,6 +133,7 @@ def _leave(world: World, setup: Setup) -> None:
 
 
 def _write_control(folder: Path, about: dict[str, Any]) -> None:
+    """Writes `control.json`, which only the owner can read, and the port for the next time."""
     file = folder / CONTROL_FILE
     (folder / "port").write_text(str(about["port"]))
     with suppress(FileNotFoundError):
@@ -143,8 +142,8 @@ def _write_control(folder: Path, about: dict[str, Any]) -> None:
         json.dump(about, out)
 
 
-def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not a branching function
-    """Both APIs with what they have in common: keys, the rate limit, errors, `Request-Id`."""
+def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, not a branching function
+    """Makes both APIs' Flask app with what they have in common: keys, the rate limit, errors, `Request-Id`."""
     flask = Flask(__name__)
     flask.json.sort_keys = False  # type: ignore[attr-defined]
     flask.json.compact = True  # type: ignore[attr-defined]
@@ -158,7 +157,7 @@ def _application(world: World) -> Flask:  # noqa: C901 - a list of handlers, not
         if request.path.startswith(_OPEN):
             return
         headers = g.exchange.headers
-        key = access.check(world.store.state, headers, request.method, request.path)
+        key = access.authenticated_key(world.store.state, headers, request.method, request.path)
         if not request.path.startswith(access.DATA_API):  # whose limits are not known
             count = limit.remaining if request.path == "/account/rate-limits" else limit.take
             g.remaining = count(key, world.options.rate_limit)

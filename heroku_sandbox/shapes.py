@@ -8,27 +8,26 @@ yet; `wire.py` turns them into other forms.
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
-from heroku_sandbox.state import SERVICE, ReleaseStatus, TransferType
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from heroku_sandbox.addons import Addons
-    from heroku_sandbox.dynos import Dyno
-    from heroku_sandbox.state import (
-        Addon,
-        App,
-        Attachment,
-        Coupling,
-        Formation,
-        Release,
-        Schedule,
-        Slug,
-        State,
-        Transfer,
-    )
+from heroku_sandbox.addons import Addons
+from heroku_sandbox.dynos import Dyno
+from heroku_sandbox.state import (
+    SERVICE,
+    Addon,
+    App,
+    Attachment,
+    Coupling,
+    Formation,
+    Release,
+    ReleaseStatus,
+    Schedule,
+    Slug,
+    State,
+    Transfer,
+    TransferType,
+)
 
 EMAIL = "sandbox@example.com"
 _WITHOUT_PROTECTION = ("essential", "mini", "basic", "hobby")
@@ -36,17 +35,17 @@ _WITHOUT_PROTECTION = ("essential", "mini", "basic", "hobby")
 
 
 def stable_id(*words: str) -> str:
-    """An id for what has none in the sandbox (plans, regions, …): the same each time."""
+    """Makes an id for what has none in the sandbox (plans, regions, …): the same each time."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(words)))
 
 
 def iso(moment: datetime) -> str:
-    """The Platform API's timestamps: `2012-01-01T12:00:00Z`."""
+    """Writes a moment as the Platform API does: `2012-01-01T12:00:00Z`."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def ruby(moment: datetime | None) -> str | None:
-    """The Data API's timestamps: `2020-12-13 16:22:40 +0000`."""
+    """Writes a moment as the Data API does: `2020-12-13 16:22:40 +0000`."""
     return moment.strftime("%Y-%m-%d %H:%M:%S +0000") if moment else None
 
 
@@ -59,7 +58,7 @@ def _named(kind: str, name: str) -> dict[str, Any]:
 
 
 def account(state: State) -> dict[str, Any]:
-    """The one account there is."""
+    """Shows the one account there is."""
     return {
         "id": state.account_id,
         "email": EMAIL,
@@ -82,7 +81,7 @@ def account(state: State) -> dict[str, Any]:
 
 
 def app(state: State, record: App) -> dict[str, Any]:
-    """`GET /apps/:app`."""
+    """Shows an app as `GET /apps/:app` does."""
     current = record.current
     return {
         **_reference(record),
@@ -113,9 +112,9 @@ def app(state: State, record: App) -> dict[str, Any]:
 
 
 def addon(state: State, record: Addon) -> dict[str, Any]:
-    """`GET /addons/:addon`, with service and plan expanded as far as clients look."""
+    """Shows an add-on as `GET /addons/:addon` does, with as much of its service and plan as clients read."""
     billing = state.apps[record.app_id]
-    attached = [each for each in state.attachments.values() if each.addon_id == record.id]
+    attached = [place for place in state.attachments.values() if place.addon_id == record.id]
     return {
         **_reference(record),
         "actions": [],
@@ -123,7 +122,7 @@ def addon(state: State, record: Addon) -> dict[str, Any]:
         "app": _reference(billing),
         "billing_entity": {**_reference(billing), "type": "app"},
         "billed_price": {"cents": 0, "contract": False, "metered": False, "unit": "month"},
-        "config_vars": [each.variable for each in attached if each.app_id == record.app_id],
+        "config_vars": [place.variable for place in attached if place.app_id == record.app_id],
         "created_at": iso(record.created_at),
         "updated_at": iso(record.updated_at),
         "plan": {
@@ -139,7 +138,7 @@ def addon(state: State, record: Addon) -> dict[str, Any]:
 
 
 def attachment(state: State, record: Attachment, *, inclusion: bool) -> dict[str, Any]:
-    """An attachment; `inclusion` is `Accept-Inclusion: addon:plan,config_vars`."""
+    """Shows an attachment; `inclusion` is `Accept-Inclusion: addon:plan,config_vars`."""
     of, billing = state.addons[record.addon_id], state.apps[state.addons[record.addon_id].app_id]
     shape: dict[str, Any] = {
         "id": record.id,
@@ -159,7 +158,7 @@ def attachment(state: State, record: Attachment, *, inclusion: bool) -> dict[str
 
 
 def formation(record: App, type_: str, of: Formation, command: str) -> dict[str, Any]:
-    """A process type with its quantity."""
+    """Shows a process type with its quantity."""
     return {
         "id": of.id,
         "app": _reference(record),
@@ -174,7 +173,7 @@ def formation(record: App, type_: str, of: Formation, command: str) -> dict[str,
 
 
 def dyno(record: App, of: Dyno) -> dict[str, Any]:
-    """A dyno that is a process."""
+    """Shows a dyno that is a process."""
     return {
         "id": of.id,
         "app": _reference(record),
@@ -191,7 +190,7 @@ def dyno(record: App, of: Dyno) -> dict[str, Any]:
 
 
 def formation_dynos(record: App, commands: dict[str, str]) -> list[dict[str, Any]]:
-    """The dynos that the formation says there are; in the sandbox they are only said."""
+    """Shows the dynos that the formation asks for. In the sandbox no process runs for them."""
     current = record.current
     return [
         {
@@ -214,8 +213,8 @@ def formation_dynos(record: App, commands: dict[str, str]) -> list[dict[str, Any
 
 
 def release(state: State, record: App, of: Release, host: str) -> dict[str, Any]:
-    """A release. `output_stream_url` answers 404 until the release phase has started."""
-    plans = [each.plan for each in state.addons.values() if each.app_id == record.id]
+    """Shows a release. `output_stream_url` answers 404 until the release phase has started."""
+    plans = [addon.plan for addon in state.addons.values() if addon.app_id == record.id]
     has_phase = of.has_output or of.status is ReleaseStatus.PENDING
     return {
         "id": of.id,
@@ -237,7 +236,7 @@ def release(state: State, record: App, of: Release, host: str) -> dict[str, Any]
 
 
 def slug(of: Slug) -> dict[str, Any]:
-    """A slug. Its files cannot be fetched."""
+    """Shows a slug. Its files cannot be fetched."""
     return {
         "id": of.id,
         "blob": {"method": "get", "url": f"https://slugs.example.com/{of.id}.tgz"},
@@ -255,7 +254,7 @@ def slug(of: Slug) -> dict[str, Any]:
 
 
 def coupling(of: Coupling) -> dict[str, Any]:
-    """An app's place in a pipeline."""
+    """Shows an app's place in a pipeline."""
     return {
         "id": of.id,
         "app": {"id": of.app_id},
@@ -267,7 +266,7 @@ def coupling(of: Coupling) -> dict[str, Any]:
 
 
 def transfer(of: Transfer, store_url: str, logs: list[tuple[str, str]] | None = None) -> dict[str, Any]:
-    """A transfer, as recorded. `store_url` is where finished backups are; `schedule` is absent on manual ones."""
+    """Shows a transfer, as recorded. Finished backups are below `store_url`; manual ones have no `schedule`."""
     kept = of.to_type is TransferType.GOF3R
     loads = of.to_type is TransferType.PG_RESTORE
     shape: dict[str, Any] = {
@@ -301,7 +300,7 @@ def transfer(of: Transfer, store_url: str, logs: list[tuple[str, str]] | None = 
 
 
 def schedule(of: Schedule) -> dict[str, Any]:
-    """A daily backup."""
+    """Shows a daily backup."""
     return {
         "uuid": of.id,
         "name": of.name,
@@ -315,7 +314,7 @@ def schedule(of: Schedule) -> dict[str, Any]:
 
 
 def database(state: State, of: Addon, addons: Addons, figures: tuple[int, int, int, str]) -> dict[str, Any]:
-    """`GET /client/v11/databases/:db`; `figures` are bytes, tables, connections and version."""
+    """Shows a database as `GET /client/v11/databases/:db` does; `figures` are those of databases.figures()."""
     size, tables, connections, version = figures
     production = not of.tier.startswith(_WITHOUT_PROTECTION)
     info: list[dict[str, Any]] = [

@@ -10,27 +10,24 @@ import contextlib
 import os
 import threading
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SERVICE = "heroku-postgresql"
 
 
 def now() -> datetime:
-    """The present, in UTC."""
+    """Returns the present, in UTC."""
     return datetime.now(UTC)
 
 
 def new_id() -> str:
-    """An identifier as Heroku's: a random UUID."""
+    """Makes an identifier as Heroku's: a random UUID."""
     return str(uuid.uuid4())
 
 
@@ -212,7 +209,7 @@ class Transfer:
     canceled_at: datetime | None = None
 
     def as_asked_for(self) -> Transfer:
-        """As it was in the moment in which it was asked for, however far it is by now."""
+        """Returns the transfer as it was when it was asked for, however far it is by now."""
         unknown = dict.fromkeys(("source_bytes", "succeeded", "updated_at", "started_at", "finished_at", "canceled_at"))
         return replace(self, processed_bytes=0, warnings=0, **unknown)  # type: ignore[arg-type]
 
@@ -263,17 +260,18 @@ class Store:
             (home / folder).mkdir(mode=0o700, exist_ok=True)
         self.lock = threading.RLock()
         self._file = home / "state.json"
-        found = self._file.read_bytes() if self._file.exists() else None
-        self.state = msgspec.json.decode(found, type=State) if found else State()
+        saved = self._file.read_bytes() if self._file.exists() else None
+        self.state = msgspec.json.decode(saved, type=State) if saved else State()
 
     @contextlib.contextmanager
     def change(self) -> Iterator[State]:
-        """Hold the lock while records are changed; save when the outermost change ends."""
+        """Holds the lock while records are changed, and saves at the end."""
         with self.lock:
             yield self.state
             self._save()
 
     def _save(self) -> None:
+        """Writes the file anew. It takes its name when it is whole, so that a crash leaves the old one."""
         fresh = self._file.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -3,8 +3,8 @@
 A backup is `pg_dump -Fc` by the default credential, through a pipe, without owners, grants and the schema
 `heroku_ext`. A restore resets its target first and then loads without `--exit-on-error` and without
 `--single-transaction`: the errors that pg_restore ignored are counted as `warnings` of a transfer that has
-`succeeded`. After each successful backup the older manual ones beyond `num_keep` are deleted. There is no
-"one at a time": two transfers of one database may overlap.
+`succeeded`. After each successful backup the older manual ones beyond `num_keep` are deleted. Two transfers of
+one database may overlap.
 """
 
 from __future__ import annotations
@@ -12,31 +12,28 @@ from __future__ import annotations
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from urllib.parse import urlsplit
 
 import psycopg
 
 from heroku_sandbox import databases, lookup
+from heroku_sandbox.addons import Addons
 from heroku_sandbox.dumps import Failed, Run, Stopped
+from heroku_sandbox.faults import Faults
 from heroku_sandbox.names import TransferAction
-from heroku_sandbox.state import Transfer, TransferType, now
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from heroku_sandbox.addons import Addons
-    from heroku_sandbox.faults import Faults
-    from heroku_sandbox.options import Options
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.state import Addon, Store
+from heroku_sandbox.options import Options
+from heroku_sandbox.postgres import Server
+from heroku_sandbox.state import Addon, Store, Transfer, TransferType, now
 
 _KEPT_OF_RESTORES = 5
 """`num_keep` of restores in recorded traffic, whatever the plan."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that are read from: the sandbox reaches out to no other machine."""
 
 
 class Transfers:
@@ -53,7 +50,7 @@ class Transfers:
         self._runs: dict[str, Run] = {}
 
     def recover(self) -> None:
-        """After a restart: nobody works on the unfinished transfers any more."""
+        """Makes unfinished transfers failed ones after a restart, since nothing works on them any more."""
         with self._store.change() as state:
             for transfer in state.transfers.values():
                 if transfer.finished_at is None:
@@ -61,18 +58,18 @@ class Transfers:
                     transfer.succeeded = False
 
     def file(self, transfer: Transfer) -> Path:
-        """The dump of a backup."""
+        """Returns the file that holds a backup's dump."""
         return self._store.home / "dumps" / transfer.id
 
     def logs(self, transfer: Transfer) -> list[tuple[str, str]]:
-        """Lines as (timestamp, message)."""
+        """Returns the lines of a transfer's log, each as (timestamp, message)."""
         with suppress(FileNotFoundError):
             text = self._log(transfer).read_text(errors="replace")
             return [(line[:25], line[26:]) for line in text.splitlines()]
         return []
 
     def capture(self, addon: Addon, *, schedule_id: str | None = None) -> Transfer:
-        """Start a backup."""
+        """Starts a backup."""
         transfer = self._new(
             addon,
             from_type=TransferType.PG_DUMP,
@@ -86,10 +83,10 @@ class Transfers:
         return self._begin(transfer, "backup", lambda run: self._capture(addon, run))
 
     def restore(self, addon: Addon, url: str, *, extensions: list[str]) -> Transfer:
-        """Start a restore of one of the sandbox's backups, or of a dump behind a URL on loopback."""
-        source = self.behind(url)
+        """Starts a restore of one of the sandbox's backups, or of a dump behind a URL on loopback."""
+        source = self.backup_behind(url)
         if source is None and urlsplit(url).hostname not in _LOOPBACK:
-            raise lookup.invalid("backup_url is neither a backup of this sandbox nor on this machine")
+            raise lookup.invalid("backup_url is neither a backup of this sandbox nor an address of this machine.")
         transfer = self._new(
             addon,
             from_type=TransferType.GOF3R if source else TransferType.HTCAT,
@@ -109,10 +106,12 @@ class Transfers:
         return self._begin(transfer, "restore", work)
 
     def copy(self, addon: Addon, *, from_name: str, from_url: str, to_name: str, to_url: str) -> Transfer:
-        """Start a copy into a database of this sandbox (`pg:copy`)."""
-        target = next((each for each in self._store.state.addons.values() if self._addons.url(each) == to_url), None)
+        """Starts a copy into a database of this sandbox (`pg:copy`)."""
+        target = next(
+            (record for record in self._store.state.addons.values() if self._addons.url(record) == to_url), None
+        )
         if target is None or urlsplit(from_url).hostname not in _LOOPBACK:
-            raise lookup.invalid("Both databases have to be of this sandbox")
+            raise lookup.invalid("Both databases have to be in this sandbox.")
         transfer = self._new(
             addon,
             from_type=TransferType.PG_DUMP,
@@ -130,14 +129,14 @@ class Transfers:
 
         return self._begin(transfer, "copy", work)
 
-    def behind(self, url: str) -> Transfer | None:
-        """The finished backup that a URL stands for: a transfer's `to_url`, signed or not."""
+    def backup_behind(self, url: str) -> Transfer | None:
+        """Returns the finished backup that a URL stands for (a transfer's `to_url`, signed or not), or None."""
         name = urlsplit(url).path.rpartition("/")[2]
-        found = self._store.state.transfers.get(name)
-        return found if found and found.succeeded and found.to_type is TransferType.GOF3R else None
+        backup = self._store.state.transfers.get(name)
+        return backup if backup and backup.succeeded and backup.to_type is TransferType.GOF3R else None
 
     def cancel(self, transfer: Transfer) -> None:
-        """Stop a transfer; what it has loaded so far stays."""
+        """Stops a transfer. What it has loaded so far stays. Raises ApiError (400) when it has finished."""
         with self._store.change():
             if transfer.finished_at:
                 raise lookup.ApiError(400, "bad_request", "Transfer cannot be canceled: it has already finished")
@@ -147,7 +146,7 @@ class Transfers:
         self.file(transfer).unlink(missing_ok=True)
 
     def delete(self, transfer: Transfer) -> None:
-        """Forget a transfer and its dump."""
+        """Deletes a transfer, its log and its dump."""
         with self._store.change() as state:
             state.transfers.pop(transfer.id, None)
         self._halt(transfer)
@@ -155,7 +154,7 @@ class Transfers:
         self._log(transfer).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Stop everything that runs."""
+        """Stops everything that runs."""
         for run in list(self._runs.values()):
             run.stop()
 
@@ -179,6 +178,7 @@ class Transfers:
         to_name: str,
         to_url: str,
     ) -> Transfer:
+        """Records a transfer, with the next number of the billing app."""
         with self._store.change() as state:
             app = state.apps[addon.app_id]
             app.last_transfer += 1
@@ -198,6 +198,7 @@ class Transfers:
             return transfer
 
     def _begin(self, transfer: Transfer, kind: str, work: Callable[[Run], int]) -> Transfer:
+        """Starts the thread in which a transfer runs, with the fault that is due for it."""
         run = Run(
             transfer=transfer,
             log=self._log(transfer),
@@ -210,11 +211,11 @@ class Transfers:
 
     def _run(self, run: Run, work: Callable[[Run], int]) -> None:
         with suppress(Stopped):
-            self._live(run, work)
+            self._play(run, work)
         del self._runs[run.transfer.id]
 
-    def _live(self, run: Run, work: Callable[[Run], int]) -> None:
-        """From pending over running to finished."""
+    def _play(self, run: Run, work: Callable[[Run], int]) -> None:
+        """Takes a transfer from pending over running to finished."""
         transfer, options = run.transfer, self._options()
         run.pause(None if run.action is TransferAction.STUCK_PENDING else options.pending_seconds)
         with self._store.change():
@@ -226,7 +227,7 @@ class Transfers:
         try:
             warnings = work(run)
         except (Failed, OSError, psycopg.Error) as failure:
-            run.check()
+            run.raise_if_stopped()
             run.say(str(failure))
             succeeded = bool(run.fault and run.fault.succeeds)
         if run.action is TransferAction.CANCEL:
@@ -241,6 +242,7 @@ class Transfers:
         self._finish(run, succeeded=succeeded, warnings=warnings)
 
     def _finish(self, run: Run, *, succeeded: bool, warnings: int) -> None:
+        """Closes a transfer's record, unless it was cancelled or deleted meanwhile."""
         transfer, fault = run.transfer, run.fault
         with self._store.change() as state:
             if transfer.finished_at or transfer.id not in state.transfers:
@@ -264,19 +266,19 @@ class Transfers:
                 transfer.processed_bytes, transfer.updated_at = size, now()
 
     def _rotate(self, latest: Transfer) -> None:
-        """Delete the older manual backups of the same name beyond `num_keep`, as Heroku does after a new one."""
+        """Deletes the older manual backups of the same name beyond `num_keep`, as Heroku does after a new one."""
 
         def age(transfer: Transfer) -> datetime:
             return transfer.created_at
 
         kept = [
-            each
-            for each in self._store.state.transfers.values()
-            if each.app_id == latest.app_id
-            and each.from_name == latest.from_name
-            and each.to_type is TransferType.GOF3R
-            and each.succeeded
-            and each.schedule_id is None
+            backup
+            for backup in self._store.state.transfers.values()
+            if backup.app_id == latest.app_id
+            and backup.from_name == latest.from_name
+            and backup.to_type is TransferType.GOF3R
+            and backup.succeeded
+            and backup.schedule_id is None
         ]
         for transfer in sorted(kept, key=age, reverse=True)[latest.num_keep :]:
             self.delete(transfer)
@@ -288,6 +290,7 @@ class Transfers:
         return 0
 
     def _load(self, addon: Addon, run: Run, dump: IO[bytes], extensions: list[str]) -> int:
+        """Empties the target and loads the dump. Returns how many errors pg_restore ignored."""
         if run.action is not TransferAction.KEEP_OBJECTS:
             databases.reset(self._server, addon, self._options().reset, extensions)
         if run.action in (TransferAction.WIPE, TransferAction.FAIL):
@@ -298,9 +301,10 @@ class Transfers:
         return run.load(run.transfer.to_url, dump)
 
     def _open(self, transfer: Transfer, source: Transfer | None, url: str) -> IO[bytes]:
+        """Opens the dump to restore: one of the sandbox's own, or a download. Raises Failed."""
         try:
             if source is None:
-                dump: IO[bytes] = urllib.request.urlopen(url, timeout=60)  # noqa: S310 - loopback, see restore()
+                dump: IO[bytes] = urllib.request.urlopen(url, timeout=60)  # noqa: S310 -- loopback, see restore()
             else:
                 transfer.source_bytes = self.file(source).stat().st_size
                 dump = self.file(source).open("rb")

@@ -1,6 +1,6 @@
-"""HTTP/1.1 in front of the Flask apps: keep-alive as Heroku has it, and a place where faults get at the bytes.
+"""HTTP/1.1 in front of the Flask apps: with keep-alive, as Heroku has it, and a place where faults reach the bytes.
 
-Werkzeug's own server closes the connection after each answer and hides the socket; this one is as small.
+Werkzeug's own server closes the connection after each answer and hides the socket.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ import http.server
 import io
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable
-    from wsgiref.types import WSGIApplication
+from wsgiref.types import WSGIApplication
 
 _HEADER_LIMIT = 64 * 1024  # Heroku's CLI sends a Request-Id of up to 7 KiB
 
@@ -36,11 +34,11 @@ class Answer:
     length: int | None = None
 
     def content(self) -> bytes:
-        """The whole body; it can be read again afterwards."""
+        """Reads and returns the whole body, which can be read again afterwards."""
         return self.replace(b"".join(self.body))
 
     def replace(self, body: bytes) -> bytes:
-        """Put another body in the place of the present one."""
+        """Puts another body in the place of the present one, and returns it."""
         self.body, self.length = [body], len(body)
         return body
 
@@ -71,7 +69,7 @@ class Exchange:
         return urlsplit(self.target).path
 
     def send(self, answer: Answer) -> None:
-        """Send an answer, with its length where it is known and in chunks where not."""
+        """Sends an answer, with its length where it is known and in chunks where not."""
         chunked = answer.length is None
         self.send_head(answer)
         if self.method == "HEAD":
@@ -83,7 +81,7 @@ class Exchange:
             self.write(b"0\r\n\r\n")
 
     def send_head(self, answer: Answer) -> None:
-        """Send the status line and the headers only."""
+        """Sends the status line and the headers only."""
         self.status = answer.status
         try:
             phrase = HTTPStatus(answer.status).phrase
@@ -98,7 +96,7 @@ class Exchange:
         self.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def reset(self) -> None:
-        """Break the connection off with RST, which clients see as `Connection reset by peer`."""
+        """Breaks the connection off with RST, which clients see as `Connection reset by peer`."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close = True
 
@@ -131,21 +129,21 @@ class Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
         return int(self.server_address[1])
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
+        """Serves in a thread of its own."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def server_bind(self) -> None:
-        """Bind without asking the resolver for the machine's name, as HTTPServer does."""
+        """Binds without asking the resolver for the machine's name. HTTPServer asks, and that can take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.port
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone is no error of ours."""
+        """Says nothing about a client that has gone, and lets the library print any other error."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close; but where a reset was asked for there must be no orderly end (FIN) before it."""
+        """Closes a connection. Where a reset was asked for, there must be no orderly end (FIN) before it."""
         if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)[:4] == struct.pack("i", 1):
             self.close_request(request)
         else:
@@ -181,7 +179,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _call(app: WSGIApplication, exchange: Exchange, port: int) -> Answer:
-    """Ask a WSGI app (PEP 3333). The connection may be gone by now: an effect can come late."""
+    """Lets a WSGI app (PEP 3333) answer. The connection may be gone by now: an effect can come late."""
     parts = urlsplit(exchange.target)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": exchange.method,

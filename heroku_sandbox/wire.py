@@ -1,4 +1,4 @@
-"""The Data API's answers as they go out: as recorded by default, or in one of the other forms that were ever seen.
+"""The Data API's answers as they go out: as recorded by default, or in one of the other forms that have been seen.
 
 Recorded traffic of 2020-12 and 2021-02 shows one form; Heroku's own recorded specs, the types in its CLI, that CLI's
 tests and the published source of its worker show others. Nobody documents any of them, so a client has to get along
@@ -8,19 +8,16 @@ with each. A variant changes one thing, and variants can be put together.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
 
 from flask import Response
 
+from heroku_sandbox.lookup import ApiError
 from heroku_sandbox.names import Variant
 from heroku_sandbox.shapes import iso, ruby
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
-
-    from heroku_sandbox.lookup import ApiError
-    from heroku_sandbox.state import Transfer
+from heroku_sandbox.state import Transfer
 
 _TIMES = ("created_at", "started_at", "canceled_at", "updated_at", "finished_at")
 _SHORT = ("uuid", "from_type", "to_type")
@@ -28,7 +25,7 @@ _SWAPPED_EVERY = 4
 
 
 def transfer(shape: dict[str, Any], of: Transfer, variants: Collection[Variant]) -> dict[str, Any]:
-    """A transfer, from its recorded form."""
+    """Turns a transfer from its recorded form into that of the variants."""
     for variant, change in _TRANSFER.items():
         if variant in variants:
             change(shape, of)
@@ -70,12 +67,12 @@ _TRANSFER = {
 
 
 def accepted(shape: dict[str, Any], variants: Collection[Variant]) -> dict[str, Any]:
-    """What a POST for a transfer is answered."""
+    """Returns what a POST for a transfer is answered."""
     return {name: shape[name] for name in _SHORT} if Variant.SHORT_ANSWERS in variants else shape
 
 
 def listed(rows: list[dict[str, Any]], variants: Collection[Variant]) -> list[dict[str, Any]]:
-    """A list of transfers: mostly the newest first, but not strictly."""
+    """Orders a list of transfers: mostly the newest first, but not strictly."""
     if Variant.UNSORTED in variants:
         return sorted(rows, key=lambda row: str(row["uuid"]))
     rows = sorted(rows, key=lambda row: int(row["num"]), reverse=Variant.OLDEST_FIRST not in variants)
@@ -86,14 +83,14 @@ def listed(rows: list[dict[str, Any]], variants: Collection[Variant]) -> list[di
 
 
 def database(shape: dict[str, Any], variants: Collection[Variant]) -> dict[str, Any]:
-    """A database's description."""
+    """Turns a database's description from its recorded form into that of the variants."""
     if Variant.PLAIN_PLAN in variants and isinstance(shape["plan"], dict):
         shape["plan"] = shape["plan"]["name"]
     return shape
 
 
 def not_found(error: ApiError, variants: Collection[Variant]) -> Any:
-    """A 404: a page, which says of itself that it is JSON."""
+    """Returns a 404: an HTML page that says of itself that it is JSON."""
     if Variant.JSON_ERRORS in variants:
         return error.body(), error.status, error.headers
     return Response("<h1>Not Found</h1>", error.status, error.headers, content_type="application/json")

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from heroku_sandbox import door, lookup, shapes, wire
 from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dynos
 from heroku_sandbox.faults import Faults
 from heroku_sandbox.options import Options
+from heroku_sandbox.postgres import Server
 from heroku_sandbox.releases import Releases
-from heroku_sandbox.state import Store
+from heroku_sandbox.state import Store, Transfer
 from heroku_sandbox.transfers import Transfers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from heroku_sandbox.postgres import Server
-    from heroku_sandbox.state import Transfer
-    from heroku_sandbox.web import Answer, Exchange
-
+from heroku_sandbox.web import Answer, Exchange
 
 _REMEMBERED = 100_000
-_FORMER_KEY = "sandbox"  # of homes from before each had its own: everybody knows it
+_FORMER_KEY = "sandbox"  # the key of homes made before each had its own: everybody knows it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,13 +32,13 @@ class Addresses:
 
     @property
     def store(self) -> str:
-        """Where the backups are."""
+        """The address below which the backups are."""
         return f"{self.downloads}/backups"
 
 
 @dataclass(slots=True)
 class World:
-    """One Heroku."""
+    """One sandbox with all its parts."""
 
     home: Path
     key: str
@@ -61,7 +56,7 @@ class World:
     transfers: Transfers = field(init=False)
 
     def __post_init__(self) -> None:
-        """Build the parts, and close what a sandbox that was killed has left open."""
+        """Builds the parts, and closes what a sandbox that was killed has left open."""
         self.store = Store(self.home)
         self.dynos = Dynos(grace=lambda: self.options.grace)
         self.releases = Releases(self.store, self.dynos, options=lambda: self.options)
@@ -73,15 +68,16 @@ class World:
         self._renew_urls()
 
     def _renew_key(self) -> None:
+        """Opens the sandbox to the home's own key, also in releases that hold the key of former times."""
         with self.store.change() as state:
             state.keys.pop(_FORMER_KEY, None)
             state.keys[self.key] = ["global"]
-            for release in (each for app in state.apps.values() for each in app.releases):
+            for release in (release for app in state.apps.values() for release in app.releases):
                 if release.config and release.config.get("HEROKU_API_KEY") == _FORMER_KEY:
                     release.config["HEROKU_API_KEY"] = self.key
 
     def _renew_urls(self) -> None:
-        """PostgreSQL may listen on another port than last time."""
+        """Puts today's URLs into the releases: PostgreSQL may listen on another port than last time."""
         with self.store.change() as state:
             for attachment in state.attachments.values():
                 url = self.addons.url(state.addons[attachment.addon_id], attachment.namespace)
@@ -90,12 +86,12 @@ class World:
                         release.config[attachment.variable] = url
 
     def listen(self, api: str, downloads: str) -> None:
-        """Learn where the sandbox can be reached. Heroku's clients take scheme and port from HEROKU_HOST."""
+        """Notes where the sandbox can be reached. Heroku's clients take scheme and port from HEROKU_HOST."""
         self.addresses.api, self.addresses.downloads = api, downloads
         self.releases.hosts = {"HEROKU_HOST": api, "HEROKU_DATA_HOST": "127.0.0.1"}
 
     def gate(self, exchange: Exchange, answer: Callable[[], Answer]) -> None:
-        """Answer a request, if it may come in at all: as the faults say, unless it is one to the control."""
+        """Answers a request if it may come in at all: as the faults say, unless it is one to the control."""
         if refusal := door.refusal(exchange):
             exchange.send(refusal)
         elif exchange.path.startswith("/sandbox"):
@@ -105,23 +101,23 @@ class World:
             self.faults.gate(exchange, answer)
 
     def close(self) -> None:
-        """Stop all dynos and transfers."""
+        """Stops all dynos and transfers."""
         self.dynos.close()
         self.transfers.close()
 
     def shape(self, of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
-        """A transfer as the Data API shows it, with its log where that is asked for."""
+        """Shows a transfer as the Data API does, with its log if `verbose`."""
         logs = self.transfers.logs(of) if verbose else None
         return wire.transfer(shapes.transfer(of, self.addresses.store, logs), of, self.options.variants)
 
     def commands(self, app_id: str) -> dict[str, str]:
-        """The process types of an app's running code with their commands."""
+        """Returns the process types of an app's running code with their commands."""
         current = self.store.state.apps[app_id].current
         slug = self.store.state.slugs.get((current.slug_id if current else None) or "")
         return slug.process_types if slug else {}
 
     def environment(self, app_name: str) -> dict[str, str]:
-        """What a shell needs to speak to the sandbox about an app: for the hook and for Heroku's CLI."""
+        """Returns the variables with which the hook and Heroku's CLI speak to the sandbox about an app."""
         app = lookup.app(self.store.state, app_name)
         authority = str(self.home / "ca.pem")
         return {

