@@ -63,8 +63,8 @@ def finish(run: Run, target: Target | None, backup: Before) -> Ending:
     with run.signals.shield():
         run.retried("commit", lambda: commit(run))
         run.signals.acknowledge()
-        fence.lower(run, target)
-    return ending
+        lowered = fence.lower(run, target)
+    return ending if lowered or target is None else restore.still_fenced(run, ending, target)
 
 
 def commit(run: Run) -> None:

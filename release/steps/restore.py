@@ -102,8 +102,9 @@ def end_settled(run: Run, backup: Before, entry: Entry, failure: ReleaseError | 
     Either this run was stopped before its fence was down, or another run has finished it.
     """
     run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
-    fence.lower(run, backup.target)
-    return ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
+    ending = ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
+    lowered = fence.lower(run, backup.target)
+    return ending if lowered or backup.target is None else still_fenced(run, ending, backup.target)
 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:

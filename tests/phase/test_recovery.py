@@ -239,6 +239,18 @@ def test_a_fence_that_cannot_be_lowered_is_said_with_what_to_paste(hook: Hook, a
     assert "The site may still be down" in result.last["hint"]
 
 
+def test_a_release_that_lands_behind_a_fence_that_stays_up_says_so(hook: Hook, app: App, sandbox: Sandbox) -> None:
+    small_app(hook.folder, {"002": "CREATE TABLE lessons (n integer);\n"})
+
+    def refuse() -> None:
+        sandbox.fault(Action.ANSWER, "^/apps/[^/]+$", method="PATCH", times=None, status=422, effect=False, body="{}")
+
+    result = at_event(hook.start(RELEASE_FENCE="release"), "step_started", refuse, step="migrate")
+
+    assert (result.ended, app.maintenance()) == ((0, "released", None), True)
+    assert f"heroku maintenance:off --app {app.name}" in result.last["hint"]
+
+
 def test_recover_exits_well_only_once_the_fence_is_down(hook: Hook, app: App, sandbox: Sandbox) -> None:
     def refuse() -> None:
         sandbox.fault(Action.ANSWER, "^/apps/[^/]+$", method="PATCH", times=None, status=422, effect=False, body="{}")
