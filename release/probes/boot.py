@@ -62,6 +62,7 @@ def _until_ok(run: Run, web: Running, url: str) -> Answer:
     headers = router_headers(run)
     answer = Answer(problem=Problem.REFUSED)
     pause = FIRST_PAUSE
+    # This is not retry.wait_until: it ends with the process, too, and its pauses pass the process's output on.
     while web.alive and not run.deadline.expired and not run.signals.pending:
         answer = _answer(run, web, url, headers)
         if answer.ok:
