@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -19,6 +20,13 @@ _NAMES = ("flat", "clear", "cubic", "rugged", "deep", "fluffy", "graceful", "hor
 # num_keep was observed as 2 on the smallest old plan and as 25 on standard-0 (PostgreSQL backups, manual).
 _KEPT = {"hobby": 2, "mini": 2, "basic": 2, "essential": 2, "premium": 50, "private": 50, "shield": 50}
 _KEPT_OTHERWISE = 25
+
+
+def _free_name_outside(taken: Collection[str]) -> str:
+    """Returns a name as Heroku makes them up. Of a thousand drawn at random, two are the same as often as not."""
+    while (name := f"postgresql-{secrets.choice(_NAMES)}-{10_000 + secrets.randbelow(90_000)}") in taken:
+        pass
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +52,10 @@ class Addons:
         tier = plan.removeprefix(f"{SERVICE}:").removeprefix(SERVICE) or DEFAULT_PLAN
         with self.store.lock:
             source = self._source(app, fork or follow)
-            name = name or f"postgresql-{secrets.choice(_NAMES)}-{10_000 + secrets.randbelow(90_000)}"
-            if any(other.name == name for other in self.store.state.addons.values()):
+            taken = {other.name for other in self.store.state.addons.values()}
+            if name in taken:
                 raise lookup.invalid("Name is already taken")
+            name = name or _free_name_outside(taken)
         addon = Addon(
             name=name,
             app_id=app.id,

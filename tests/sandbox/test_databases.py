@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from heroku_sandbox import App, Reset, Sandbox
+from heroku_sandbox import App, Reset, Sandbox, addons
 from release.database import fingerprint
 from tests.hook import POSTGRES_BIN
 from tests.judge import execute, picture, query
@@ -202,3 +202,13 @@ def test_passwords_are_hashed_as_often_as_other_drivers_want(app: App, sandbox: 
     for name in (app.database_url.split("/")[2].split(":")[0], role):
         verifier = query(sandbox.superuser_url(), f"SELECT rolpassword FROM pg_authid WHERE rolname = '{name}'")
         assert str(verifier[0][0]).startswith("SCRAM-SHA-256$4096:")
+
+
+def test_a_name_that_is_made_up_is_never_another_addons(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([1, 1, 2])
+    monkeypatch.setattr(addons, "_NAMES", ("deep",))
+    monkeypatch.setattr("secrets.randbelow", lambda _: next(drawn))
+
+    first = addons._free_name_outside(set())
+
+    assert (first, addons._free_name_outside({first})) == ("postgresql-deep-10001", "postgresql-deep-10002")
