@@ -84,11 +84,12 @@ def restorable_target(run: Run) -> Target | None:
 
     Returns None with RELEASE_BACKUP=off, which is warned of every time. Raises Refused or HerokuError.
     """
-    _refuse_without_create(run)
     if run.settings.backup is Backup.OFF:
+        _refuse_without_create(run)
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
-    target = find_target(run)
+    target = find_target(run)  # a restore under way is waited for: until its end nothing of the database can be told
+    _refuse_without_create(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)
     if foreign:
