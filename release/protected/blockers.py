@@ -39,6 +39,7 @@ _LOCK_WORDS = ("lock", "Lock", "55P03")
 
 _VALUES = re.compile(
     r"\$(\w*)\$.*?(?:\$\1\$|$)"  # $tag$ … $tag$
+    r"|\b[eE]'(?:[^'\\]|\\.|'')*(?:'|$)"  # E'…', in which a backslash keeps the next sign, a quotation mark, too
     r"|'(?:[^']|'')*(?:'|$)"  # '…'; the server cuts long queries, so the end may be missing
     r"|\b\d+(?:\.\d+)?\b",
     re.DOTALL,
