@@ -153,7 +153,7 @@ def _judge_unfinished(run: Run, entry: Entry) -> None:
     since = Outset.from_json(run.journal.outset(entry.run_id)).evidence
     if proved_untouched(replace(run, id=entry.run_id), since):
         run.warn("unfinished_run", f"{cut_off} and has changed nothing; a release would close it first")
-    elif entry.fence == FenceMode.RELEASE:
+    elif entry.fence == FenceMode.RELEASE and run.settings.restore is not Restore.NEVER:
         run.warn("unfinished_run", f"{cut_off}; a release would undo it first, if its fence has held until now")
     else:
         raise Refused(Reason.UNFINISHED_RUN, cut_off)

@@ -213,8 +213,7 @@ def _broken_off(run: Run, target: Target, entry: Entry, failure: ReleaseError | 
         requested, current = [], None
     newest = requested[-1] if requested else None
     if newest is not None and not newest.finished:
-        hint = f"{newest.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
-        return ended(Outcome.HANDED_OVER, failure, restore=newest.name, hint=hint)
+        return ended(Outcome.HANDED_OVER, failure, restore=newest.name, hint=transfers.goes_on(newest))
     if newest is None and current is not None and current.state not in {State.RESTORING, State.LOADING}:
         return None
     return ended(Outcome.RESTORE_FAILED, failure, restore=newest.name if newest else None, hint=GOES_ON)
@@ -231,7 +230,7 @@ def _undo_or_ask(
         return restore.close(run, target, ended(Outcome.UNTOUCHED, cause, backup=backup.name))
     fenced = entry.state in {State.RESTORING, State.LOADING} and fence.is_up(target, entry)
     foreign = _foreign_backup(target, newest, backup)
-    sealed = backup.sealed and restore.is_wanted(run, comparison)
+    sealed = backup.sealed and restore.why_kept(run, comparison) is None
     if choice is Choice.RESTORE or ((decided or sealed or fenced) and foreign is None):
         run.journal.announce(run.id, State.RESTORING)
         return restore.carry_out(run, backup, comparison, cause)

@@ -109,23 +109,21 @@ def end_settled(run: Run, backup: Before, entry: Entry, failure: ReleaseError | 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
     """Returns an ending without a restore, where the verdict or the policy asks for one."""
-    policy = run.settings.restore
     if comparison.verdict is Verdict.UNCHANGED:
         return _skip(run, backup, Outcome.UNTOUCHED, "the database is proved unchanged", failure)
-    if policy is Restore.NEVER:
-        return _skip(run, backup, Outcome.KEPT, "RELEASE_RESTORE=never", failure)
-    if policy is Restore.IF_CHANGED and comparison.verdict is Verdict.SCHEMA_UNCHANGED:
-        return _skip(
-            run, backup, Outcome.KEPT, "schema and history are unchanged, as RELEASE_RESTORE=if-changed asks", failure
-        )
+    if why := why_kept(run, comparison):
+        return _skip(run, backup, Outcome.KEPT, why, failure)
     return None if backup.target else _skip(run, backup, Outcome.KEPT, Reason.NO_BACKUP.text, failure)
 
 
-def is_wanted(run: Run, comparison: Comparison) -> bool:
-    """Whether RELEASE_RESTORE lets such a change be undone unasked."""
-    if run.settings.restore is Restore.IF_CHANGED:
-        return comparison.verdict is not Verdict.SCHEMA_UNCHANGED
-    return run.settings.restore is Restore.ALWAYS
+def why_kept(run: Run, comparison: Comparison) -> str | None:
+    """Returns why RELEASE_RESTORE lets such a change stay, or None where it lets it be undone unasked."""
+    policy = run.settings.restore
+    if policy is Restore.NEVER:
+        return "RELEASE_RESTORE=never"
+    if policy is Restore.IF_CHANGED and comparison.verdict is Verdict.SCHEMA_UNCHANGED:
+        return "schema and history are unchanged, as RELEASE_RESTORE=if-changed asks"
+    return None
 
 
 def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: ReleaseError | Interrupted) -> Ending:

@@ -17,6 +17,7 @@ from tests.judge import differing, execute, picture, query, running, whole_pictu
 from tests.others import Writers, at_event, rows_in_dump
 from tests.phase.test_foreign_runs import cut_off
 from tests.phase.test_nothing_lost import BROKEN, SLOW, migrating, wait_for
+from tests.phase.test_plan import plan
 
 
 def lifted(app: App) -> None:
@@ -270,9 +271,10 @@ def test_a_sealed_run_is_undone_unasked_unless_restores_are_off(hook: Hook, app:
     cut_off(hook, app, RELEASE_FENCE="release")
     left = picture(sandbox.superuser_url(app))
 
+    planned, _ = plan(hook, RELEASE_FENCE="release", RELEASE_RESTORE="never")
     refused = hook.run(RELEASE_FENCE="release", RELEASE_RESTORE="never")
 
-    assert refused.ended == (3, "refused", "unfinished_run")
+    assert (planned, refused.ended) == (3, (3, "refused", "unfinished_run"))
     assert picture(sandbox.superuser_url(app)) == left
     assert hook.run("recover", RELEASE_FENCE="release").ended == (0, "restored", "cut_off")
 
