@@ -16,6 +16,12 @@ from release.errors import Misconfigured, Reason, StepFailed
 from release.log.events import Event
 from release.run import Run
 
+PENDING_LIMIT = 300.0
+"""Seconds that the app may take to say whether migrations are pending."""
+
+CONFIGURED = exit_code(1)
+"""The reader of a configured pending command's answer."""
+
 
 def app_environ(run: Run, **more: str) -> dict[str, str]:
     """Returns the app's environment, less the key to Heroku."""
@@ -59,10 +65,6 @@ def run_app(
     return ended
 
 
-PENDING_LIMIT = 300.0
-"""Seconds that the app may take to say whether migrations are pending."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
     """What will be run: the migration, and the question whether one is pending (None: it cannot be asked).
@@ -80,10 +82,6 @@ class Commands:
         """Tells what the pending command's answer means; None when it does not say."""
         question = self.framework.pending if self.framework else None
         return question.read(answer) if question else CONFIGURED(answer)
-
-
-CONFIGURED = exit_code(1)
-"""The reader of a configured pending command's answer."""
 
 
 def find_commands(run: Run) -> Commands:

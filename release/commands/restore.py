@@ -32,7 +32,7 @@ from release.protected.before import BackedUp, take_fingerprint
 from release.protected.locate import find_target
 from release.protected.proof import prove as prove_structure
 from release.protected.target import Target
-from release.protected.transfers import capture
+from release.protected.transfers import capture, goes_on
 from release.run import Ending, Run, ended
 from release.settings.model import FenceMode, Switch
 from release.steps import restore
@@ -324,7 +324,7 @@ def _broken_off(
             Outcome.HANDED_OVER,
             failure,
             restore=running.name,
-            hint=f"{running.name} goes on at Heroku; `bin/release recover`, or the next release, proves it.",
+            hint=goes_on(running),
             **names,
         )
     ending = restore.close(run, plan.target, ended(Outcome.UNTOUCHED, failure, **names))

@@ -129,7 +129,7 @@ class Delivery:
         for attempt in range(1, ATTEMPTS + 1):
             self.attempts = attempt
             problem, again = self.notifier.send(address, body, max(0.1, deadline.clamp(WITHIN / ATTEMPTS)))
-            if not problem or not again or deadline.expired:
+            if not problem or not again or attempt == ATTEMPTS or deadline.expired:
                 break
             Clock().sleep(deadline.clamp(0.2 * attempt))
         self.problem = problem

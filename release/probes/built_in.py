@@ -119,7 +119,6 @@ def _sequences(migrated: Migrated) -> Facts:
 BUILT_IN: Final[tuple[Probe[Migrated], ...]] = (
     Probe(
         name="nothing_pending",
-        given=lambda _: True,
         describe=lambda _: "nothing is pending",
         run=_nothing_pending,
     ),
@@ -131,25 +130,21 @@ BUILT_IN: Final[tuple[Probe[Migrated], ...]] = (
     ),
     Probe(
         name="valid_indexes",
-        given=lambda _: True,
         describe=lambda _: "no index became invalid",
         run=_valid_indexes,
     ),
     Probe(
         name="valid_constraints",
-        given=lambda _: True,
         describe=lambda _: "no constraint lost its validation",
         run=_valid_constraints,
     ),
     Probe(
         name="emptied_tables",
-        given=lambda _: True,
         describe=lambda _: "no table that held rows is empty",
         run=_emptied_tables,
     ),
     Probe(
         name="sequences",
-        given=lambda _: True,
         describe=lambda _: "no sequence fell behind its column",
         run=_sequences,
     ),

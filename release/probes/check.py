@@ -26,7 +26,7 @@ class Probe(Generic[Subject]):
     """
 
     name: str
-    given: Callable[[Settings], object]
+    given: Callable[[Settings], object] = lambda _: True
     describe: Callable[[Settings], str]
     run: Callable[[Subject], Facts | None]
 

@@ -18,6 +18,13 @@ from release.retry import LONGEST_WAIT, TimedOut, wait_until
 from release.run import HOOKS, Run
 from release.settings.model import Backup
 
+RECONNECT_WITHIN = 60.0
+"""Seconds within which a database that refuses connections may come back."""
+
+POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
+"""What the config vars end with that lead to a pooler, where Heroku sets them
+(https://devcenter.heroku.com/articles/postgres-connection-pooling)."""
+
 BACK_WITHIN = 30.0
 """Seconds within which a database that has cut this run off has to answer again."""
 
@@ -146,10 +153,6 @@ def _refusal(run: Run, name: str) -> Refused:
     )
 
 
-RECONNECT_WITHIN = 60.0
-"""Seconds within which a database that refuses connections may come back."""
-
-
 class LockLost(StepFailed):
     """The failure of a run whose lock somebody else holds by now."""
 
@@ -193,11 +196,6 @@ def check_still_ours(run: Run) -> None:
     """
     _hold(run)
     run.database.identity()
-
-
-POOLED = ("_CONNECTION_POOL_URL", "_POOL_URL")
-"""What the config vars end with that lead to a pooler, where Heroku sets them
-(https://devcenter.heroku.com/articles/postgres-connection-pooling)."""
 
 
 def connect(run: Run) -> None:

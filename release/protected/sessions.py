@@ -17,6 +17,9 @@ from release.errors import Reason
 from release.protected.lock import reconnect
 from release.run import HOOKS, Run, migration_name
 
+SESSIONS_END_WITHIN = 5.0
+"""Seconds after the command's end within which the server has to have noticed that its sessions are gone."""
+
 GHOSTS_GONE_WITHIN = 30.0
 """Seconds that sessions of the migration get to end. Their statements are cancelled first."""
 
@@ -112,10 +115,6 @@ def end_prepared(run: Run, before: Evidence) -> None:
             run.warn("transaction_left", f"the prepared transaction {gid}: {error}")
         else:
             run.warn("transaction_rolled_back", f"the prepared transaction {gid} was left behind")
-
-
-SESSIONS_END_WITHIN = 5.0
-"""Seconds after the command's end within which the server has to have noticed that its sessions are gone."""
 
 
 def sessions_left(run: Run, within: float = SESSIONS_END_WITHIN) -> list[Other]:

@@ -226,6 +226,11 @@ def restore(
     return finished, judge(run, target, finished)
 
 
+def goes_on(restore: Transfer) -> str:
+    """Returns what a person is told of a restore that this run does not wait for."""
+    return f"The restore {restore.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
+
+
 class DumpWatch:
     """A watch over Heroku's dump. It logs who blocks the dump, which waits for a table's lock for ever."""
 

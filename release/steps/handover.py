@@ -24,7 +24,7 @@ from release.heroku.transfers import Transfer
 from release.log.events import Event
 from release.protected import fence
 from release.protected.before import BackedUp, Before
-from release.protected.transfers import find_backup, requested_restores, start_restore
+from release.protected.transfers import find_backup, goes_on, requested_restores, start_restore
 from release.retry import TimedOut, wait_until
 from release.run import HOOKS, Ending, Run, ended
 from release.settings.model import FenceMode
@@ -86,7 +86,7 @@ def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) ->
         backup=backup.name,
         restore=running.name if running else None,
         hint=(
-            f"The restore {running.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
+            goes_on(running)
             if running
             else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno {dyno}`."
         ),
