@@ -1,0 +1,124 @@
+"""Passwords: the real one towards the server, and the witness's own, which the clients must know."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import md5
+from typing import Final
+
+from release.witness.protocol import ProtocolError, authentication, message
+
+OK: Final = 0
+CLEARTEXT: Final = 3
+MD5: Final = 5
+SASL: Final = 10
+SASL_CONTINUE: Final = 11
+SASL_FINAL: Final = 12
+
+SCRAM: Final = "SCRAM-SHA-256"
+PLUS: Final = "SCRAM-SHA-256-PLUS"
+
+Send = Callable[[bytes], None]
+Receive = Callable[[], tuple[bytes, bytes]]
+"""Gets the next message: its type and its body."""
+
+
+class Refused(Exception):
+    """Somebody's password is wrong, or the way it is asked for is not one the witness takes."""
+
+
+class ToServer:
+    """Answers the server's authentication requests."""
+
+    def __init__(self, *, user: bytes, password: str, tls: ssl.SSLSocket | None, local: bool) -> None:
+        self._user = user
+        self._password = password
+        self._tls = tls
+        self._local = local
+        self._scram: object = None
+
+    def answer(self, body: bytes) -> bytes:
+        """The answer to a request that is not `OK`; empty where none is due. Raises Refused."""
+        code, payload = int.from_bytes(body[:4]), body[4:]
+        if code == CLEARTEXT:
+            if self._tls is None and not self._local:
+                raise Refused("the server asks for the password in clear text, without TLS")
+            return message(b"p", self._password.encode() + b"\0")
+        if code == MD5:
+            return message(b"p", _md5(self._user, self._password, payload[:4]) + b"\0")
+        if code in {SASL, SASL_CONTINUE, SASL_FINAL}:
+            return self._sasl(code, payload)
+        raise Refused(f"the server asks for an authentication of kind {code}, which the witness does not know")
+
+    def _sasl(self, code: int, payload: bytes) -> bytes:
+        from scramp import ScramClient, ScramException  # noqa: PLC0415 -- no session, no need of it
+
+        try:
+            if code == SASL:
+                offered = [name.decode(errors="replace") for name in payload.split(b"\0") if name]
+                known = [name for name in (PLUS, SCRAM) if name in offered and (name != PLUS or self._tls)]
+                if not known:
+                    raise Refused(f"the server offers only {', '.join(offered)}")
+                binding = ("tls-server-end-point", self._tls) if PLUS in known else None
+                client = self._scram = ScramClient(known, "*", self._password, channel_binding=binding)
+                first = client.get_client_first().encode()
+                return message(b"p", client.mechanism_name.encode() + b"\0" + len(first).to_bytes(4) + first)
+            if not isinstance(self._scram, ScramClient):
+                raise Refused("the server goes on with a SASL exchange that has not begun")
+            if code == SASL_CONTINUE:
+                self._scram.set_server_first(payload.decode())
+                return message(b"p", self._scram.get_client_final().encode())
+            self._scram.set_server_final(payload.decode())
+        except (ScramException, UnicodeDecodeError) as error:
+            raise Refused(f"SCRAM with the server failed: {error}") from error
+        return b""
+
+
+def _md5(user: bytes, password: str, salt: bytes) -> bytes:
+    """As protocol-flow.html says: 'md5' + md5(md5(password + user) + salt)."""
+    inner = md5(password.encode() + user, usedforsecurity=False).hexdigest().encode()
+    return b"md5" + md5(inner + salt, usedforsecurity=False).hexdigest().encode()
+
+
+def new_password() -> str:
+    """A password for the clients, of letters that no URL has to escape."""
+    return secrets.token_hex(24)
+
+
+def authenticate_client(send: Send, receive: Receive, password: str, end_point: bytes | None) -> None:
+    """Lets a client in that knows the password. `end_point`: its TLS channel's. Raises Refused or ProtocolError."""
+    from scramp import ScramException, ScramMechanism  # noqa: PLC0415 -- no session, no need of it
+
+    offered = [PLUS, SCRAM] if end_point else [SCRAM]
+    send(authentication(SASL, b"".join(name.encode() + b"\0" for name in offered) + b"\0"))
+    chosen, _, rest = _password(receive).partition(b"\0")
+    if chosen.decode(errors="replace") not in offered:
+        raise Refused("the client chose another way of authentication than it was offered")
+    binding = ("tls-server-end-point", end_point) if end_point else None
+    server = ScramMechanism(chosen.decode()).make_server(lambda _: _keys(password), channel_binding=binding)
+    try:
+        server.set_client_first(rest[4:].decode())
+        send(authentication(SASL_CONTINUE, server.get_server_first().encode()))
+        server.set_client_final(_password(receive).decode())
+        send(authentication(SASL_FINAL, server.get_server_final().encode()))
+    except (ScramException, UnicodeDecodeError) as error:
+        raise Refused("password authentication failed") from error
+
+
+@lru_cache(maxsize=8)
+def _keys(password: str) -> tuple[bytes, bytes, bytes, int]:
+    """Salt and keys; computed once, since it takes thousands of rounds on purpose."""
+    from scramp import ScramMechanism  # noqa: PLC0415 -- no session, no need of it
+
+    keys: tuple[bytes, bytes, bytes, int] = ScramMechanism(SCRAM).make_auth_info(password)
+    return keys
+
+
+def _password(receive: Receive) -> bytes:
+    kind, body = receive()
+    if kind != b"p":
+        raise ProtocolError("the client did not answer the authentication request")
+    return body

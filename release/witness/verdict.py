@@ -1,0 +1,114 @@
+"""What the witness saw: of each session how its transactions ended, and of all together whether anything was committed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from operator import attrgetter
+from typing import Final
+
+SLOWEST: Final = 5
+"""How many of the slowest statements are kept."""
+
+DOUBTS: Final = 20
+"""How many different doubts are kept; one is enough."""
+
+
+class Ending(StrEnum):
+    """How a transaction ended."""
+
+    COMMITTED = "committed"
+    """With something in it that is not surely a read."""
+    READ = "read"
+    """Committed, and surely nothing but reads."""
+    ROLLED_BACK = "rolled_back"
+    UNKNOWN = "unknown"
+    """The server's answer to what may have committed it never came."""
+
+
+class Word(StrEnum):
+    """What can be said of a command's sessions."""
+
+    NOTHING = "nothing"
+    """Nothing was committed."""
+    COMMITTED = "committed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A statement that the server answered: its shape, seconds, and rows where its tag counts them."""
+
+    shape: str
+    seconds: float
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """An error of the server: when (the clock's seconds), SQLSTATE, message, and the shape of what was running."""
+
+    at: float
+    sqlstate: str
+    text: str
+    shape: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen of a session, or of several together; as large for a thousand as for one.
+
+    `open`: pids of the server processes of sessions that have not ended. `transactions`: how many ended how. `errors`:
+    how many the server answered with. `doubts`: why something is not known.
+    """
+
+    sessions: int = 0
+    open: tuple[int, ...] = ()
+    transactions: Mapping[Ending, int] = field(default_factory=dict)
+    statements: int = 0
+    errors: int = 0
+    first_error: Complaint | None = None
+    last_error: Complaint | None = None
+    slowest: tuple[Ran, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def plus(self, other: Seen) -> Seen:
+        """Both together."""
+        slowest = sorted([*self.slowest, *other.slowest], key=attrgetter("seconds"), reverse=True)
+        firsts = [each for each in (self.first_error, other.first_error) if each]
+        lasts = [each for each in (self.last_error, other.last_error) if each]
+        return Seen(
+            sessions=self.sessions + other.sessions,
+            open=self.open + other.open,
+            transactions=dict(Counter(self.transactions) + Counter(other.transactions)),
+            statements=self.statements + other.statements,
+            errors=self.errors + other.errors,
+            first_error=min(firsts, key=attrgetter("at"), default=None),
+            last_error=max(lasts, key=attrgetter("at"), default=None),
+            slowest=tuple(slowest[:SLOWEST]),
+            doubts=tuple(dict.fromkeys([*self.doubts, *other.doubts]))[:DOUBTS],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The word on what was seen, and why; `why` is empty only for `nothing`."""
+
+    word: Word
+    why: tuple[str, ...] = ()
+
+
+def verdict(seen: Seen) -> Verdict:
+    """Judges. Without any session nothing is known: the command may have gone past the witness."""
+    committed, unknown = (seen.transactions.get(ending, 0) for ending in (Ending.COMMITTED, Ending.UNKNOWN))
+    if committed:
+        return Verdict(word=Word.COMMITTED, why=(f"{committed} transactions were committed",))
+    doubts = list(seen.doubts)
+    if not seen.sessions:
+        doubts.append("no session was opened through the witness")
+    if unknown:
+        doubts.append(f"of {unknown} transactions the server's last word never came")
+    doubts += [f"session {pid} has not ended" for pid in seen.open]
+    return Verdict(word=Word.UNKNOWN if doubts else Word.NOTHING, why=tuple(doubts))
