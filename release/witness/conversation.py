@@ -257,7 +257,7 @@ class Conversation:
         error = server_error(message.body)
         asked = self._first()
         statement = self._failing(asked)
-        shape = statement and statement.shape
+        shape = statement.shape if statement else None
         self._complain(Complaint(at=self._clock(), sqlstate=error.sqlstate, text=error.text, shape=shape))
         if error.ends or asked is None:
             return

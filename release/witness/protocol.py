@@ -77,7 +77,8 @@ class Frames:
             elif not self._head:
                 at = self._skip(data, at, end)
                 if end - at >= _HEADER.size:
-                    self._begin(*_HEADER.unpack_from(data, at), found)
+                    kind, length = _HEADER.unpack_from(data, at)
+                    self._begin(kind, length, found)
                     at += _HEADER.size
                 else:
                     self._head += data[at:end]

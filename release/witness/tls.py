@@ -1,4 +1,4 @@
-"""TLS on both sides of the witness: a certificate of its own for the clients, and the server's as the URL asks for it."""
+"""TLS on both sides: a certificate of the witness's own for clients, and the server's checked as the URL asks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -38,8 +37,7 @@ class Certificate:
         context.set_alpn_protocols([ALPN])
         with _file(own.private_key_and_cert_chain_pem.bytes()) as path:
             context.load_cert_chain(path)
-        der = ssl.PEM_cert_to_DER_cert(own.cert_chain_pems[0].bytes().decode())
-        return _Made(context=context, root=authority.cert_pem.bytes(), end_point=sha256(der).digest())
+        return _Made(context=context, root=authority.cert_pem.bytes())
 
     def made(self) -> _Made:
         """What was made, once for all threads."""
@@ -49,11 +47,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
-    """`root` is PEM, for a client's `sslrootcert`; `end_point` is the channel binding's `tls-server-end-point`."""
+    """What clients meet; `root` is PEM, for their `sslrootcert`."""
 
     context: ssl.SSLContext
-    root: bytes = field(repr=False)
-    end_point: bytes = field(repr=False)
+    root: bytes
 
 
 @contextmanager

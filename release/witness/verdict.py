@@ -1,4 +1,4 @@
-"""What the witness saw: of each session how its transactions ended, and of all together whether anything was committed."""
+"""What the witness saw: how the transactions of sessions ended, and whether anything was committed in them."""
 
 from __future__ import annotations
 

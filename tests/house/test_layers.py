@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "release"
 
 LAYERS = (
     {"clock", "errors", "log", "retry", "settings"},
-    {"heroku", "database", "child", "output", "web"},
+    {"heroku", "database", "child", "output", "web", "witness"},
     {"run"},
     {"app", "protected", "notify", "record"},
     {"probes"},
@@ -34,8 +34,10 @@ PLACES = {
     "psycopg": {"database"},
     "requests": {"heroku"},
     "rich": {"output"},
+    "scramp": {"witness"},
     "structlog": {"log"},
     "tenacity": {"retry"},
+    "trustme": {"witness"},
     "urllib3": {"heroku"},
 }
 

@@ -1,0 +1,152 @@
+"""The beginning of a session: what a client asks for, TLS, both authentications, up to the first ReadyForQuery."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from release.witness import protocol
+from release.witness.authentication import OK, Refused, ToServer, authenticate_client
+from release.witness.protocol import Message, ProtocolError, Startup, message
+from release.witness.tls import ALPN, Certificate
+from release.witness.upstream import Connection, Upstream
+
+SECONDS: Final = 60.0
+"""For a client to say who it is: the server's default of `authentication_timeout`."""
+
+MESSAGE_BYTES: Final = 65_536
+"""What one message may have before a session has begun."""
+
+_TLS_HANDSHAKE: Final = 0x16
+
+FEATURE_NOT_SUPPORTED: Final = "0A000"
+INVALID_PASSWORD: Final = "28P01"  # noqa: S105 -- an SQLSTATE
+CONNECTION_FAILURE: Final = "08006"
+PROTOCOL_VIOLATION: Final = "08P01"
+
+
+class Cancel(NamedTuple):
+    """A client's wish to cancel a statement: the session's pid and key, as bytes."""
+
+    process: bytes
+
+
+class Begun(NamedTuple):
+    """A session that may run statements: its server process's pid and key, as bytes."""
+
+    pid: int
+    process: bytes
+
+
+def ask(raw: socket.socket, certificate: Certificate) -> tuple[Connection, Startup | Cancel]:
+    """What a client wants, and the connection to go on with, inside TLS when it asked for that.
+
+    Raises ProtocolError or OSError. Nothing is read beyond what is asked, so nothing sent in clear text can pass for
+    something that came inside TLS (CVE-2021-23214).
+    """
+    raw.settimeout(SECONDS)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection: Connection = raw
+    if raw.recv(1, socket.MSG_PEEK) == bytes([_TLS_HANDSHAKE]):
+        secured = certificate.made().context.wrap_socket(raw, server_side=True)
+        connection = secured
+        if secured.selected_alpn_protocol() != ALPN:
+            raise ProtocolError("a client that begins with TLS must name the protocol postgresql (ALPN)")
+    while True:
+        payload = _packet(connection)
+        code = int.from_bytes(payload[:4])
+        if code == protocol.SSL_REQUEST and connection is raw:
+            raw.sendall(b"S")
+            connection = certificate.made().context.wrap_socket(raw, server_side=True)
+        elif code in {protocol.SSL_REQUEST, protocol.GSSENC_REQUEST}:
+            connection.sendall(b"N")
+        elif code == protocol.CANCEL_REQUEST:
+            return connection, Cancel(payload[4:])
+        else:
+            return connection, protocol.startup(payload)
+
+
+def _packet(connection: Connection) -> bytes:
+    length = int.from_bytes(_exactly(connection, 4))
+    if not 8 <= length <= protocol.STARTUP_BYTES:  # noqa: PLR2004 -- its length and a code
+        raise ProtocolError("invalid length of startup packet")
+    return _exactly(connection, length - 4)
+
+
+def receive(connection: Connection) -> tuple[bytes, bytes]:
+    """The next message, alone. Raises ProtocolError or OSError."""
+    head = _exactly(connection, 5)
+    length = int.from_bytes(head[1:])
+    if not 4 <= length <= MESSAGE_BYTES:  # noqa: PLR2004 -- the length counts itself
+        raise ProtocolError(f"a message of {length} bytes where none is so long")
+    return head[:1], _exactly(connection, length - 4)
+
+
+def _exactly(connection: Connection, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = connection.recv(count - len(data))
+        if not more:
+            raise ConnectionResetError("the connection was closed")
+        data += more
+    return data
+
+
+class Greeting:
+    """Lets a client in on both sides; the server's own messages reach the client as they are."""
+
+    def __init__(self, client: Connection, server: Connection, upstream: Upstream, asked: Startup) -> None:
+        self._client = client
+        self._server = server
+        self._upstream = upstream
+        self._asked = asked
+
+    def exchange(self, password: str, look: Callable[[Message], None]) -> Begun | None:
+        """Everything up to the first ReadyForQuery, which is looked at and left to be sent; None: not let in.
+
+        Raises Refused, ProtocolError or OSError.
+        """
+        self._server.sendall(protocol.startup_packet(self._asked, self._upstream.settings))
+        if not self._into_server(look):
+            return None
+        authenticate_client(self._client.sendall, lambda: receive(self._client), password)
+        self._client.sendall(protocol.authentication(OK))
+        return self._to_ready(look)
+
+    def _into_server(self, look: Callable[[Message], None]) -> bool:
+        """Authenticates at the server; False when it refuses, which the client is told in the server's words."""
+        tls = self._server if isinstance(self._server, ssl.SSLSocket) else None
+        user = self._asked.get(b"user")
+        us = ToServer(user=user, password=self._upstream.password, tls=tls, local=self._upstream.local)
+        while True:
+            kind, body = receive(self._server)
+            if kind == b"R":
+                if int.from_bytes(body[:4]) == OK:
+                    if not us.proved:
+                        raise Refused("the server did not prove that it knows the password")
+                    return True
+                if answer := us.answer(body):
+                    self._server.sendall(answer)
+            elif not self._passed(kind, body, look):
+                return False
+
+    def _to_ready(self, look: Callable[[Message], None]) -> Begun | None:
+        process = b""
+        while True:
+            kind, body = receive(self._server)
+            if kind == b"Z":
+                look(Message(kind[0], body, whole=True))
+                return Begun(int.from_bytes(process[:4]), process)
+            if kind == b"K":
+                process = body
+            if not self._passed(kind, body, look):
+                return None
+
+    def _passed(self, kind: bytes, body: bytes, look: Callable[[Message], None]) -> bool:
+        """Passes a message on; False when it is the server's last word."""
+        if kind[0] in protocol.FROM_SERVER:
+            look(Message(kind[0], body, whole=True))
+        self._client.sendall(message(kind, body))
+        return kind != b"E"

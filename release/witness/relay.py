@@ -1,0 +1,162 @@
+"""The relay: listens on loopback, passes sessions on to the database, and sees each of them to its end.
+
+Every session has a thread of its own, so that its beginning can be written as it happens, one step after the other, and
+no session waits for another's handshake. A thread that waits costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Final, Self
+
+from release.witness.authentication import new_password
+from release.witness.session import Opened, Session
+from release.witness.statement import Vocabulary
+from release.witness.tls import Certificate
+from release.witness.upstream import Upstream
+from release.witness.verdict import Seen
+
+LOOPBACK: Final = "127.0.0.1"
+
+BACKLOG: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """Where a client reaches a database through the witness, and with which password. The user stays the same."""
+
+    host: str
+    port: int
+    password: str = field(repr=False)
+
+
+class Relay:
+    """A context manager that listens while it is open. When it is left, none of its sessions lives.
+
+    `opened` is called in the session's own thread, before its first statement can pass. What it raises is a doubt of
+    the session, and nothing more. `patience`: seconds in which sessions must end, once their client is gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        opened: Callable[[Opened], None] = lambda _: None,
+        certificate: Certificate | None = None,
+        patience: float = 10.0,
+    ) -> None:
+        self._clock = clock
+        self._opened = opened
+        self._certificate = certificate or Certificate()
+        self._patience = patience
+        self._doors: dict[int, tuple[socket.socket, Upstream, str, Vocabulary]] = {}
+        self._lock = threading.Lock()
+        self._sessions: dict[Session, threading.Thread] = {}
+        self._past = Seen()
+        self._wake, self._waker = os.pipe()
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+        self._listener: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def listen(self, upstream: Upstream, vocabulary: Vocabulary | None = None) -> Entrance:
+        """Opens an entrance to a server. Raises OSError."""
+        door = socket.create_server((LOOPBACK, 0), backlog=BACKLOG)
+        door.setblocking(False)
+        password = new_password()
+        self._doors[door.fileno()] = (door, upstream, password, vocabulary or Vocabulary())
+        self._poll.register(door, select.POLLIN)
+        if self._listener is None:
+            self._listener = threading.Thread(target=self._accept, name="witness", daemon=True)
+            self._listener.start()
+        return Entrance(host=LOOPBACK, port=door.getsockname()[1], password=password)
+
+    @property
+    def root_certificate(self) -> bytes:
+        """The authority behind the witness's certificate, in PEM: for clients that verify (`sslrootcert`)."""
+        return self._certificate.made().root
+
+    def seen(self) -> Seen:
+        """What was seen so far, in sessions that have ended and in those that have not."""
+        with self._lock:
+            return reduce(Seen.plus, (session.seen() for session in self._sessions), self._past)
+
+    def end(self) -> Seen:
+        """Lets nobody in any more, sees all sessions to their end, and returns what was seen. May be called again."""
+        if self._waker >= 0:
+            os.close(self._waker)  # readable for all that poll the other end
+            self._waker = -1
+            until = time.monotonic() + self._patience + 1
+            with self._lock:
+                sessions = list(self._sessions)
+            for session in sessions:
+                session.interrupt()
+            for thread in self._threads():
+                thread.join(max(0.0, until - time.monotonic()))
+            if not list(self._threads()):
+                os.close(self._wake)
+        return self.seen()
+
+    def _threads(self) -> Iterator[threading.Thread]:
+        if self._listener is not None and self._listener.is_alive():
+            yield self._listener
+        with self._lock:
+            threads = list(self._sessions.values())
+        yield from (thread for thread in threads if thread.is_alive())
+
+    def _accept(self) -> None:
+        while True:
+            for number, _ in self._poll.poll():
+                if number == self._wake:
+                    for door, *_ in self._doors.values():
+                        door.close()
+                    return
+                with suppress(OSError):
+                    self._begin(*self._doors[number])
+
+    def _begin(self, door: socket.socket, upstream: Upstream, password: str, vocabulary: Vocabulary) -> None:
+        client, _ = door.accept()
+        session = Session(
+            client=client,
+            upstream=upstream,
+            password=password,
+            certificate=self._certificate,
+            clock=self._clock,
+            vocabulary=vocabulary,
+            opened=self._opened,
+            cancel=self._cancel,
+            wake=self._wake,
+            patience=self._patience,
+        )
+        thread = threading.Thread(target=self._run, args=[session], name="witness session", daemon=True)
+        with self._lock:
+            self._sessions[session] = thread
+        thread.start()
+
+    def _run(self, session: Session) -> None:
+        try:
+            session.run()
+        finally:
+            with self._lock:
+                del self._sessions[session]
+                self._past = self._past.plus(session.seen())
+
+    def _cancel(self, process: bytes) -> None:
+        """Passes a client's cancel request on, to the server that the session with this pid and key is on."""
+        with self._lock:
+            found = [session for session in self._sessions if process and session.process == process]
+        for session in found:
+            session.upstream.cancel(process)

@@ -1,0 +1,83 @@
+"""The database behind the witness: how it is reached, and a connection to it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from release.settings.urls import LOOPBACK
+from release.witness.protocol import CANCEL_REQUEST, SSL_REQUEST, packet
+from release.witness.tls import ServerTls
+
+Connection = socket.socket | ssl.SSLSocket
+
+CONNECT_SECONDS: Final = 10.0
+
+
+class Unreachable(Exception):
+    """The server cannot be reached, or not as safely as the URL asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A server, and the real password for it.
+
+    `host` may be the folder of a Unix socket. `direct`: TLS is begun at once (libpq's `sslnegotiation=direct`).
+    `settings`: put into each session's startup message, after the client's own.
+    """
+
+    host: str
+    port: int
+    password: str = field(repr=False)
+    tls: ServerTls = field(default_factory=ServerTls)
+    direct: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def local(self) -> bool:
+        """Whether what is sent there stays on this machine."""
+        return self.host in LOOPBACK or self.host.startswith("/")
+
+    def connect(self) -> Connection:
+        """A new connection, with TLS where it is asked for and offered. Raises Unreachable."""
+        try:
+            if self.host.startswith("/") or not self.tls.wanted:
+                return self._plain()
+            return self._with_tls()
+        except OSError as error:  # of which ssl.SSLError is one
+            raise Unreachable(str(error)) from error
+
+    def cancel(self, process: bytes) -> None:
+        """Asks for a session's statement to be cancelled; `process` is its pid and key. The server never answers."""
+        with suppress(OSError, Unreachable), self.connect() as connection:
+            connection.sendall(packet(CANCEL_REQUEST.to_bytes(4) + process))
+            connection.recv(1)  # it closes when the signal is sent
+
+    def _plain(self) -> socket.socket:
+        if self.host.startswith("/"):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(CONNECT_SECONDS)
+            connection.connect(f"{self.host}/.s.PGSQL.{self.port}")
+            return connection
+        connection = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection
+
+    def _with_tls(self) -> Connection:
+        context = self.tls.context()
+        connection = self._plain()
+        try:
+            if not self.direct:
+                connection.sendall(packet(SSL_REQUEST.to_bytes(4)))
+                if connection.recv(1) != b"S":
+                    if self.tls.needed:
+                        raise Unreachable(f"the server does not offer TLS, and sslmode is {self.tls.mode}")
+                    return connection
+            return context.wrap_socket(connection, server_hostname=self.host)
+        except BaseException:
+            connection.close()
+            raise
