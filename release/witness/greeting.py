@@ -40,32 +40,42 @@ class Begun(NamedTuple):
     process: bytes
 
 
-def ask(raw: socket.socket, certificate: Certificate) -> tuple[Connection, Startup | Cancel]:
-    """What a client wants, and the connection to go on with, inside TLS when it asked for that.
+class Caller:
+    """A client that has not said who it is. `connection` is where to go on with it: inside TLS once it asked for that."""
 
-    Raises ProtocolError or OSError. Nothing is read beyond what is asked, so nothing sent in clear text can pass for
-    something that came inside TLS (CVE-2021-23214).
-    """
-    raw.settimeout(SECONDS)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection: Connection = raw
-    if raw.recv(1, socket.MSG_PEEK) == bytes([_TLS_HANDSHAKE]):
-        secured = certificate.made().context.wrap_socket(raw, server_side=True)
-        connection = secured
-        if secured.selected_alpn_protocol() != ALPN:
+    def __init__(self, raw: socket.socket, certificate: Certificate) -> None:
+        self.connection: Connection = raw
+        self._raw = raw
+        self._certificate = certificate
+
+    def ask(self) -> Startup | Cancel:
+        """What the client wants. Raises ProtocolError or OSError.
+
+        Nothing is read beyond what is asked, so nothing sent in clear text can pass for something that came inside TLS
+        (CVE-2021-23214).
+        """
+        self._raw.settimeout(SECONDS)
+        self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._raw.recv(1, socket.MSG_PEEK) == bytes([_TLS_HANDSHAKE]) and self._secure() != ALPN:
             raise ProtocolError("a client that begins with TLS must name the protocol postgresql (ALPN)")
-    while True:
-        payload = _packet(connection)
-        code = int.from_bytes(payload[:4])
-        if code == protocol.SSL_REQUEST and connection is raw:
-            raw.sendall(b"S")
-            connection = certificate.made().context.wrap_socket(raw, server_side=True)
-        elif code in {protocol.SSL_REQUEST, protocol.GSSENC_REQUEST}:
-            connection.sendall(b"N")
-        elif code == protocol.CANCEL_REQUEST:
-            return connection, Cancel(payload[4:])
-        else:
-            return connection, protocol.startup(payload)
+        while True:
+            payload = _packet(self.connection)
+            code = int.from_bytes(payload[:4])
+            if code == protocol.SSL_REQUEST and self.connection is self._raw:
+                self._raw.sendall(b"S")
+                self._secure()
+            elif code in {protocol.SSL_REQUEST, protocol.GSSENC_REQUEST}:
+                self.connection.sendall(b"N")
+            elif code == protocol.CANCEL_REQUEST:
+                return Cancel(payload[4:])
+            else:
+                return protocol.startup(payload)
+
+    def _secure(self) -> str | None:
+        """Goes on inside TLS; returns the protocol that was agreed on (ALPN)."""
+        secured = self._certificate.made().context.wrap_socket(self._raw, server_side=True)
+        self.connection = secured
+        return secured.selected_alpn_protocol()
 
 
 def _packet(connection: Connection) -> bytes:

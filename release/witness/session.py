@@ -17,9 +17,9 @@ from release.witness.greeting import (
     INVALID_PASSWORD,
     PROTOCOL_VIOLATION,
     SECONDS,
+    Caller,
     Cancel,
     Greeting,
-    ask,
 )
 from release.witness.protocol import FROM_CLIENT, FROM_SERVER, Frames, ProtocolError, Startup, fatal, message
 from release.witness.pump import Pump, Way, close, half_close
@@ -68,10 +68,8 @@ class Session:
     ) -> None:
         self.upstream = upstream
         self.process = b""
-        self._client: Connection = client
-        self._raw = client
+        self._caller = Caller(client, certificate)
         self._password = password
-        self._certificate = certificate
         self._opened = opened
         self._cancel = cancel
         self._wake = wake
@@ -89,24 +87,25 @@ class Session:
         """Cuts off a client that has not begun its session; one that has is told by the wakened pump."""
         if self._pid is None:
             with suppress(OSError):
-                socket.socket.shutdown(self._client, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._caller.connection, socket.SHUT_RDWR)
 
     def run(self) -> None:
         """From the client's first byte to the server's last."""
         try:
-            connection, asked = ask(self._raw, self._certificate)
+            asked = self._caller.ask()
         except ProtocolError as error:
-            self._refuse(self._raw, PROTOCOL_VIOLATION, str(error))
-            return
+            self._refuse(self._caller.connection, PROTOCOL_VIOLATION, str(error))
         except OSError:
-            close(self._raw)
-            return
-        self._client = connection
-        if isinstance(asked, Cancel):
-            self._cancel(asked.process)
-            close(connection)
+            close(self._caller.connection)
         else:
-            self._serve(connection, asked)
+            self._take(self._caller.connection, asked)
+
+    def _take(self, client: Connection, asked: Startup | Cancel) -> None:
+        if isinstance(asked, Startup):
+            self._serve(client, asked)
+        else:
+            self._cancel(asked.process)
+            close(client)
 
     def _serve(self, client: Connection, asked: Startup) -> None:
         if asked.replication:

@@ -100,7 +100,7 @@ _SYNTAX: Final = frozenset(
     """ALL AND ANY ARRAY AS BETWEEN BIT CASE CAST CHAR CHARACTER COALESCE COPY DEC DECIMAL DISTINCT ELSE EXCEPT EXISTS
     EXPLAIN EXTRACT FLOAT FROM GREATEST GROUPING HAVING ILIKE IN INTERSECT INTERVAL JOIN LATERAL LEAST LIKE LIMIT NOT
     NULLIF NUMERIC OFFSET ON OR OVERLAY POSITION ROW SELECT SOME SUBSTRING THEN TIME TIMESTAMP TO TRIM UNION USING
-    VALUES VARCHAR WHEN WHERE""".split()  # noqa: SIM905 -- a list of words reads better as words
+    VALUES VARCHAR WHEN WHERE WITH""".split()  # noqa: SIM905 -- a list of words reads better as words
 )
 """Words before a parenthesis that make it no call, since no function can be called so, or hardly any is."""
 

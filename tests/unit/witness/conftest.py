@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import psycopg
 import pytest
@@ -38,7 +38,7 @@ class Witnessed:
     def url(self, **parameters: str) -> str:
         """Where a client reaches the database through the witness."""
         door, name = self.entrance, self.database.name
-        query = f"?{urlencode(parameters)}" if parameters else ""
+        query = f"?{urlencode(parameters, quote_via=quote)}" if parameters else ""
         return f"postgres://{name}:{door.password}@{door.host}:{door.port}/{name}{query}"
 
     def connect(self, **parameters: str) -> psycopg.Connection[Any]:
