@@ -41,7 +41,7 @@ class Begun(NamedTuple):
 
 
 class Caller:
-    """A client that has not said who it is. `connection` is where to go on with it: inside TLS once it asked for that."""
+    """A client that has not said who it is. `connection`: where to go on with it, inside TLS once it asked for that."""
 
     def __init__(self, raw: socket.socket, certificate: Certificate) -> None:
         self.connection: Connection = raw

@@ -138,9 +138,9 @@ def test_tls_can_begin_at_once(witnessed: Witnessed) -> None:
 
 def test_tls_without_the_protocols_name_is_refused(witnessed: Witnessed) -> None:
     context = ssl.create_default_context(cadata=witnessed.relay.root_certificate.decode())
-    with socket.create_connection((witnessed.entrance.host, witnessed.entrance.port)) as raw:
-        with context.wrap_socket(raw, server_hostname="localhost") as secured:
-            assert b"ALPN" in secured.recv(1000)
+    raw = socket.create_connection((witnessed.entrance.host, witnessed.entrance.port))
+    with context.wrap_socket(raw, server_hostname="localhost") as secured:
+        assert b"ALPN" in secured.recv(1000)
 
 
 @pytest.mark.parametrize("version", ["3.0", "3.2", "latest"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import psycopg
 import pytest
@@ -151,7 +152,7 @@ def unasked(database: Database) -> Iterator[Witnessed]:
     yield from before(database)
 
 
-def content(witnessed: Witnessed) -> object:
+def content(witnessed: Witnessed) -> tuple[Any, ...]:
     with psycopg.connect(
         witnessed.database.server.url(witnessed.database.name, witnessed.database.owner, "secret")
     ) as c:
