@@ -106,7 +106,9 @@ class Conversation:
             self._server[message.kind](message)
 
     def ended(self) -> None:
-        """The server has closed: nothing of it is to come."""
+        """The server has closed: nothing of it is to come. May be called again."""
+        if not self._open:
+            return
         if self._any or self._queue:
             self._settle(Ending.UNKNOWN if self._may_have_committed() else Ending.ROLLED_BACK)
         self._queue.clear()
@@ -128,7 +130,7 @@ class Conversation:
             first_error=first,
             last_error=last,
             slowest=tuple(sorted(self._slowest, key=attrgetter("seconds"), reverse=True)),
-            doubts=tuple(f"session {pid}: {doubt}" for doubt in self._doubts),
+            doubts=tuple(f"session {pid}: {doubt}" for doubt in list(self._doubts)),  # other threads ask
         )
 
     # What the client asks

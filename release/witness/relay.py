@@ -149,6 +149,8 @@ class Relay:
     def _run(self, session: Session) -> None:
         try:
             session.run()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it costs a doubt and nothing more
+            session.doubt(error)
         finally:
             with self._lock:
                 del self._sessions[session]

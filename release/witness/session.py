@@ -21,7 +21,7 @@ from release.witness.greeting import (
     Cancel,
     Greeting,
 )
-from release.witness.protocol import FROM_CLIENT, FROM_SERVER, Frames, ProtocolError, Startup, fatal, message
+from release.witness.protocol import FROM_CLIENT, FROM_SERVER, Frames, Message, ProtocolError, Startup, fatal, message
 from release.witness.pump import Pump, Way, close, half_close
 from release.witness.statement import Vocabulary
 from release.witness.tls import Certificate
@@ -78,10 +78,15 @@ class Session:
         self._pid: int | None = None
         self._asked = Frames(FROM_CLIENT)
         self._answered = Frames(FROM_SERVER)
+        self._blind = False
 
     def seen(self) -> Seen:
         """What was seen so far."""
         return self._conversation.seen(self._pid)
+
+    def doubt(self, error: Exception) -> None:
+        """Something in the witness itself has failed."""
+        self._conversation.doubt(f"the witness failed: {type(error).__name__}: {error}")
 
     def interrupt(self) -> None:
         """Cuts off a client that has not begun its session; one that has is told by the wakened pump."""
@@ -156,8 +161,8 @@ class Session:
             self._conversation.doubt(f"its beginning could not be noted: {type(error).__name__}")
 
     def _relay(self, client: Connection, server: Connection) -> None:
-        up = Way(client, server, lambda data: self._conversation.from_client(self._asked.feed(data)))
-        down = Way(server, client, lambda data: self._conversation.from_server(self._answered.feed(data)))
+        up = Way(client, server, self._looking(self._asked, self._conversation.from_client))
+        down = Way(server, client, self._looking(self._answered, self._conversation.from_server))
         pump = Pump(up, down, self._wake)
         while not (down.ended or pump.client_gone or pump.woken):
             pump.step(None)
@@ -166,12 +171,35 @@ class Session:
         else:
             self._farewell(pump)
 
+    def _looking(self, frames: Frames, take: Callable[[list[Message]], None]) -> Callable[[memoryview], None]:
+        """What looks at one direction. Where it fails the bytes pass unseen, and nothing sure is said any more."""
+
+        def look(data: memoryview) -> None:
+            if self._blind:
+                return
+            try:
+                take(frames.feed(data))
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it must not take the app's session with it
+                self._blind = True
+                self.doubt(error)
+
+        return look
+
     def _last_words(self, pump: Pump) -> None:
-        """The server has closed: the client gets what is left, and the end of it."""
+        """The server has closed: the client gets what is left, and the end of it.
+
+        What the client still sends is read and thrown away for a moment: closing before it is read would reset the
+        connection, and take the server's last words with it.
+        """
+        self._conversation.ended()
+        self._blind = True
         until = time.monotonic() + LINGER
         while not pump.down.empty and not pump.client_gone and (left := until - time.monotonic()) > 0:
             pump.step(left)
         half_close(pump.up.source)
+        pump.up.discard()
+        while not pump.client_gone and (left := until - time.monotonic()) > 0:
+            pump.step(left)
 
     def _farewell(self, pump: Pump) -> None:
         """The client is gone: what it left running is cancelled, and the server's last word is waited for."""
@@ -194,7 +222,7 @@ class Session:
 
     def _say_goodbye(self, pump: Pump) -> bool:
         """Terminate, where a message may stand; in the middle of one, or of a COPY, the end of all bytes."""
-        if self._asked.between and not self._conversation.copying:
+        if self._asked.between and not self._blind and not self._conversation.copying:
             pump.up.put(TERMINATE)
             pump.up.flush()
         else:

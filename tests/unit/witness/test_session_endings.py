@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from release.witness.conversation import Conversation
 from release.witness.protocol import message
 from release.witness.tls import ServerTls
 from release.witness.verdict import Seen, Word, verdict
@@ -242,6 +243,22 @@ def test_a_beginning_that_cannot_be_noted_is_a_doubt_and_nothing_more(witnessed:
     word = witnessed.verdict()
     assert word.word is Word.UNKNOWN
     assert word.why[0].endswith("its beginning could not be noted: OSError")
+
+
+def test_where_the_witness_fails_the_bytes_pass_and_nothing_is_sure(
+    witnessed: Witnessed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("of ours")
+
+    monkeypatch.setattr(Conversation, "_complete", fails)
+    with witnessed.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert connection.execute("SELECT 2").fetchone() == (2,)
+    word = witnessed.verdict()
+    assert word.word is Word.UNKNOWN
+    assert word.why[0].endswith("the witness failed: KeyError: 'of ours'")
+    assert witnessed.alive() == []
 
 
 def test_without_a_session_nothing_is_known(witnessed: Witnessed) -> None:
