@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -20,6 +22,13 @@ HOME_ROOT: Final = Path("~/.postgresql/root.crt")
 """Where libpq looks for the server's authority when the URL does not say (libpq-ssl.html)."""
 
 
+MAKER: Final = Path(__file__).with_name("certificate.py")
+
+_MAKER_SECONDS: Final = 30.0
+
+_END: Final = b"-----END CERTIFICATE-----\n"
+
+
 class Certificate:
     """The witness's own certificate and the authority that signed it, made when they are first needed."""
 
@@ -28,21 +37,25 @@ class Certificate:
 
     @cached_property
     def _made(self) -> _Made:
-        import trustme  # noqa: PLC0415 -- takes 0.1 s and 8 MB, and only clients that ask for TLS need it
-
-        authority = trustme.CA(organization_name="release-phase witness")
-        own = authority.issue_cert("localhost", "127.0.0.1", "::1", key_type=trustme.KeyType.ECDSA)
+        command = [sys.executable, "-I", str(MAKER)]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_MAKER_SECONDS, check=True
+        )
+        root, end, own = done.stdout.partition(_END)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols([ALPN])
-        with _file(own.private_key_and_cert_chain_pem.bytes()) as path:
+        with _file(own) as path:
             context.load_cert_chain(path)
-        return _Made(context=context, root=authority.cert_pem.bytes())
+        return _Made(context=context, root=root + end)
 
     def made(self) -> _Made:
-        """What was made, once for all threads."""
-        with self._lock:
-            return self._made
+        """What was made, once for all threads. Raises OSError."""
+        try:
+            with self._lock:
+                return self._made
+        except subprocess.SubprocessError as error:
+            raise OSError(f"no certificate could be made: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,27 +100,29 @@ class ServerTls:
         """Whether it ends without TLS."""
         return self.mode in {"require", "verify-ca", "verify-full"}
 
-    def context(self) -> ssl.SSLContext:
-        """What checks the server. Raises OSError when a file cannot be read."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols([ALPN])
-        self._verify(context)
-        if self.certificate:
-            context.load_cert_chain(self.certificate, self.key)
-        return context
 
-    def _verify(self, context: ssl.SSLContext) -> None:
-        root = self.root or (str(HOME_ROOT.expanduser()) if HOME_ROOT.expanduser().is_file() else None)
-        # With an authority at hand libpq takes `require` for `verify-ca` ("for backwards compatibility").
-        verifies = self.mode.startswith("verify-") or (self.mode == "require" and root is not None)
-        context.check_hostname = self.mode == "verify-full" or (verifies and root == "system")
-        context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
-        if not verifies:
-            return
-        if root is None:
-            raise FileNotFoundError(f"sslmode={self.mode} needs sslrootcert, or the file {HOME_ROOT}")
-        if root == "system":
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(root)
+@lru_cache(maxsize=8)
+def checking(tls: ServerTls) -> ssl.SSLContext:
+    """What checks a server, made once for all connections. Raises OSError when a file cannot be read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([ALPN])
+    root = tls.root or (str(HOME_ROOT.expanduser()) if HOME_ROOT.expanduser().is_file() else None)
+    # With an authority at hand libpq takes `require` for `verify-ca` ("for backwards compatibility").
+    verifies = tls.mode.startswith("verify-") or (tls.mode == "require" and root is not None)
+    context.check_hostname = tls.mode == "verify-full" or (verifies and root == "system")
+    context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
+    if verifies:
+        _trust(context, root, tls.mode)
+    if tls.certificate:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return context
+
+
+def _trust(context: ssl.SSLContext, root: str | None, mode: str) -> None:
+    if root is None:
+        raise FileNotFoundError(f"sslmode={mode} needs sslrootcert, or the file {HOME_ROOT}")
+    if root == "system":
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(root)

@@ -10,7 +10,7 @@ from typing import Final
 
 from release.settings.urls import LOOPBACK
 from release.witness.protocol import CANCEL_REQUEST, SSL_REQUEST, packet
-from release.witness.tls import ServerTls
+from release.witness.tls import ServerTls, checking
 
 Connection = socket.socket | ssl.SSLSocket
 
@@ -68,7 +68,7 @@ class Upstream:
         return connection
 
     def _with_tls(self) -> Connection:
-        context = self.tls.context()
+        context = checking(self.tls)
         connection = self._plain()
         try:
             if not self.direct:
