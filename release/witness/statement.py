@@ -23,8 +23,9 @@ SELECT coalesce(array_agg(name) FILTER (WHERE NOT volatile), '{}'),
        coalesce(array_agg(name) FILTER (WHERE volatile AND own), '{}'),
        EXISTS (SELECT FROM pg_catalog.pg_proc p
                 WHERE p.provolatile = 'v' AND p.prokind <> 'p' AND p.oid >= 16384
-                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = 'pg_catalog.pg_proc'::regclass
-                                     AND x.objid = p.oid AND x.deptype = 'e')
+                  AND (p.proname LIKE 'dblink%' OR NOT EXISTS
+                       (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = 'pg_catalog.pg_proc'::regclass
+                           AND x.objid = p.oid AND x.deptype = 'e'))
                   AND (EXISTS (SELECT FROM pg_catalog.pg_depend d
                                 WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid = p.oid
                                   AND d.classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_policy'::regclass,
@@ -104,7 +105,8 @@ _SYNTAX: Final = frozenset(
 )
 """Words before a parenthesis that make it no call, since no function can be called so, or hardly any is."""
 
-_AFTER_A_CALL: Final = frozenset({"OVER", "FILTER"})
+_BEFORE_A_NAME: Final = frozenset({")", "AS", "ORDINALITY", "WITH", "RECURSIVE"})
+"""After these a word with a parenthesis is no call: an alias with its columns, OVER, FILTER, MATERIALIZED."""
 
 _HARMLESS: Final = re.compile(
     r"set_config|random|clock_timestamp|timeofday|gen_random_uuid|pg_sleep|currval|lastval|pg_(try_)?advisory_\w*lock\w*"
@@ -302,7 +304,7 @@ def _harmless(tokens: list[Token], words: list[str], at: int, vocabulary: Vocabu
         return True
     if name in vocabulary.own or tokens[at].kind != "word":
         return False
-    return words[at] in _SYNTAX or (words[at] in _AFTER_A_CALL and words[at - 1] == ")")
+    return words[at] in _SYNTAX or (at > 0 and words[at - 1] in _BEFORE_A_NAME)
 
 
 def _copies_out(words: Sequence[str]) -> bool:

@@ -40,6 +40,14 @@ TABLE: dict[str, tuple[Word, tuple[str, ...]]] = {
     "a select of a table": (NOTHING, ("SELECT name FROM t WHERE id IN (1, 2)",)),
     "a select with functions": (NOTHING, ("SELECT count(*), max(lower(name)), now(), version() FROM t",)),
     "a window": (NOTHING, ("SELECT row_number() OVER (ORDER BY id) FROM t",)),
+    "aliases with columns": (
+        NOTHING,
+        (
+            "SELECT a FROM unnest(ARRAY[1]) WITH ORDINALITY x(a, b)",
+            "SELECT a FROM (SELECT 1) AS x(a)",
+            "WITH RECURSIVE x(a) AS MATERIALIZED (SELECT 1) SELECT a FROM x",
+        ),
+    ),
     "a select with a WITH": (NOTHING, ("WITH x AS (SELECT 1 AS a) SELECT a FROM x",)),
     "values": (NOTHING, ("VALUES (1), (2)",)),
     "a table": (NOTHING, ("TABLE t",)),
@@ -66,6 +74,7 @@ TABLE: dict[str, tuple[Word, tuple[str, ...]]] = {
     "a function that writes": (COMMITTED, ("SELECT writes()",)),
     "a quoted function": (COMMITTED, ('SELECT "Writes"()',)),
     "a function in a FROM": (COMMITTED, ("SELECT * FROM writes()",)),
+    "a function behind an alias": (COMMITTED, ("SELECT 1 FROM (SELECT 1) AS x(a), writes()",)),
     "a function in a table": (COMMITTED, ("SELECT name FROM t WHERE id = writes()",)),
     "explain analyze of a write": (COMMITTED, (f"EXPLAIN ANALYZE {ADD}",)),
     "explain analyze of a function": (COMMITTED, ("EXPLAIN ANALYZE SELECT writes()",)),
