@@ -1,4 +1,4 @@
-"""Bytes between two sockets, both ways at once in one thread, with a buffer of fixed size for each way."""
+"""Bytes between two sockets, both ways at once in one thread, with a buffer of bounded size for each way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Final
 
 from release.witness.upstream import Connection
 
+FIRST_BYTES: Final = 4_096
 BUFFER_BYTES: Final = 65_536
+"""A way's buffer to begin with, and at most: most sessions never fill the first."""
 
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -30,7 +32,7 @@ class Way:
         self.ended = False
         self.discards = False
         self._look = look
-        self._view = memoryview(bytearray(BUFFER_BYTES))
+        self._view = memoryview(bytearray(FIRST_BYTES))
         self._start = self._end = 0
 
     @property
@@ -56,11 +58,14 @@ class Way:
     def move(self) -> None:
         """Reads what there is, shows it, and passes on what the other side takes."""
         self._read()
+        filled = self._end == len(self._view)
         if self._end:
             self._look(self._view[: self._end])
         if self.discards:
             self._start = self._end = 0
         self.flush()
+        if filled and self.empty and len(self._view) < BUFFER_BYTES:
+            self._view = memoryview(bytearray(2 * len(self._view)))
 
     def flush(self) -> None:
         """Passes on what the other side takes. Of one that takes nothing any more the rest is thrown away."""
@@ -75,7 +80,7 @@ class Way:
 
     def _read(self) -> None:
         secure = isinstance(self.source, ssl.SSLSocket)
-        while self._end < BUFFER_BYTES:
+        while self._end < len(self._view):
             try:
                 count = self.source.recv_into(self._view[self._end :])
             except _LATER:
