@@ -22,7 +22,8 @@ import psycopg
 import psycopg2
 import pytest
 
-from release.witness.verdict import Word
+from heroku_sandbox.postgres import tools
+from release.witness.verdict import Word, verdict
 from tests.unit.database.conftest import Database
 from tests.unit.witness.conftest import Witnessed, before, vocabulary
 
@@ -225,3 +226,17 @@ def test_timeouts_have_the_last_word_over_the_clients_own(database: Database) ->
         assert shown == [("7s",), ("8s",)]
         assert connection.execute("SHOW work_mem").fetchone() == ("5MB",)
         assert connection.execute("SHOW application_name").fetchone() == ("mine",)
+
+
+def test_an_error_that_psql_swallows_is_seen(witnessed: Witnessed, tmp_path: Path) -> None:
+    psql = shutil.which("psql") or str(tools() / "psql")
+    script = tmp_path / "script.sql"
+    script.write_text("INSERT INTO learners (name) VALUES ('a');\nINSERT INTO nowhere VALUES ('secret');\nSELECT 1;\n")
+    done = subprocess.run(
+        [psql, "-X", "-q", "-f", str(script), witnessed.url()], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    seen = witnessed.seen()
+    assert (verdict(seen).word, seen.errors, seen.first_error) == (COMMITTED, 1, seen.last_error)
+    assert seen.first_error is not None
+    assert (seen.first_error.sqlstate, seen.first_error.shape) == ("42P01", "INSERT INTO nowhere VALUES (?)")
