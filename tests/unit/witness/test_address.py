@@ -45,8 +45,7 @@ def test_all_but_the_address_survives_byte_for_byte(scheme: str) -> None:
             whom = "" if user is None else f"{user}:secret@"
             given = elsewhere(f"{scheme}://{whom}{host}{port}{path}{query}")
             if user is None:
-                query = f"{query}&password=own" if query else "?password=own"
-                assert given == f"{scheme}://127.0.0.1:7000{path}{query}"
+                assert given == f"{scheme}://127.0.0.1:7000{path}{query}{'&' if query else '?'}password=own"
             else:
                 assert given == f"{scheme}://{user}:own@127.0.0.1:7000{path}{query}"
 
