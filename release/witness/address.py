@@ -30,12 +30,13 @@ _AUTHORITY: Final = re.compile(
     r"(?:(?P<user>[^:@]*)(?::(?P<password>[^@]*))?@)?(?P<host>\[[^][@]+\]|[^][:@]*)(?::(?P<port>\d*))?"
 )
 
-_MENTION: Final = re.compile(
-    r"\b(?:postgres|postgresql|postgis)(?:\+\w+)?://|\bjdbc:postgresql:"
-    r"|(?=.*\bhost(?:addr)?\s*=)(?=.*\b(?:dbname|database)\s*=)|^service\s*=",
-    re.IGNORECASE | re.DOTALL,
-)
-"""A URL within something else, or what libpq and others take in the place of a URL: `host=… dbname=…`."""
+_MENTION: Final = re.compile(r"\b(?:postgres|postgresql|postgis)(?:\+\w+)?://|\bjdbc:postgresql:", re.IGNORECASE)
+"""A URL within something else."""
+
+_HOST: Final = re.compile(r"\bhost(?:addr)?\s*=", re.IGNORECASE)
+_DATABASE: Final = re.compile(r"\b(?:dbname|database)\s*=", re.IGNORECASE)
+_SERVICE: Final = re.compile(r"service\s*=", re.IGNORECASE)
+"""What libpq and others take in the place of a URL: `host=… dbname=…`, `service=…`."""
 
 _TELLING: Final = frozenset({"host", "port", "user", "password", "dbname"})
 
@@ -100,7 +101,7 @@ class Url:
             if name in _TELLING | _BARRING | _MOOT:
                 if name in found or ("+" in value and not self.java and name in _TELLING):
                     raise Unreplaceable  # the first or the last; a plus or a space
-                found[name] = unquote_plus(value) if self.java else unquote(value)
+                found[name] = _clear(value, java=self.java)
         return found
 
 
@@ -109,9 +110,20 @@ def _name(parameter: str) -> str:
     return unquote(parameter.partition("=")[0]).lower().replace("_", "")
 
 
+def _clear(value: str, *, java: bool = False) -> str:
+    """A part of a URL as it is meant. Raises Unreplaceable for what drivers would read differently."""
+    if re.search(r"%(?![0-9A-Fa-f]{2})", value):
+        raise Unreplaceable
+    try:
+        return (unquote_plus if java else unquote)(value, errors="strict")
+    except UnicodeDecodeError:
+        raise Unreplaceable from None
+
+
 def mentioned(value: str) -> bool:
     """Whether a value leads to a database of PostgreSQL, without being its URL."""
-    return _MENTION.search(value) is not None
+    pairs = _HOST.search(value) and _DATABASE.search(value)
+    return bool(pairs or _MENTION.search(value) or _SERVICE.match(value))
 
 
 def parsed(value: str) -> Url | None:
@@ -122,13 +134,7 @@ def parsed(value: str) -> Url | None:
             raise Unreplaceable
         return None
     authority = _AUTHORITY.fullmatch(found["authority"])
-    rest = value[found.end("authority") :]
-    # A backslash, a space or `#` ends one reader's host and is part of another's password.
-    if (
-        authority is None
-        or re.search(r"[\s\\#]", value)
-        or ("@" in rest and authority["user"] is None and not found["java"])
-    ):
+    if authority is None or not _unequivocal(value, found["authority"], java=bool(found["java"])):
         raise Unreplaceable
     if found["kind"].lower() == "ecto" and authority["port"] == _MYSQL_PORT:
         return None
@@ -145,6 +151,14 @@ def parsed(value: str) -> Url | None:
     )
 
 
+def _unequivocal(value: str, authority: str, *, java: bool) -> bool:
+    """Whether all readers of a URL end its authority at the same place."""
+    # A backslash, a space or `#` ends one reader's host and is part of another's password.
+    if not value.isprintable() or re.search(r"[\s\\#]", value):
+        return False
+    return java or "@" in authority or "@" not in value
+
+
 def told(url: Url) -> dict[str, str]:
     """Where a URL leads, under libpq's names, in clear text; what it leaves out is left out. Raises Unreplaceable."""
     given = url.given()
@@ -159,7 +173,7 @@ def told(url: Url) -> dict[str, str]:
         if value and name in given:
             raise Unreplaceable  # drivers do not agree on which of them counts
         if value:
-            given[name] = unquote(value)
+            given[name] = _clear(value)
     return given
 
 
@@ -201,18 +215,18 @@ def _mode(given: Mapping[str, str], root: str | None, *, java: bool) -> str:
     return word
 
 
-def speaks_of_tls(url: Url) -> bool:
-    """Whether a URL says itself how its connection is to be protected."""
-    return bool({"ssl", "sslmode", "sslrootcert"} & url.given().keys())
+def names_authority(url: Url) -> bool:
+    """Whether a URL says itself whom its client is to trust."""
+    return bool(url.given().get("sslrootcert"))
 
 
 def replaced(url: Url, *, host: str, port: int, password: str, root: str | None) -> str:
     """The URL with another address. All it says of anything else survives, byte for byte.
 
-    `root`: the authority's file for a client that verifies, which goes on verifying; None for others, to whom TLS
-    is no longer of use. A JDBC URL without a password gets none: it is in a variable beside it. A URL that does not
-    speak of TLS is not made to: not every driver knows the word `sslmode` (asyncpg and pg8000 in SQLAlchemy end with
-    it), and one that wants TLS gets it.
+    `root`: the authority's file for a client that verifies by one, which goes on verifying; None for others, to whom
+    TLS is no longer of use. A JDBC URL without a password gets none: it is in a variable beside it. A URL that says
+    nothing of TLS is not made to: not every driver knows the word `sslmode` (asyncpg and pg8000 in SQLAlchemy end with
+    it), and one that wants TLS gets it. Nor is a URL given `sslrootcert`: postgres.js would send it to the server.
     """
     parameters = [each for each in _protected(url, root) if _name(each) not in {"host", "port"}]
     whom = ""
@@ -229,20 +243,22 @@ def replaced(url: Url, *, host: str, port: int, password: str, root: str | None)
 
 def _protected(url: Url, root: str | None) -> list[str]:
     """The parameters with what is true of TLS on the way to the witness, in the place of what was said."""
-    given = url.given()
     kept: list[str] = []
-    plain = [] if url.driver == "ecto" else ["ssl=disable" if url.driver == "asyncpg" else "sslmode=disable"]
+    plain = not root and url.driver != "ecto"  # to which no word means the same as none
     for parameter in url.parameters:
-        name = _name(parameter)
-        if name not in _MOOT:
+        name, written = _name(parameter), parameter.partition("=")[0]
+        if name not in _MOOT or (root and name in {"ssl", "sslmode"}):
             kept.append(parameter)
-        elif root is None and speaks_of_tls(url) and name in {"ssl", "sslmode"}:
-            kept += plain
-            plain = []
-        elif root is not None and name in {"ssl", "sslmode"}:
-            kept.append(parameter)
-        elif root is not None and name == "sslrootcert":
-            kept.append(f"{parameter.partition('=')[0]}={quote(root)}")
-    if root is not None and "sslrootcert" not in given:
-        kept.append(f"sslrootcert={quote(root)}")
+        elif root and name == "sslrootcert":
+            kept.append(f"{written}={quote(root)}")
+        elif plain and name in {"ssl", "sslmode"}:
+            kept.append(f"{_word(url, written)}=disable")
+            plain = False
     return kept
+
+
+def _word(url: Url, written: str) -> str:
+    """The name of the parameter that switches TLS off. `ssl` takes no mode, but for asyncpg, which knows no other."""
+    if written.lower() != "ssl" or url.driver == "asyncpg":
+        return written
+    return "sslMode" if url.scheme.lower().startswith("r2dbc") else "sslmode"

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from release.settings.urls import LOOPBACK
-from release.witness.address import PORT, Safety, Unreplaceable, Url, parsed, replaced, safety, speaks_of_tls, told
+from release.witness.address import PORT, Safety, Unreplaceable, Url, names_authority, parsed, replaced, safety, told
 from release.witness.relay import Entrance
 from release.witness.upstream import Upstream
 
@@ -148,8 +149,7 @@ def _by_url(name: str, environ: Mapping[str, str]) -> Iterator[_Way]:
         raise Unreplaceable
     whole = {**defaults, **given}
     safe = safety(whole, java=url.java)
-    # asyncpg in SQLAlchemy takes no authority from a URL.
-    verifies = safe.verifies and speaks_of_tls(url) and url.driver != "asyncpg"
+    verifies = safe.verifies and names_authority(url)
     yield _Way(name=name, beside=beside, url=url, verifies=verifies, leads_to=_destination(whole, safe))
 
 
@@ -184,7 +184,8 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, str]:
 def _beside(name: str, given: Mapping[str, str], environ: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The user's and the password's variable beside a JDBC URL, as Heroku's buildpack and Spring have them.
 
-    The buildpack sets the password in both places.
+    The buildpack sets the password in both places, and escaped in both as DATABASE_URL has it (opt/jdbc.sh in
+    heroku-buildpack-jvm-common).
     """
     if not name.endswith("URL"):
         return (), {}
@@ -196,7 +197,7 @@ def _beside(name: str, given: Mapping[str, str], environ: Mapping[str, str]) -> 
     if user:
         defaults["user"] = environ[user]
         found.append(user)
-    if password and given.get("password") in {None, environ[password]}:
+    if password and given.get("password") in {None, environ[password], unquote(environ[password])}:
         defaults["password"] = environ[password]
         found.append(password)
     return tuple(found), defaults
@@ -225,7 +226,7 @@ def _verifies(environ: Mapping[str, str]) -> bool:
 
 def _protect(result: dict[str, str], root_certificate: Callable[[], Path], *, alone: bool) -> None:
     """Makes what libpq's variables say of TLS true of the witness; `alone`: no way to a server is left to obey them."""
-    if _verifies(result):
+    if _verifies(result) and result.get("PGSSLROOTCERT"):
         result["PGSSLROOTCERT"] = str(root_certificate())
     elif alone and result.get("PGSSLMODE"):
         result["PGSSLMODE"] = "disable"

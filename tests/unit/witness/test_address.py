@@ -60,26 +60,28 @@ PLAIN = {
     "sslmode=require&channel_binding=require": "sslmode=disable",
     "sslmode=require&sslnegotiation=direct&require_auth=scram-sha-256": "sslmode=disable",
     "sslmode=require&sslaccept=strict&pgbouncer=true": "sslmode=disable&pgbouncer=true",
+    "sslmode=verify-full&a=1": "sslmode=disable&a=1",
     "channel_binding=require": "",
     "": "",
 }
 
 
 @pytest.mark.parametrize("query", PLAIN)
-def test_a_client_that_verifies_nothing_needs_no_tls(query: str) -> None:
+def test_a_client_that_names_no_authority_needs_no_tls(query: str) -> None:
     assert elsewhere(url(query)) == url(PLAIN[query], "postgres://u:own@127.0.0.1:7000/d")
 
 
 VERIFYING = {
     "sslmode=verify-full&sslrootcert=/theirs.crt&a=1": "sslmode=verify-full&sslrootcert={}&a=1",
-    "sslmode=verify-ca&a=1": "sslmode=verify-ca&a=1&sslrootcert={}",
+    "sslmode=verify-ca&a=1&sslrootcert=system": "sslmode=verify-ca&a=1&sslrootcert={}",
     "sslrootcert=/theirs.crt&sslmode=require": "sslrootcert={}&sslmode=require",
-    "sslmode=verify-full&channel_binding=require": "sslmode=verify-full&sslrootcert={}",
+    "sslmode=verify-full&channel_binding=require&sslrootcert=/r": "sslmode=verify-full&sslrootcert={}",
+    "sslrootcert=/theirs.crt": "sslrootcert={}",
 }
 
 
 @pytest.mark.parametrize("query", VERIFYING)
-def test_a_client_that_verifies_goes_on_verifying(query: str) -> None:
+def test_a_client_that_names_an_authority_goes_on_verifying(query: str) -> None:
     assert safe(url(query)).verifies
     expected = VERIFYING[query].format(quote(ROOT))
     assert elsewhere(url(query), ROOT) == url(expected, "postgres://u:own@127.0.0.1:7000/d")
@@ -97,7 +99,7 @@ def test_a_client_that_verifies_goes_on_verifying(query: str) -> None:
             "jdbc:postgresql://h/d?ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory&user=u&password=p",
             "jdbc:postgresql://127.0.0.1:7000/d?sslmode=disable&user=u&password=own",
         ),
-        ("r2dbc:postgresql://u:p@h/d?sslMode=require", "r2dbc:postgresql://u:own@127.0.0.1:7000/d?sslmode=disable"),
+        ("r2dbc:postgresql://u:p@h/d?sslMode=require", "r2dbc:postgresql://u:own@127.0.0.1:7000/d?sslMode=disable"),
         ("postgres:///d?host=/run/pg&port=6&user=u&password=p", "postgres://127.0.0.1:7000/d?user=u&password=own"),
         ("postgres://u@/d?host=%2Frun%2Fpg", "postgres://u:own@127.0.0.1:7000/d"),
     ],
@@ -154,6 +156,8 @@ def test_tls_that_begins_at_once_is_known() -> None:
         "host=other",
         "password=other",
         "sslfactory=com.example.Factory",
+        "sslmode=%ff",
+        "sslmode=%",
     ],
 )
 def test_what_the_witness_cannot_do_in_the_clients_place_is_not_replaced(query: str) -> None:
@@ -172,6 +176,8 @@ def test_what_the_witness_cannot_do_in_the_clients_place_is_not_replaced(query: 
         "postgres://u:p@h:port/d",
         "postgres://u:p@h1:1,h2:2/d",
         "postgres://u:p@h\\@x/d",
+        "postgres://u:\udcff@h/d",
+        "postgres://u:1?2@h/d",
         "postgres://u:p@h/d\n",
         '{"url": "postgres://u:p@h/d"}',
         "host=h dbname=d user=u password=p",

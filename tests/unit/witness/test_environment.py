@@ -45,7 +45,7 @@ def test_the_same_way_under_many_names_is_one_destination() -> None:
         **LIBPQ,
         "JDBC_DATABASE_URL": f"{java}?user=u&password=s%40cret",
         "JDBC_DATABASE_USERNAME": "u",
-        "JDBC_DATABASE_PASSWORD": "s@cret",
+        "JDBC_DATABASE_PASSWORD": "s%40cret",
         "SPRING_DATASOURCE_URL": java,
         "SPRING_DATASOURCE_USERNAME": "u",
         "SPRING_DATASOURCE_PASSWORD": "s@cret",
