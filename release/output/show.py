@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from release.output.tracebacks import Fold
-from release.output.witnessed import NOTICED, doubts, elsewhere, slowest, summary, visible
+from release.output.witnessed import NOTICED, doubts, slowest, summary, visible
 from release.output.words import count, seconds, sentence, size, title, what_happened, what_the_database_is
 
 Fields = Mapping[str, Any]
@@ -173,9 +173,9 @@ def _compared(event: Fields) -> Iterator[Line]:
 
 def _witnessed(event: Fields) -> Iterator[Line]:
     """Says what the witness saw, and which statements took their time."""
-    odd = [*doubts(event), *elsewhere(event)]
-    yield warn(summary(event)) if odd or event.get("verdict") == "unknown" else note(summary(event))
-    for text in odd:
+    doubted = doubts(event)
+    yield warn(summary(event)) if doubted or event.get("elsewhere") else note(summary(event))
+    for text in doubted:
         yield warn(text, 4)
     for statement in slowest(event):
         if (statement.seconds or 0) >= NOTICED:
@@ -195,15 +195,6 @@ def _warned(event: Fields) -> Iterator[Line]:
     written = event.get("written")
     for table, rows in list(written.items() if isinstance(written, Mapping) else ())[:MOST]:
         yield warn(f"{table}: {rows}", 4)
-    if event.get("warning") == "errors_swallowed":
-        yield from _swallowed(event)
-
-
-def _swallowed(event: Fields) -> Iterator[Line]:
-    """Says which error of the server came first, and what it answered with that."""
-    state = f" (SQLSTATE {event['sqlstate']})" if event.get("sqlstate") else ""
-    if error := visible(event.get("error") or ""):
-        yield warn(f"{error}{state}", 4)
     if event.get("shape"):
         yield note(f"in: {visible(event['shape'])}", 4)
 

@@ -17,6 +17,8 @@ MOST = 5
 """Statements that are shown: as many as the event has."""
 NOTICED = 1.0
 """Seconds from which on a statement is worth a line while a run is watched."""
+OFF = "RELEASE_WITNESS=off"
+"""The only reason of a run that was to have no witness."""
 A_TENTH = 0.0995
 """Seconds below which a duration is told in milliseconds, or not at all."""
 LARGEST = 1e15
@@ -54,6 +56,8 @@ class Statement(NamedTuple):
 def summary(event: Fields) -> str:
     """Says in a line what the sessions did: how their transactions ended, and how long they waited for locks."""
     where = "the copy" if event.get("rehearsal") else "database"
+    if _is_off(event):
+        return f"{where}: what was committed was not watched ({OFF})"
     return f"{where}: {', '.join(_parts(event))}"
 
 
@@ -69,6 +73,8 @@ def _parts(event: Fields) -> Iterator[str]:
             yield count(number, name)
     if (waited := _number(event.get("lock_wait")) or 0) >= A_TENTH:
         yield f"{seconds(waited)} waiting for locks"
+    for name in _texts(event, "elsewhere"):
+        yield f"something was committed in {name}, too"
 
 
 def _transactions(event: Fields) -> Iterator[str]:
@@ -82,14 +88,14 @@ def _transactions(event: Fields) -> Iterator[str]:
 
 def doubts(event: Fields) -> list[str]:
     """Says why it is not known whether anything was committed; nothing where it is known."""
-    return [f"not known: {text}" for text in _texts(event, "why")] if event.get("verdict") == "unknown" else []
+    if event.get("verdict") != "unknown" or _is_off(event):
+        return []
+    return [f"not known: {text}" for text in _texts(event, "why") or ["the witness does not say why"]]
 
 
-def elsewhere(event: Fields) -> list[str]:
-    """Names the variables of other databases in which something was committed."""
-    return [
-        f"committed in {name}, too: another database, which no backup covers" for name in _texts(event, "elsewhere")
-    ]
+def _is_off(event: Fields) -> bool:
+    """Whether somebody has decided that there is no witness: that is no doubt to be warned of."""
+    return _texts(event, "why") == [OFF] and not _whole(event, "sessions")
 
 
 def slowest(event: Fields) -> list[Statement]:

@@ -36,7 +36,7 @@ SUMMARY = "database: 3 sessions, 2 transactions committed, 1 rolled back, 41 sta
 WARNED: dict[str, Any] = {
     "event": "warning_raised",
     "warning": "errors_swallowed",
-    "detail": "The command ended with 0 all the same",
+    "detail": "2 errors; the first: no such table (SQLSTATE 42P01)",
 }
 
 
@@ -161,15 +161,23 @@ def test_a_command_without_a_session_is_said_to_have_none() -> None:
         "statements": 0,
     }
 
-    assert live(**none, slowest=[], lock_wait=0) == "  ! database: no session, what was committed is not known\n"
+    assert live(**none, slowest=[], lock_wait=0) == (
+        "  ! database: no session, what was committed is not known\n    ! not known: the witness does not say why\n"
+    )
 
 
-def test_databases_that_no_backup_covers_are_named_as_a_warning() -> None:
-    words = "committed in AUDIT_URL, too: another database, which no backup covers"
+def test_databases_that_no_backup_covers_are_named_and_turn_the_line_yellow() -> None:
+    words = f"{SUMMARY}, something was committed in AUDIT_URL, too"
 
-    assert f"  ! {SUMMARY}\n    ! {words}\n" in live(elsewhere=["AUDIT_URL"])
-    assert f"<small>{words}</small>" in html(elsewhere=["AUDIT_URL"])
-    assert words in text(elsewhere=["AUDIT_URL"])
+    assert " ".join(live(elsewhere=["AUDIT_URL"]).split()).startswith(f"! {words}")
+    assert f'<span class="g-warn">!</span><span>{words}</span>' in html(elsewhere=["AUDIT_URL"])
+    assert f"! {words}\n" in text(width=200, elsewhere=["AUDIT_URL"])
+
+
+def test_a_witness_that_was_switched_off_is_a_fact_and_no_warning() -> None:
+    off = {**dict.fromkeys(WITNESSED, 0), "verdict": "unknown", "why": ["RELEASE_WITNESS=off"], "slowest": []}
+
+    assert live(**off) == "  · database: what was committed was not watched (RELEASE_WITNESS=off)\n"
 
 
 def test_a_rehearsal_says_that_it_is_the_copy() -> None:
@@ -232,13 +240,12 @@ def test_the_report_for_machines_has_the_statements_as_fields() -> None:
     assert json.dumps(run)
 
 
-def test_errors_that_were_swallowed_are_told_with_their_statement() -> None:
-    error = 'relation "learner" does not exist'
-
-    assert live(**WARNED, error=error, sqlstate="42P01", shape=f"{UPDATE}\x07") == (
-        f"  ! The command ended with 0 all the same\n    ! {error} (SQLSTATE 42P01)\n    · in: {UPDATE}\\x07\n"
+def test_an_error_that_was_swallowed_is_told_with_its_statement() -> None:
+    assert live(**WARNED, sqlstate="42P01", shape=f"{UPDATE}\x07") == (
+        f"  ! {WARNED['detail']}\n    · in: {UPDATE}\\x07\n"
     )
-    assert live(**WARNED) == "  ! The command ended with 0 all the same\n"
+    assert live(**WARNED, sqlstate="42P01", shape=None) == f"  ! {WARNED['detail']}\n"
+    assert f"<small>in: {UPDATE}</small>" in html(**WARNED, shape=UPDATE)
 
 
 @pytest.mark.parametrize("warning", ["committed_elsewhere", "not_witnessed"])
