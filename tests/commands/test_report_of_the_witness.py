@@ -175,7 +175,12 @@ def test_databases_that_no_backup_covers_are_named_and_turn_the_line_yellow() ->
 
 
 def test_a_witness_that_was_switched_off_is_a_fact_and_no_warning() -> None:
-    off: dict[str, Any] = {**dict.fromkeys(WITNESSED, 0), "verdict": "unknown", "why": ["RELEASE_WITNESS=off"], "slowest": []}
+    off: dict[str, Any] = {
+        **dict.fromkeys(WITNESSED, 0),
+        "verdict": "unknown",
+        "why": ["RELEASE_WITNESS=off"],
+        "slowest": [],
+    }
 
     assert live(**off) == "  · database: what was committed was not watched (RELEASE_WITNESS=off)\n"
 
