@@ -31,6 +31,11 @@ with psycopg.connect(sys.argv[1], autocommit=True) as session:
     print("connected", flush=True)
     time.sleep(60)
 """
+SHORT = """
+import sys, psycopg
+for _ in range(20):  # on loopback the server is sometimes the first to close, and TIME_WAIT is at its end
+    psycopg.connect(sys.argv[1]).close()
+"""
 PLAIN = """
 import socket, sys, time
 held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(int(sys.argv[3]))]
@@ -198,9 +203,9 @@ def test_another_process_with_ten_connections_a_second_is_not(stack: ExitStack, 
     command = start(stack, PLAIN, "127.0.0.1", listen(stack, "127.0.0.1"), 1)
     look = Beside([("127.0.0.1", port)], own=nobodys, container=False)
 
-    for _ in range(50):
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
         look.look({command.pid})
-        time.sleep(0.01)
 
     assert (look.found, look.blind) == ((), None)
     in_the_tree = Beside([("127.0.0.1", port)], own=nobodys, container=False)
@@ -267,12 +272,13 @@ def test_in_a_container_everybodys_connection_is_found(stack: ExitStack, port: i
     assert look.blind is None
 
 
-def test_in_a_container_a_connection_already_closed_is_found(postgres: Server) -> None:
+def test_in_a_container_a_session_already_closed_is_found(postgres: Server) -> None:
     look = Beside([(postgres.host, postgres.port)], own=nobodys, container=True)
-    subprocess.run([sys.executable, "-c", PSYCOPG.replace("sleep(60)", "sleep(0)"), postgres.superuser_url], check=True)
-    look.look(set())
-    goal = f"{postgres.host}:{postgres.port}"
+    subprocess.run([sys.executable, "-c", SHORT, f"{postgres.superuser_url}?sslmode=disable"], check=True)
 
+    look.look(set())
+
+    goal = f"{postgres.host}:{postgres.port}"
     assert f"a connection to {goal} beside the witness (already closed)" in look.found
 
 
@@ -334,6 +340,7 @@ def test_the_hook_may_connect_at_any_moment_of_a_look(stack: ExitStack) -> None:
 
     def come_and_go() -> None:
         while not over.is_set():
+            time.sleep(0.002)  # each stays in the kernel's table for a minute
             client = socket.socket()
             client.bind(("127.0.0.1", 0))
             ports.add(client.getsockname()[1])
@@ -344,12 +351,13 @@ def test_the_hook_may_connect_at_any_moment_of_a_look(stack: ExitStack) -> None:
     look = Beside([server.getsockname()], own=lambda: frozenset(ports.copy()), container=True)
     thread = threading.Thread(target=come_and_go)
     thread.start()
-    for _ in range(100):
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
         look.look(set())
     over.set()
     thread.join()
 
-    assert len(ports) > 100
+    assert len(ports) > 10
     assert (look.found, look.blind) == ((), None)
 
 
