@@ -37,6 +37,9 @@ class Beside:
     socket. `own` tells the local ports of the hook's own connections, also of those that came and went between two
     looks. `container`: all sockets of the container count, also those that nobody holds any more (TIME_WAIT), but for
     what is already closing when this is made. Else only what the processes given hold at the moment of a look.
+
+    Look often, every 50 ms or so. Over TLS the server has a last word to say after the client has closed, so the
+    client's end is reset and not even TIME_WAIT is left. A session that ends between two looks is then not seen.
     """
 
     def __init__(
@@ -145,8 +148,7 @@ class Beside:
         """Returns all connections to the database, whoever made them."""
         found = [
             _Connection(goal=each.goal, key=f"{each.local} {each.remote}", inode=each.inode, port=each.port)
-            for each in connections()
-            if self._addresses.lead(each.remote)
+            for each in connections(self._addresses.lead)
         ]
         if self._addresses.here:
             found += self._by_unix_socket()

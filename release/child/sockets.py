@@ -10,7 +10,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -94,8 +94,11 @@ def inodes(pid: int | str) -> set[str]:
     return found
 
 
-def connections() -> Iterator[Tcp]:
-    """Yields every TCP socket of this machine or container, whatever its state. Raises `OSError` without /proc."""
+def connections(wanted: Callable[[str], bool] | None = None) -> Iterator[Tcp]:
+    """Yields TCP sockets of this machine or container, whatever their state: all, or those whose other end is wanted.
+
+    Raises `OSError` where there is no /proc.
+    """
     for name in ("tcp", "tcp6"):
         try:
             lines = (PROC / "net" / name).read_text().splitlines()
@@ -104,8 +107,9 @@ def connections() -> Iterator[Tcp]:
                 raise
             return  # a kernel without IPv6
         for line in lines[1:]:
-            words = line.split()
-            yield Tcp(local=words[1], remote=words[2], state=words[3], inode=words[9])
+            words = line.split(maxsplit=10)
+            if wanted is None or wanted(words[2]):
+                yield Tcp(local=words[1], remote=words[2], state=words[3], inode=words[9])
 
 
 def spell_address(text: str) -> set[str]:
