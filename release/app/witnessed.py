@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +37,9 @@ from release.witness.verdict import NOT_ENDED, Account, Ending, Seen, Verdict, W
 
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks for connections beside the witness."""
+
+SHARE: Final = 10
+"""How much longer the pause between two looks is than a look, at least: tables of sockets can be long."""
 
 Timeouts = tuple[tuple[str, str], ...]
 """Settings of the server for each session, by name."""
@@ -120,10 +124,10 @@ class Witness:
         over = threading.Event()
 
         def look() -> None:
-            while not over.wait(LOOK_EVERY):
-                self._beside.look(running.pids())
+            took = self._look(running)
+            while not over.wait(max(LOOK_EVERY, SHARE * took)):
+                took = self._look(running)
 
-        self._beside.look(running.pids())
         thread = threading.Thread(target=look, name="beside the witness", daemon=True)
         thread.start()
         try:
@@ -131,6 +135,12 @@ class Witness:
         finally:
             over.set()
             thread.join()
+
+    def _look(self, running: Running) -> float:
+        """Looks once. Returns the seconds that it took."""
+        began = time.perf_counter()
+        self._beside.look(running.pids())
+        return time.perf_counter() - began
 
     def account(self) -> Account:
         """Sees all sessions to their end, and tells what was committed in them."""
