@@ -57,7 +57,7 @@ class Destination:
 
     @property
     def url(self) -> str:
-        """A URL for libpq that leads there, with the password in it. (Not all of the variables hold a URL.)"""
+        """A URL for libpq that leads there, with the password in it. Not all of the variables hold a URL."""
         server, tls = self.upstream, self.upstream.tls
         host = f"[{server.host}]" if ":" in server.host else quote(server.host, safe="")
         query = {"sslmode": tls.mode, "sslrootcert": tls.root, "sslnegotiation": "direct" if server.direct else None}
@@ -132,7 +132,7 @@ def _ways(environ: Mapping[str, str]) -> tuple[list[_Way], list[str]]:
     try:
         ways += _by_libpq(environ)
     except Unreplaceable:
-        left += group
+        left = sorted({*left, *group})
     # What all of them share can only be changed for all of them.
     names = {name for way in ways for name in (way.name, *way.beside)}
     if left and ("PGPASSWORD" in names or any(name in environ for name in _DEMANDS) or _verifies(environ)):
