@@ -12,8 +12,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -73,7 +74,7 @@ class Witness:
         self._notes = _Notes(run)
         stack.callback(self._notes.close)
         found, self._unreplaced = destinations(environ)
-        certificate = Certificate()
+        certificate = _certificate()
         here = stack.enter_context(Relay(opened=self._notes.note, certificate=certificate))
         self._here = here
         self._elsewhere: dict[str, tuple[Destination, Relay]] = {}
@@ -176,7 +177,7 @@ class Witness:
 
     def _is_here(self, destination: Destination) -> bool | None:
         """Whether another URL leads to the protected database after all; None where the server does not say."""
-        there = Database(self._run.environ.get(destination.names[0], ""), application_name=hook_name(self._run.id))
+        there = Database(destination.url, application_name=hook_name(self._run.id))
         try:
             one, other = self._run.database.identity(), there.identity()
         except ReleaseError:
@@ -263,6 +264,22 @@ def _witness(run: Run, stack: ExitStack, environ: Mapping[str, str], timeouts: T
     except (OSError, ReleaseError, ValueError) as error:
         run.warn("not_witnessed", f"the witness could not be set up: {type(error).__name__}: {error}")
         return Absent(environ=environ, why="the witness could not be set up")
+
+
+@cache
+def _certificate() -> Certificate:
+    """Returns the one certificate of this process, for all commands."""
+    return Certificate()
+
+
+def expect_clients() -> None:
+    """Has the certificate made in the background, which takes 0.3 s: most clients ask for TLS by themselves."""
+
+    def make() -> None:
+        with suppress(OSError):  # a client that asks for TLS is told then
+            _certificate().made()
+
+    threading.Thread(target=make, name="the witness's certificate", daemon=True).start()
 
 
 def _place(run: Run) -> Place:

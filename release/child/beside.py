@@ -105,8 +105,9 @@ class Beside:
         }
         if not there:
             return
-        for inode in (held.keys() & there.keys()) - inodes("self"):
-            self._tell(there[inode], held[inode])
+        if strange := held.keys() & there.keys():
+            for inode in strange - inodes("self"):
+                self._tell(there[inode], held[inode])
         self._doubt(locked)
 
     def _anything_new(self, held: Mapping[str, int]) -> bool:
