@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 from release.witness.protocol import CANCEL_REQUEST, Startup, message, startup_packet
 from release.witness.relay import Entrance
 
-LATE_SECONDS: Final = 0.03
-LEAVE_SECONDS: Final = 0.01
+LATE_SECONDS: Final = 0.015
+LEAVE_SECONDS: Final = 0.005
 """How soon a client is gone that is to leave."""
 PLAY_SECONDS: Final = 10.0
 """A conversation takes a thousandth of that; a client that waits longer waits for an answer that nobody gives."""
