@@ -291,9 +291,13 @@ def _tag(tokens: list[Token], words: list[str], vocabulary: Vocabulary) -> str |
         return _NEUTRAL[head]
     if head not in _READING or vocabulary.hidden or not _WRITING.isdisjoint(words):
         return None
-    if head == "COPY" and not _copies_out(words):
-        return None
-    calls = (at for at in range(1, len(tokens)) if words[at] == "(" and tokens[at - 1].kind in {"word", "quoted"})
+    begin, end = 1, len(tokens)
+    if head == "COPY":
+        end = _to_the_client(words)
+        if not end:
+            return None
+        begin = 1 if words[1] == "(" else end  # a table's columns are no call
+    calls = (at for at in range(begin, end) if words[at] == "(" and tokens[at - 1].kind in {"word", "quoted"})
     return _READING[head] if all(_harmless(tokens, words, at - 1, vocabulary) for at in calls) else None
 
 
@@ -307,12 +311,14 @@ def _harmless(tokens: list[Token], words: list[str], at: int, vocabulary: Vocabu
     return words[at] in _SYNTAX or (at > 0 and words[at - 1] in _BEFORE_A_NAME)
 
 
-def _copies_out(words: Sequence[str]) -> bool:
-    """Whether a COPY goes to the client: of the words outside of parentheses TO comes before FROM, and STDOUT after."""
+def _to_the_client(words: Sequence[str]) -> int:
+    """Where in a COPY to the client its TO is; 0 for any other COPY. STDIN is the same as STDOUT to the grammar.
+
+    Words in parentheses, a query's or columns, do not count; what follows STDOUT are options.
+    """
     depth = 0
-    outside: list[str] = []
-    for word in words:
+    for at, word in enumerate(words):
         depth += {"(": 1, ")": -1}.get(word, 0)
-        if not depth:
-            outside.append(word)
-    return "TO" in outside and "FROM" not in outside and outside[outside.index("TO") + 1 :][:1] == ["STDOUT"]
+        if not depth and word in {"FROM", "TO"}:
+            return at if word == "TO" and words[at + 1 : at + 2] in (["STDOUT"], ["STDIN"]) else 0
+    return 0

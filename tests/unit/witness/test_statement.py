@@ -66,6 +66,15 @@ TABLE: dict[str, tuple[Word, tuple[str, ...]]] = {
     "a prepared read": (NOTHING, ("PREPARE p AS SELECT 1", "DEALLOCATE p")),
     "a failing read": (NOTHING, ("SELECT 1/0", "SELECT nothing_of_this_name", "SELEC")),
     "copy out": (NOTHING, ("COPY t TO STDOUT", "COPY (SELECT name FROM t) TO STDOUT WITH (FORMAT csv)")),
+    "copy out as pg_dump says it": (
+        NOTHING,
+        ("COPY public.t (id, name) TO stdout", "COPY t(id) TO stdout (FORMAT csv)"),
+    ),
+    "copy out of a query with functions": (
+        NOTHING,
+        ("COPY (SELECT count(*) FROM t) TO STDOUT (FORCE_QUOTE (count), FORMAT csv)",),
+    ),
+    "copy out, the other word for it": (NOTHING, ("COPY t TO STDIN",)),
     # Writes that stay
     "an insert": (COMMITTED, (ADD,)),
     "a select into": (COMMITTED, ("SELECT 1 AS a INTO b",)),
@@ -94,6 +103,7 @@ TABLE: dict[str, tuple[Word, tuple[str, ...]]] = {
     ),
     "for update": (COMMITTED, ("SELECT * FROM t FOR UPDATE",)),
     "for share": (COMMITTED, ("SELECT * FROM t FOR KEY SHARE",)),
+    "copy of a function that writes": (COMMITTED, ("COPY (SELECT writes()) TO STDOUT (FORMAT csv)",)),
     "copy of a write": (COMMITTED, (f"COPY ({ADD} RETURNING id) TO STDOUT",)),
     "many in one string": (COMMITTED, (f"SELECT 1; {ADD}; SELECT 2",)),
     "many with a COMMIT in the middle, then an error": (COMMITTED, (f"{ADD}; COMMIT; SELECT 1/0",)),
