@@ -99,7 +99,7 @@ class Session:
         try:
             asked = self._caller.ask()
         except ProtocolError as error:
-            self._refuse(self._caller.connection, PROTOCOL_VIOLATION, str(error))
+            refuse(self._caller.connection, PROTOCOL_VIOLATION, str(error))
         except OSError:
             close(self._caller.connection)
         else:
@@ -230,8 +230,14 @@ class Session:
         return True
 
     def _refuse(self, client: Connection, sqlstate: str, text: str) -> None:
-        """Says no, in words that a driver shows."""
-        with suppress(OSError, ValueError):
-            client.settimeout(LINGER)
-            client.sendall(fatal(sqlstate, text))
-        close(client)
+        """Says no, and keeps what was said: it may be the last error of a command that fails."""
+        self._conversation.refused(sqlstate, text)
+        refuse(client, sqlstate, text)
+
+
+def refuse(client: Connection, sqlstate: str, text: str) -> None:
+    """Says no, in words that a driver shows."""
+    with suppress(OSError, ValueError):
+        client.settimeout(LINGER)
+        client.sendall(fatal(sqlstate, text))
+    close(client)

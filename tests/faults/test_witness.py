@@ -54,8 +54,11 @@ ALIVE = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database(
 GONE_WITHIN = 5.0
 """Seconds in which the server has to notice that a wire was cut; it looks when it next reads or writes."""
 
-MOSTLY = 0.8
-"""So many of the broken sessions that never sent COMMIT are surely nothing. Not all: a lost answer to ROLLBACK."""
+MOSTLY = 2 / 3
+"""So many of the broken sessions that never sent COMMIT are surely nothing.
+
+Not all: a BEGIN or a ROLLBACK whose answer is lost says nothing of what was sent after it.
+"""
 
 
 def jar() -> Path | None:
