@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import psycopg
 import pytest
 
 from release.witness.tls import ServerTls
 from tests.unit.database.conftest import Database
-from tests.unit.witness.conftest import Witnessed, before
+from tests.unit.witness.conftest import SOON, Witnessed, before
+from tests.unit.witness.test_authentication import asks
 
 
 def refused(witnessed: Witnessed, *, times: int = 1, **parameters: str) -> tuple[int, int, str, str]:
@@ -36,7 +38,9 @@ def test_a_server_that_says_nothing_is_the_last_error(database: Database) -> Non
             with pytest.raises(psycopg.errors.ConnectionTimeout):
                 witnessed.connect(connect_timeout="2")
             door.accept()[0].close()
-            seen = witnessed.relay.end()
+            until = time.monotonic() + SOON
+            while not (seen := witnessed.relay.seen()).refused and time.monotonic() < until:
+                time.sleep(0.005)
     assert (seen.sessions, seen.refused) == (0, 1)
     assert seen.last_error is not None
     assert seen.last_error.text.startswith("the connection to the database was lost: ")
@@ -62,3 +66,19 @@ def test_a_stranger_at_the_door_is_no_refusal(witnessed: Witnessed) -> None:
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert b"08P01" in stranger.recv(1000)
     assert (witnessed.seen().refused, witnessed.seen().errors) == (0, 0)
+
+
+@pytest.mark.parametrize("mode", ["allow", "prefer"])
+@pytest.mark.parametrize("kind", ["hostssl", "hostnossl"])
+def test_a_server_that_wants_no_tls_or_nothing_else_is_reached(database: Database, kind: str, mode: str) -> None:
+    with asks(database, "reject", kind=kind):
+        for witnessed in before(database, tls=ServerTls(mode=mode)):
+            row = witnessed.connect().execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
+            assert row == (kind == "hostnossl",)
+            assert (witnessed.relay.seen().refused, witnessed.relay.seen().errors) == (0, 0)
+
+
+def test_a_server_that_wants_no_tls_is_refused_where_the_url_does(database: Database) -> None:
+    with asks(database, "reject", kind="hostssl"):
+        for witnessed in before(database, tls=ServerTls(mode="require")):
+            assert refused(witnessed)[:3] == (0, 1, "28000")
