@@ -252,6 +252,38 @@ def test_a_function_called_without_its_name_makes_no_read(database: Database, ca
         assert witnessed.verdict().word is COMMITTED
 
 
+LASTING = {
+    "a function that calls setval": "SELECT moves()",
+    "a function that calls that one": "SELECT calls()",
+    "a DO that calls it": "DO $$ BEGIN PERFORM moves(); END $$",
+}
+MOVES = "CREATE FUNCTION moves() RETURNS bigint LANGUAGE sql AS $$ SELECT setval('t_id_seq', 9) $$"
+CALLS = "CREATE FUNCTION calls() RETURNS bigint LANGUAGE sql AS $$ SELECT moves() $$"
+FIRES = (
+    "CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN PERFORM SetVal('t_id_seq', 9); RETURN new; END $$",
+    "CREATE TRIGGER fires BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION fires()",
+)
+
+
+@pytest.mark.parametrize("case", LASTING)
+def test_a_function_whose_work_outlasts_a_rollback_leaves_a_doubt(database: Database, case: str) -> None:
+    database.execute(SETUP, MOVES, CALLS)
+    for witnessed in before(database, vocabulary(database)):
+        run(witnessed, ("BEGIN", LASTING[case], "ROLLBACK"))
+        assert witnessed.verdict().word is UNKNOWN
+
+
+@pytest.mark.parametrize(("made", "word"), [((), NOTHING), ((MOVES,), NOTHING), (FIRES, UNKNOWN)])
+def test_a_rolled_back_insert_is_nothing_unless_a_trigger_may_last(
+    database: Database, made: tuple[str, ...], word: Word
+) -> None:
+    database.execute(SETUP, *made)
+    for witnessed in before(database, vocabulary(database)):
+        run(witnessed, ("BEGIN", ADD, "ROLLBACK"))
+        assert witnessed.verdict().word is word
+
+
 SHAPES = {
     "SELECT  a,b FROM t\nWHERE c = 'x' AND d=-1.5e3": "SELECT a, b FROM t WHERE c = ? AND d = - ?",
     r"SELECT E'it\'s a secret', $$secret$$, $x$secret$x$, U&'secret'": "SELECT ?, ?, ?, ?",
