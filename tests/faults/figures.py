@@ -10,7 +10,7 @@ from pathlib import Path
 
 CLASSES = (
     "model", "http", "transfer", "kill", "database", "shape", "driver", "writer",
-    "child", "output", "concurrency", "pair",
+    "child", "output", "concurrency", "witness", "pair",
 )  # fmt: skip
 BROKEN_HOOK = "broken hook"
 """The class of the hooks that are wrong on purpose: there a broken invariant is what is wanted."""

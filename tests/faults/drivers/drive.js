@@ -74,7 +74,24 @@ const SITUATIONS = {
   prepared: async client => {
     for (let n = 0; n < 3; n++) await client.query({ name: 'add', text: INSERT + '($1)', values: [`prepared ${n}`] })
   },
-  pipelined: client => Promise.all([0, 1, 2].map(n => client.query(INSERT + '($1)', [`queued ${n}`])))
+  pipelined: client => Promise.all([0, 1, 2].map(n => client.query(INSERT + '($1)', [`queued ${n}`]))),
+  migrates: client => migrates(client, 'COMMIT'),
+  'migrates and rolls back': client => migrates(client, 'ROLLBACK')
+}
+
+async function migrates (client, ending) {
+  await client.query('BEGIN')
+  await client.query('CREATE TABLE made (n integer PRIMARY KEY, name text)')
+  await client.query('ALTER TABLE learners ADD COLUMN nickname text')
+  await SITUATIONS.prepared(client)
+  await SITUATIONS.pipelined(client)
+  await client.query('SAVEPOINT one')
+  await client.query('SELECT 1 / 0').catch(() => client.query('ROLLBACK TO SAVEPOINT one'))
+  await client.query(ending)
+  await client.query('SELECT name FROM learners')
+  if (ending === 'COMMIT') await client.query(INSERT + "('by itself')")
+  await client.end()
+  process.exit(0)
 }
 
 async function main () {

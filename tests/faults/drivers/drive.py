@@ -231,6 +231,27 @@ def savepoints(session: Any) -> None:
     session.run("COMMIT")
 
 
+def migrates(session: Any, ending: str = "COMMIT") -> None:
+    """Of everything something, in one transaction, by all that the driver has; a read and a write outside of it."""
+    session.run("BEGIN")
+    session.run("CREATE TABLE made (n integer PRIMARY KEY, name text)")
+    session.run("ALTER TABLE learners ADD COLUMN nickname text")
+    session.run(INSERT + "('new')")
+    for way in ("prepared", "pipelined", "copied"):
+        getattr(session, way, lambda: None)()
+    session.run("SAVEPOINT one")
+    with suppress(Exception):  # each driver has its own
+        session.run("SELECT 1 / 0")
+    session.run("ROLLBACK TO SAVEPOINT one")
+    session.run(ending)
+    session.run("SELECT name FROM learners")
+    if ending == "COMMIT":
+        session.run(INSERT + "('by itself')")
+    if close := session.connection.close():
+        session.loop.run_until_complete(close)  # asyncpg's
+    sys.exit(0)
+
+
 SITUATIONS: dict[str, Callable[[Any], object]] = {
     "lands": lands,
     "broken": broken,
@@ -245,6 +266,8 @@ SITUATIONS: dict[str, Callable[[Any], object]] = {
     "prepared": lambda session: session.prepared(),
     "pipelined": lambda session: session.pipelined(),
     "COPY": lambda session: session.copied(),
+    "migrates": migrates,
+    "migrates and rolls back": lambda session: migrates(session, "ROLLBACK"),
 }
 
 
