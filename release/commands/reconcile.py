@@ -174,17 +174,17 @@ def _salvages(entry: Entry, record: Record, target: Target) -> tuple[Transfer, .
 
     The restore has taken the journal's row back to before the salvage. All transfers are numbered in one row.
     """
-    named = {entry.salvage, record.get("salvage")} - {None}
-    named |= {each.get("transfer") for each in record.get("transfers") or () if each.get("kind") == "salvage"}
-    ended = re.fullmatch(r"r0*(\d+)", entry.restore or "")
-
-    def is_salvage(transfer: Transfer) -> bool:
-        if named:
-            return transfer.uuid in named or transfer.name in named
-        between = ended is not None and (entry.baseline or 0) < transfer.number < int(ended[1])
-        return between and transfer.uuid != entry.backup and not transfer.schedule
-
-    found = [each for each in target.transfers if each.is_backup and is_salvage(each) and each.reads(target.source)]
+    own = [each for each in target.transfers if each.is_backup and each.reads(target.source)]
+    if "outcome" in record or entry.salvage:
+        named = {entry.salvage, record.get("salvage")} - {None}
+        named |= {each.get("transfer") for each in record.get("transfers") or () if each.get("kind") == "salvage"}
+        found = [each for each in own if each.uuid in named or each.name in named]
+    else:
+        ended = re.fullmatch(r"r0*(\d+)", entry.restore or "")
+        between = range((entry.baseline or 0) + 1, int(ended[1]) if ended else 0)
+        found = sorted((each for each in own if each.number in between), key=lambda each: each.number)
+        # The first of them is the run's backup, which the row in it does not name: it was written before.
+        found = [each for each in found[1:] if not each.schedule]
     return tuple(sorted(found, key=lambda transfer: transfer.number))
 
 

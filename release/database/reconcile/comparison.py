@@ -144,7 +144,9 @@ def is_different(columns: Sequence[str], one: str, other: str) -> sql.Composable
     Without the casts the server would take the rows apart and look for such an operator of each column's type.
     """
     rows = [
-        sql.SQL("ROW({})::pg_catalog.record").format(sql.SQL(", ").join(sql.Identifier(alias, column) for column in columns))
+        sql.SQL("ROW({})::pg_catalog.record").format(
+            sql.SQL(", ").join(sql.Identifier(alias, column) for column in columns)
+        )
         for alias in (one, other)
     ]
     return sql.SQL("{} OPERATOR(pg_catalog.*<>) {}").format(*rows)
