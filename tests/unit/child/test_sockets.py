@@ -16,7 +16,7 @@ import pytest
 
 from release.child import sockets
 from release.child.process import Running, start_command
-from release.child.sockets import local_ports
+from release.child.sockets import local_ports, own_ports, read_address, spell_address
 from release.clock import Clock, Deadline, Signals
 from release.log.logger import open_log
 
@@ -235,3 +235,26 @@ def test_a_command_that_has_ended_is_connected_by_nothing(
     running.wait(Deadline(house[0], 5))
 
     assert running.ports() == frozenset()
+
+
+# Of this very process.
+
+
+def test_own_descriptors_are_known_by_their_ports(stack: ExitStack, listener: Listener) -> None:
+    own = [stack.enter_context(socket.create_connection((listener.address, listener.port))) for _ in range(2)]
+    unix = stack.enter_context(socket.socket(socket.AF_UNIX))
+    datagrams = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    datagrams.bind(("127.0.0.1", 0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    stack.callback(os.close, null)
+    others = (unix.fileno(), datagrams.fileno(), null, 2**20)
+
+    assert own_ports([*(each.fileno() for each in own), *others]) == {each.getsockname()[1] for each in own}
+    assert [each.getpeername()[1] for each in own] == [listener.port] * 2  # none was closed by being asked
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "127.0.0.1", "::1", "2001:db8::5", "::ffff:10.0.0.5", "fe80::1%lo"])
+def test_what_the_kernel_spells_is_read_back(address: str) -> None:
+    plain = address.partition("%")[0].removeprefix("::ffff:")
+
+    assert {str(read_address(spelled)) for spelled in spell_address(address)} == {plain}
