@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import stat
+import sys
 from collections.abc import Sequence
 
 import psycopg
@@ -18,7 +19,7 @@ from tests.hook import Hook, Result, finish, small_app
 from tests.judge import execute, query
 from tests.phase.test_nothing_lost import wait_for
 
-BROKEN = "UPDATE learners SET points = points + 1000 WHERE id <= 3;\nSELECT pg_sleep(60) /* waits */;\n"
+BROKEN = "UPDATE learners SET points = points + 1000 WHERE id <= 3;\nSELECT pg_sleep(300) /* waits */;\n"
 """A migration that has committed something when the others write, and fails when it is cancelled."""
 
 SHOP = (
@@ -44,25 +45,26 @@ OTHERS = (
 )
 
 
-def restored(hook: Hook, others: Sequence[str], *, prepare: Sequence[str] = SHOP, migration: str = BROKEN) -> Result:
+ASLEEP = "query LIKE '%/* waits */%' AND datname = current_database() AND pid <> pg_backend_pid()"
+
+
+def restored(
+    hook: Hook,
+    others: Sequence[str],
+    *,
+    prepare: Sequence[str] = SHOP,
+    migration: str = BROKEN,
+    within: float = 60,
+) -> Result:
     """A release that breaks after it has committed, while others write, and is taken back; the salvage is b002."""
-    execute(hook.app.database_url, *prepare)
+    url = hook.app.database_url
+    execute(url, *prepare)
     small_app(hook.folder, {"002": migration})
     process = hook.start()
-    wait_for(
-        lambda: query(
-            hook.app.database_url,
-            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%/* waits */%'"
-            " AND datname = current_database() AND pid <> pg_backend_pid()",
-        )
-    )
-    execute(hook.app.database_url, *others)
-    execute(
-        hook.app.database_url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE"
-        " '%/* waits */%' AND datname = current_database() AND pid <> pg_backend_pid()",
-    )
-    result = finish(process)
+    wait_for(lambda: query(url, f"SELECT 1 FROM pg_stat_activity WHERE {ASLEEP}"))
+    execute(url, *others)
+    execute(url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ASLEEP}")
+    result = finish(process, within=within)
     assert (result.last["outcome"], result.last["salvage"]) == ("restored", "b002"), result.last
     return result
 
@@ -342,6 +344,42 @@ def test_it_is_refused_while_a_release_runs(shop: Hook, app: App) -> None:
 
     assert (result.exit_code, orders(app)) == (3, BEFORE)
     assert b"Another run holds the lock" in result.stderr
+
+
+def test_the_salvage_of_a_run_that_was_killed_and_recovered_is_found(hook: Hook, app: App) -> None:
+    execute(app.database_url, *SHOP)
+    small_app(hook.folder, {"002": BROKEN})
+    process = hook.start()
+    wait_for(lambda: query(app.database_url, f"SELECT 1 FROM pg_stat_activity WHERE {ASLEEP}"))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    execute(app.database_url, *OTHERS)
+    assert hook.run("recover", "--restore").last["outcome"] == "restored"
+    assert orders(app) == BEFORE
+
+    result = hook.run("reconcile", *BOTH, "--yes")
+
+    assert result.exit_code == 0, result.stderr
+    assert orders(app) == [*BEFORE, (21, 21, 2100), (22, 1, 150)]
+
+
+@pytest.mark.thin(1)
+@pytest.mark.parametrize("megabytes", [10, 300])
+def test_memory_stays_flat_whatever_the_table_holds(hook: Hook, app: App, megabytes: int) -> None:
+    row = "(SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 32) AS m)"
+    many = f"INSERT INTO big SELECT n, {row} FROM generate_series(1, {megabytes * 1000}) AS n"
+    restored(hook, [many], prepare=["CREATE TABLE big (id int PRIMARY KEY, noise text)"], within=300)
+    process = hook.start("reconcile", "--table", "big", "--yes")
+
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.communicate()
+
+    assert process.returncode == 0
+    assert query(app.database_url, "SELECT count(*) FROM big") == [(megabytes * 1000,)]
+    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    assert peak < 80 * 10**6, f"{peak / 10**6:.0f} MB"
+    print(f"peak {peak / 10**6:.1f} MB")
 
 
 # Wrong input.
