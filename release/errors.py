@@ -230,7 +230,7 @@ class Reason(Enum):
     )
     NOT_CONFIRMED = (
         "not_confirmed",
-        "A restore by hand overwrites the database, and nobody has confirmed it",
+        "The command writes to the database, and nobody has confirmed it",
         "On a terminal, type the app's name when you are asked. In a script, add --yes: `bin/release restore BACKUP "
         "--yes`.",
     )
@@ -250,6 +250,55 @@ class Reason(Enum):
         "The backup is of another database",
         "Name one of this database; `bin/release backups` lists them. `bin/release download BACKUP "
         "--from-any-database` downloads it all the same.",
+    )
+
+    # Bringing back what others wrote.
+    NO_SALVAGE = (
+        "no_salvage",
+        "There is no salvage to bring rows back from",
+        "`bin/release history` lists the runs, with the outcome and the salvage of each. Only a run that was restored "
+        "has taken anything back.",
+    )
+    NOT_A_SALVAGE = (
+        "not_a_salvage",
+        "The backup is no salvage of a run that was restored",
+        "`bin/release backups` says what each backup is. `bin/release reconcile` without a name takes the salvage of "
+        "the newest run that was restored.",
+    )
+    NO_PG_RESTORE = (
+        "no_pg_restore",
+        "No pg_restore is at hand that can read the salvage",
+        "It has to be at least as new as the database's server. Heroku's run images have one: `heroku run bin/release "
+        "reconcile`. On your own machine, install PostgreSQL's client programs.",
+    )
+    TABLE_UNKNOWN = (
+        "table_unknown",
+        "There is no such table to bring rows back into",
+        "Name it as the list of `bin/release reconcile` does, with its schema, as in `--table public.orders`.",
+    )
+    TABLES_NOT_NAMED = (
+        "tables_not_named",
+        "It is not known which tables the migration left alone",
+        "Look at the list, and name the tables whose rows are to come back: `--table public.orders`, as often as it "
+        "takes. A table that the migration wrote holds its rows in the salvage, too.",
+    )
+    TABLE_NOT_COMPARABLE = (
+        "table_not_comparable",
+        "Rows cannot be brought back into a table",
+        "Leave the table out. Its rows are in the salvage: `bin/release download SALVAGE`, then `pg_restore "
+        "--data-only --table=NAME --file=rows.sql SALVAGE.dump` writes them to a file.",
+    )
+    COLUMNS_DIFFER = (
+        "columns_differ",
+        "A table has other columns in the salvage than in the database",
+        "Add --common-columns to bring back the columns that both have. The others get their defaults, or stay as "
+        "they are.",
+    )
+    ROWS_CONFLICT = (
+        "rows_conflict",
+        "Rows of the salvage conflict with what the database holds, so nothing was written",
+        "Look at the files. Change what is in the way, name the tables that are referred to as well, or add "
+        "--skip-conflicts, which writes all other rows.",
     )
 
     # Failed before anything changed.
@@ -432,6 +481,17 @@ class Reason(Enum):
         "download_failed",
         "The backup could not be downloaded",
         "Run the same command again. What has arrived is kept, and the download goes on from there.",
+    )
+    DUMP_UNREADABLE = (
+        "dump_unreadable",
+        "The downloaded file is no whole dump",
+        "Remove the file that is named and run the same command again, which downloads it anew.",
+    )
+    NO_ROOM = (
+        "no_room",
+        "The database has no room to compare a table",
+        "The rows of the salvage are held in a temporary table meanwhile. Make room, or leave the table out: name the "
+        "others with --table.",
     )
     FILE_NOT_WRITTEN = (
         "file_not_written",

@@ -313,6 +313,82 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
     context.exit(_complete(context.obj)(work))
 
 
+@cli.command()
+@click.argument("salvage", required=False)
+@click.option("--table", "tables", multiple=True, metavar="TABLE", help="Put this table's rows back. May be repeated.")
+@click.option("--with-updates", is_flag=True, help="Also change rows that are different, but none written since.")
+@click.option("--with-deletes", is_flag=True, help="Also delete rows that the salvage lacks, but none made since.")
+@click.option("--fire-triggers", is_flag=True, help="Let the tables' triggers fire. By default they do not.")
+@click.option(
+    "--skip-conflicts", is_flag=True, help="Leave out rows that conflict. By default nothing is written then."
+)
+@click.option("--common-columns", is_flag=True, help="Put back the columns that both have, where others differ.")
+@click.option("--dry-run", is_flag=True, help="Only show.")
+@click.option("--yes", is_flag=True, help="Do not ask. For scripts.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="The folder for the salvage and for rows that conflict; by default this one.",
+)
+@json_option
+@click.pass_context
+def reconcile(
+    context: click.Context,
+    salvage: str | None,
+    tables: tuple[str, ...],
+    with_updates: bool,
+    with_deletes: bool,
+    fire_triggers: bool,
+    skip_conflicts: bool,
+    common_columns: bool,
+    dry_run: bool,
+    yes: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Bring back what others wrote, after a restore.
+
+    A restore takes everybody's rows back. Its salvage holds them. This compares SALVAGE (b012; by default that of the
+    newest run that was restored) with the database, by table and primary key, and shows what is only in one of them,
+    or different. Then it asks, and puts rows back in one transaction: those that the database lacks, of the tables
+    that are named. Without a terminal and without --yes it only shows. Needs pg_restore, which Heroku's dynos have.
+
+    Example: heroku run bin/release reconcile b012 --table public.orders
+    """
+    from release.commands.reconcile import Order, Talk, confirm_on_terminal  # noqa: PLC0415 -- only for this command
+    from release.commands.reconcile import reconcile as bring_back  # noqa: PLC0415 -- only for this command
+    from release.database.reconcile.put_back import Wishes  # noqa: PLC0415 -- only for this command
+    from release.output.reconcile import as_text, done_as_text  # noqa: PLC0415 -- only for this command
+
+    wishes = Wishes(
+        updates=with_updates, deletes=with_deletes, fire_triggers=fire_triggers, skip_conflicts=skip_conflicts
+    )
+    order = Order(
+        salvage=salvage,
+        tables=tables,
+        wishes=wishes,
+        common_columns=common_columns,
+        dry_run=dry_run,
+        folder=output,
+    )
+
+    def work(run: Run) -> int:
+        talk = Talk(
+            show=lambda shown: click.echo(_json(shown) if as_json else as_text(shown), nl=False),
+            confirm=lambda app: yes or confirm_on_terminal(run, app),
+            progress=lambda: _progress(run.environ),
+            demanded=yes,
+        )
+        done = bring_back(run, order, talk)
+        if done is not None:
+            click.echo(_json(done) if as_json else done_as_text(done), nl=False)
+        return 0
+
+    context.exit(_run_inspection(context, work))
+
+
 def _run_inspection(context: click.Context, work: Callable[[Run], int]) -> int:
     """Runs a command that only looks. No guard holds it up, since guards are there for what changes something."""
 
