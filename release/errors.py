@@ -326,6 +326,12 @@ class Reason(Enum):
         "Split the migration, or move its slow part out of the release into a job that runs afterwards (`heroku "
         "run:detached COMMAND`).",
     )
+    ERRORS_SWALLOWED = (
+        "errors_swallowed",
+        "The migration ended well, but the database had answered it with errors",
+        "Let the command fail at the first error (`psql --set ON_ERROR_STOP=1`). If the errors are expected, set "
+        "RELEASE_ON_SWALLOWED_ERRORS=warn.",
+    )
     SESSIONS_LEFT = (
         "sessions_left",
         "Sessions of the migration were still open after it had ended",

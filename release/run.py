@@ -16,6 +16,7 @@ from release.errors import Outcome, Reason, ReleaseError
 from release.log.events import Event
 from release.log.logger import Log
 from release.settings.model import Guard, Settings
+from release.witness.verdict import Account
 
 T = TypeVar("T")
 
@@ -25,7 +26,8 @@ class Run:
     """A run of the release phase.
 
     `environ` and `folder` are the app's; `deadline` ends before Heroku's limit does; `durations` collects the seconds
-    of each step for the last line.
+    of each step for the last line. `witnessing` says whether the app's commands reach the database through the witness,
+    which they do once the migration begins, and `accounts` collects what it has to say of each of them.
     """
 
     id: str
@@ -38,6 +40,8 @@ class Run:
     deadline: Deadline
     database: Database
     durations: dict[str, float] = field(default_factory=dict)
+    witnessing: bool = False
+    accounts: list[Account] = field(default_factory=list)
 
     @property
     def journal(self) -> Journal:

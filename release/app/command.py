@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from release.app import frameworks, procfile
 from release.app.answers import Answer, exit_code
 from release.app.frameworks import Framework
+from release.app.witnessed import Timeouts, witnessed
 from release.child.process import CommandNotStarted, Ended, Lines, Running, start_command
 from release.clock import Deadline
 from release.errors import Misconfigured, Reason, StepFailed
@@ -28,25 +29,39 @@ def app_environ(run: Run, **more: str) -> dict[str, str]:
     return {**{name: value for name, value in run.environ.items() if name != "HEROKU_API_KEY"}, **more}
 
 
+@contextmanager
 def start_app(
     run: Run,
     argv: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
+    timeouts: Timeouts = (),
     on_lines: Lines | None = None,
     quiet: bool = False,
-) -> AbstractContextManager[Running]:
-    """Starts a command in the app's folder; it ends with the block. Parameters and errors as of `start_command`."""
-    return start_command(
-        argv,
-        env=app_environ(run) if env is None else env,
-        cwd=run.folder,
-        log=run.log,
-        clock=run.clock,
-        signals=run.signals,
-        on_lines=on_lines,
-        quiet=quiet,
-    )
+) -> Iterator[Running]:
+    """Starts a command in the app's folder; it ends with the block. Parameters and errors as of `start_command`.
+
+    Where the run says so, the witness stands between the command and the database, and none of its sessions outlives
+    the block. `timeouts` are the server's, which the witness puts into each session.
+    """
+    environ = app_environ(run) if env is None else env
+    with ExitStack() as stack:
+        witness = stack.enter_context(witnessed(run, environ, timeouts)) if run.witnessing else None
+        running = stack.enter_context(
+            start_command(
+                argv,
+                env=witness.environ if witness else environ,
+                cwd=run.folder,
+                log=run.log,
+                clock=run.clock,
+                signals=run.signals,
+                on_lines=on_lines,
+                quiet=quiet,
+            )
+        )
+        if witness:
+            stack.enter_context(witness.watching(running))
+        yield running
 
 
 def run_app(

@@ -112,6 +112,10 @@ class Running:
         # WNOWAIT leaves it a zombie, so that its number stays taken until its group has been killed.
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
+    def pids(self) -> set[int]:
+        """Returns the processes that are alive of it and of all that it started. May be called in any thread."""
+        return self._descendants.pids()
+
     def ports(self) -> frozenset[int]:
         """Returns the local TCP ports by which it, or anything that it started, is connected at this moment."""
         return local_ports(self._descendants.pids())

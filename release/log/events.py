@@ -26,6 +26,7 @@ class Event(StrEnum):
     PROBE_PASSED = "probe_passed"
     PROBE_FAILED = "probe_failed"
     MIGRATION_BLOCKED = "migration_blocked"
+    MIGRATION_WITNESSED = "migration_witnessed"
     BACKUP_BLOCKED = "backup_blocked"
     REHEARSAL_FINISHED = "rehearsal_finished"
     FENCE_RAISED = "fence_raised"

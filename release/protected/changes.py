@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from release.app import frameworks
 from release.database import evidence
 from release.database.comparison import Comparison, Verdict, compare
 from release.database.evidence import Evidence
+from release.database.fingerprint import Fingerprint
+from release.database.history import recorded
 from release.database.session import Failed, translated
 from release.log.events import Event
 from release.protected.before import Before, read_undisturbed, take_fingerprint
 from release.run import Run
+from release.witness.verdict import Word
 
 
 def changed_since(run: Run, backup: Before, *, unsettled: str | None = None) -> Comparison:
@@ -56,6 +60,21 @@ def proved_untouched(run: Run, since: Evidence) -> bool:
     own = run.journal.own_transactions(run.id)
     with translated():
         return evidence.committed_since(run.database.connection, since.snapshot, own) is False
+
+
+def witnessed_nothing(run: Run, before: Fingerprint) -> bool:
+    """Whether the witness saw all of the app's commands since the migration began, and none has committed anything.
+
+    What others have written in the meantime does not matter then. The history is read all the same: had it changed, the
+    witness would be wrong. Raises Failed or Lost.
+    """
+    if not run.accounts or any(account.verdict.word is not Word.NOTHING for account in run.accounts):
+        return False
+    now = read_undisturbed(run, lambda: recorded(run.database.connection, frameworks.histories()))
+    if now != before.history:
+        run.warn("witness_mistaken", "the witness saw nothing committed, but the migration history has changed")
+        return False
+    return True
 
 
 def warn_of_left_out(run: Run, comparison: Comparison) -> None:

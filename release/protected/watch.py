@@ -12,6 +12,7 @@ from release.errors import StepFailed
 from release.log.events import Event
 from release.protected.blockers import Blockers, says_lock_timeout
 from release.run import Run
+from release.witness.verdict import NOT_ENDED, Ending
 
 FIRST, EVERY, EVERY_WITH_TIMEOUT = 0.1, 1.0, 0.5
 """Seconds before the first look, and between two later on. With a lock timeout, a wait may be too short for `EVERY`."""
@@ -31,16 +32,25 @@ SELECT m.pid, m.application_name,
 UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+WAITING: Final[LiteralString] = """
+SELECT l.pid, (extract(epoch FROM l.waitstart) * 1000000)::bigint,
+       extract(epoch FROM clock_timestamp() - l.waitstart)::float8
+  FROM pg_catalog.pg_locks l WHERE l.pid = ANY (%s) AND NOT l.granted AND l.waitstart IS NOT NULL
+"""
+"""Reads (pid, when the wait began, seconds waited) of sessions that wait for a lock."""
+
+
 class Watch:
     """A watch over the migration while it runs.
 
     It notes in the journal which sessions are the migration's, says who blocks it and which timeout does not reach it,
-    and remembers whether it gave up for a lock.
+    and remembers whether it gave up for a lock. `lock_waits` has the seconds that each wait was seen to take.
     """
 
     def __init__(self, run: Run) -> None:
         self.lock_timeout = False
         self.pause = FIRST
+        self.lock_waits: dict[tuple[int, int], float] = {}
         self._every = EVERY_WITH_TIMEOUT if run.settings.lock_timeout else EVERY
         self._run = run
         self._blockers = Blockers(Event.MIGRATION_BLOCKED, run)
@@ -65,16 +75,27 @@ class Watch:
             if sessions:
                 pids = [session.pid for session in sessions]
                 self._blockers.name(pids)
+                self._measure_waits(pids)
                 self._check_timeouts(pids)
 
     def _find_sessions(self, running: Running) -> list[Other]:
-        """Finds the migration's sessions by name, by the port of one of its processes, or as seen before."""
+        """Finds the migration's sessions by name, by the port of one of its processes, or as seen before.
+
+        The witness has noted in the journal those that it has let in.
+        """
         ports = running.ports()
+        if self._run.witnessing:
+            self._seen |= self._run.journal.migration(self._run.id).sessions
         return [
             other
             for other in others(self._run.database)
             if other.name == self._run.migration_name or other.key in self._seen or (other.here and other.port in ports)
         ]
+
+    def _measure_waits(self, pids: list[int]) -> None:
+        """Notes how long each wait for a lock has taken by now. Its last moments may go unseen."""
+        for pid, since, seconds in self._run.database.rows(WAITING, [pids]):
+            self.lock_waits[pid, since] = max(seconds, self.lock_waits.get((pid, since), 0.0))
 
     def _check_timeouts(self, pids: list[int]) -> None:
         """Warns of a timeout that has not reached a session: a driver may read no PGOPTIONS, an app may set its own."""
@@ -96,6 +117,31 @@ class Watch:
                 f"RELEASE_{timeout.upper()} has not reached the migration: {what}. Its driver reads no PGOPTIONS, or"
                 f" the app sets options of its own; set {timeout} in the migration itself",
             )
+
+
+def say_what_was_seen(run: Run, watch: Watch) -> None:
+    """Logs what the witness saw of the migration, and warns of what no backup covers."""
+    account = run.accounts[-1] if run.accounts else NOT_ENDED
+    seen = account.seen
+    run.log.info(
+        Event.MIGRATION_WITNESSED,
+        verdict=account.verdict.word,
+        why=list(account.verdict.why),
+        variables=list(account.variables),
+        sessions=seen.sessions,
+        **{str(ending): seen.transactions.get(ending, 0) for ending in Ending},
+        statements=seen.statements,
+        errors=seen.errors,
+        slowest=[{"shape": ran.shape, "seconds": round(ran.seconds, 3), "rows": ran.rows} for ran in seen.slowest],
+        lock_wait=round(sum(watch.lock_waits.values()), 3),
+        elsewhere=list(account.elsewhere),
+    )
+    if account.elsewhere:
+        run.warn(
+            "committed_elsewhere",
+            f"the migration has committed something in other databases, which this backup does not cover:"
+            f" {', '.join(account.elsewhere)}",
+        )
 
 
 def in_seconds(duration: str | None) -> float | None:

@@ -101,6 +101,13 @@ class OnMissing(StrEnum):
     OFF = "off"
 
 
+class OnSwallowed(StrEnum):
+    """The values of RELEASE_ON_SWALLOWED_ERRORS: what happens when a command ends well despite errors of the server."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 class LogFormat(StrEnum):
     """The values of RELEASE_LOG: how the log looks."""
 
@@ -211,8 +218,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     migrate_attempts: Annotated[
         Annotated[int, Meta(ge=1, le=20)],
-        _spec("More than 1 only helps with lock timeouts; retried while the database is proved unchanged.", "1"),
+        _spec("More than 1 only helps with lock timeouts; retried only while nothing was committed.", "1"),
     ] = 1
+    witness: Annotated[
+        Switch, _spec("The app's commands reach the database through the witness, which sees what they commit.", "on")
+    ] = Switch.ON
     rehearsal_database: Annotated[
         str | None, _spec("Config var of a second database: rehearse there first.", "HEROKU_POSTGRESQL_TEAL_URL")
     ] = None
@@ -222,6 +232,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on_missing_migrations: Annotated[
         OnMissing, _spec("Models changed without a migration: `warn`, `refuse` or `off`.", "warn")
     ] = OnMissing.WARN
+    on_swallowed_errors: Annotated[
+        OnSwallowed,
+        _spec("The migration ended well although the server had answered with errors: `warn` or `refuse`.", "warn"),
+    ] = OnSwallowed.WARN
     allow: Annotated[
         frozenset[Guard], _spec("Comma-separated guards to override; each use is logged.", "shared-database")
     ] = frozenset()

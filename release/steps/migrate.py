@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from release.app.command import Commands, app_environ, start_app
+from release.app.witnessed import Timeouts
 from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
 from release.database.journal import State
 from release.database.session import Failed
 from release.errors import Reason, StepFailed
 from release.protected.before import Before
-from release.protected.changes import proved_untouched
+from release.protected.changes import proved_untouched, witnessed_nothing
 from release.protected.lock import check_still_ours
 from release.protected.sessions import end_ghosts, sessions_left
-from release.protected.watch import Watch
+from release.protected.watch import Watch, say_what_was_seen
 from release.retry import attempts
 from release.run import Run
+from release.settings.model import OnSwallowed
+
+LOCK_NOT_AVAILABLE: Final = "55P03"
+"""The SQLSTATE of a statement that gave up waiting for a lock."""
 
 
 class LockedOut(StepFailed):
@@ -23,6 +31,7 @@ class LockedOut(StepFailed):
 
 def migrate(run: Run, commands: Commands, backup: Before) -> None:
     """Runs the migration. Only after the journal says `migrating` can anything have changed. Raises StepFailed."""
+    run = replace(run, witnessing=True)
     deadline = migration_deadline(run, backup.reserve)
     check_still_ours(run)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
@@ -38,12 +47,18 @@ def migrate(run: Run, commands: Commands, backup: Before) -> None:
     run.journal.announce(run.id, State.PROBING)
 
 
+def timeouts(run: Run) -> Timeouts:
+    """Returns the server's timeouts that were asked for."""
+    asked = (("lock_timeout", run.settings.lock_timeout), ("statement_timeout", run.settings.statement_timeout))
+    # PGOPTIONS splits at blanks, and Postgres reads "5s" as well as "5 s".
+    return tuple((name, value.replace(" ", "")) for name, value in asked if value)
+
+
 def migration_environ(run: Run) -> dict[str, str]:
     """Returns the app's environment, less the key, plus the name of its sessions and the timeouts asked for."""
     environ = app_environ(run, PGAPPNAME=run.migration_name)
-    timeouts = (("lock_timeout", run.settings.lock_timeout), ("statement_timeout", run.settings.statement_timeout))
-    # PGOPTIONS splits at blanks, and Postgres reads "5s" as well as "5 s".
-    options = [f"-c {name}={value.replace(' ', '')}" for name, value in timeouts if value]
+    # The witness puts them into each session. Without it, drivers that read PGOPTIONS obey them.
+    options = [f"-c {name}={value}" for name, value in timeouts(run)]
     if options:
         environ["PGOPTIONS"] = " ".join(filter(None, [environ.get("PGOPTIONS"), *options]))
     return environ
@@ -52,27 +67,60 @@ def migration_environ(run: Run) -> dict[str, str]:
 def _attempt(run: Run, commands: Commands, backup: Before, deadline: Deadline) -> None:
     """Runs the command once and checks what it left behind. Raises StepFailed, or LockedOut when it may be retried."""
     watch = Watch(run)
-    ended = _run_command(run, commands, watch, deadline)
+    try:
+        ended = _run_command(run, commands, watch, deadline)
+    finally:
+        say_what_was_seen(run, watch)
     run.signals.check()
     if ended.timed_out:
         raise StepFailed(
             Reason.MIGRATION_TIMED_OUT, f"stopped after {ended.duration:.0f} s to leave time for a restore"
         )
     if not ended.ok:
-        detail = f"it ended with {ended.how}" + (", after waiting too long for a lock" if watch.lock_timeout else "")
-        again = watch.lock_timeout and run.settings.migrate_attempts > 1 and _unchanged(run, backup)
-        failure = LockedOut if again else StepFailed
-        raise failure(Reason.MIGRATION_FAILED, detail, exit_code=ended.exit_code)
+        raise _failure(run, backup, watch, ended)
+    _check_swallowed(run)
     if left := sessions_left(run):
         raise StepFailed(Reason.SESSIONS_LEFT, ", ".join(map(str, left)))
     if prepared := sorted(set(run.database.prepared_transactions()) - set(backup.outset.evidence.prepared)):
         raise StepFailed(Reason.SESSIONS_LEFT, f"prepared transactions: {', '.join(prepared)}")
 
 
+def _failure(run: Run, backup: Before, watch: Watch, ended: Ended) -> StepFailed:
+    """Makes the failure of a command that ended badly, with the server's last word on it where that is known."""
+    last = run.accounts[-1].seen.last_error
+    locked = watch.lock_timeout or (last is not None and last.sqlstate == LOCK_NOT_AVAILABLE)
+    detail = f"it ended with {ended.how}" + (", after waiting too long for a lock" if locked else "")
+    if last is not None:
+        detail += f". The database's last error was: {last}"
+    again = locked and run.settings.migrate_attempts > 1 and _unchanged(run, backup)
+    failure = LockedOut if again else StepFailed
+    return failure(
+        Reason.MIGRATION_FAILED, detail, exit_code=ended.exit_code, **({"sqlstate": last.sqlstate} if last else {})
+    )
+
+
+def _check_swallowed(run: Run) -> None:
+    """Warns of errors of the server despite which the command ended well, or raises StepFailed where that is asked."""
+    seen = run.accounts[-1].seen
+    if seen.first_error is None:
+        return
+    detail = f"{seen.errors} errors; the first: {seen.first_error}"
+    if run.settings.on_swallowed_errors is OnSwallowed.REFUSE:
+        raise StepFailed(Reason.ERRORS_SWALLOWED, detail, sqlstate=seen.first_error.sqlstate)
+    run.warn(
+        "errors_swallowed",
+        f"the migration ended well, but the database answered it with {detail}",
+        sqlstate=seen.first_error.sqlstate,
+        shape=seen.first_error.shape,
+    )
+
+
 def _run_command(run: Run, commands: Commands, watch: Watch, deadline: Deadline) -> Ended:
     """Runs the command under the watch until it ends, a signal comes, or the deadline does. Raises StepFailed."""
     try:
-        with start_app(run, commands.migrate, env=migration_environ(run), on_lines=watch.hear) as running:
+        with start_app(
+            run, commands.migrate, env=migration_environ(run), timeouts=timeouts(run), on_lines=watch.hear
+        ) as running:
             # This is no wait of retry.py's: the pause passes output on, and ends also at the command's end or a signal.
             while running.alive and not run.signals.pending and not deadline.expired:
                 running.pump(deadline.clamp(watch.pause))
@@ -83,8 +131,10 @@ def _run_command(run: Run, commands: Commands, watch: Watch, deadline: Deadline)
 
 
 def _unchanged(run: Run, backup: Before) -> bool:
-    """Whether it is proved that nothing was written since the migration began, by anybody."""
+    """Whether it is known that nothing was committed: by the witness, or because nobody has written anything."""
     try:
+        if witnessed_nothing(run, backup.before):
+            return True
         return end_ghosts(run, run.id) is None and proved_untouched(run, backup.outset.evidence)
     except Failed:
         return False

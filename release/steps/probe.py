@@ -19,6 +19,7 @@ from release.run import Run
 def probe(run: Run, commands: Commands, backup: Before | None) -> None:
     """Runs the probes. `backup` is None when nothing was migrated, and no built-in probe runs. Raises StepFailed."""
     if backup is not None:
+        run = replace(run, witnessing=True)
         run_probes(run, BUILT_IN, Migrated(run=run, commands=commands, backup=backup))
     in_time = replace(run, deadline=run.deadline.within(run.settings.probe_timeout))
     run_probes(run, CONFIGURED, in_time)

@@ -76,6 +76,7 @@ def find_stage(run: Run, target: Target | None) -> Stage | None:
         ),
         environ=redirected(run, variable, url),
         log=run.log.bind(rehearsal=True),
+        accounts=[],
         database=Database(url, application_name=hook_name(run.id), signals=run.signals),
     )
     ours = run.database.identity()

@@ -20,14 +20,14 @@ from release.heroku.transfers import Transfer
 from release.log.events import Event
 from release.protected import fence, transfers
 from release.protected.before import BackedUp, Before
-from release.protected.changes import changed_since
+from release.protected.changes import changed_since, witnessed_nothing
 from release.protected.lock import check_still_ours, own_row, reconnect
 from release.protected.proof import Undecided, prove
 from release.protected.salvage import salvage
 from release.protected.sessions import end_ghosts, end_migration, end_prepared
 from release.protected.target import Target
 from release.protected.transfers import find_backup, quiet_transfers, requested_restores
-from release.run import Ending, Run, ended
+from release.run import Ending, Run, ended, explain
 from release.settings.model import FenceMode, Restore
 from release.steps.backup import record_again
 
@@ -39,6 +39,11 @@ ATTEMPTS = 2
 
 CLOSED_WITHIN = 60.0
 """Seconds within which the journal's row has to be closed."""
+
+WITNESSED = "the witness saw that the migration has committed nothing"
+"""Why there is nothing to undo, whatever others have written in the meantime."""
+
+STAYED_UP = "Nothing was committed, so nothing had to be undone: the site stayed up, and what others wrote is in it."
 
 NOT_AGAIN = frozenset(
     {
@@ -70,7 +75,9 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
 
     In the latter case the journal says from now on that the run restores.
     """
-    unsettled = end_ghosts(run, run.id)
+    reconnect(run)
+    nothing = witnessed_nothing(run, backup.before)
+    unsettled = None if nothing else end_ghosts(run, run.id)
     entry = run.journal.entry(run.id)
     if entry is not None and entry.state is State.FINISHED:
         return end_settled(run, backup, entry, failure)
@@ -79,6 +86,8 @@ def assess(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> End
     if entry is None and backup.target and not requested_restores(backup.target):
         run.warn("journal_gone", "the migration has removed the journal of the release phase; it is written anew")
         record_again(run, backup)
+    if nothing and entry is not None:
+        return _skip(run, backup, Outcome.UNTOUCHED, WITNESSED, failure)
     comparison = changed_since(run, backup, unsettled=unsettled)
     if comparison.traces is not None and comparison.traces.only_around:
         comparison = _undo_around(run, backup)
@@ -132,6 +141,8 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
     hint = None
     if outcome is Outcome.KEPT:
         hint = Reason.RESTORE_OFF.hint.replace("BACKUP", backup.name) if backup.name else Reason.NO_BACKUP.hint
+    elif why == WITNESSED:
+        hint = f"{explain(failure)[0].hint} {STAYED_UP}"
     ending = ended(outcome, failure, backup=backup.name, hint=hint)
     return close(run, backup.target, ending)
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Final, Self
 
@@ -27,6 +27,9 @@ from release.witness.verdict import Seen
 LOOPBACK: Final = "127.0.0.1"
 
 BACKLOG: Final = 128
+
+PORTS: Final = 65_536
+"""How many TCP ports there are: one byte for each that was used, however many connections there were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,7 @@ class Relay:
         self._lock = threading.Lock()
         self._sessions: dict[Session, threading.Thread] = {}
         self._past = Seen()
+        self._ports = bytearray(PORTS)
         self._wake, self._waker = os.pipe()
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
@@ -77,6 +81,7 @@ class Relay:
         door = socket.create_server((LOOPBACK, 0), backlog=BACKLOG)
         door.setblocking(False)
         password = new_password()
+        upstream = replace(upstream, connected=self._connected)
         self._doors[door.fileno()] = (door, upstream, password, vocabulary or Vocabulary())
         self._poll.register(door, select.POLLIN)
         if self._listener is None:
@@ -94,6 +99,13 @@ class Relay:
         with self._lock:
             return reduce(Seen.plus, (session.seen() for session in self._sessions), self._past)
 
+    def ports(self) -> frozenset[int]:
+        """Local TCP ports of all connections to servers that it has opened so far, whether they are open still or not.
+
+        A port is here once its connection stands, so sockets are to be listed first and this is to be asked after that.
+        """
+        return frozenset(port for port, used in enumerate(self._ports) if used)
+
     def end(self) -> Seen:
         """Lets nobody in any more, sees all sessions to their end, and returns what was seen. May be called again."""
         if self._waker >= 0:
@@ -109,6 +121,9 @@ class Relay:
             if not list(self._threads()):
                 os.close(self._wake)
         return self.seen()
+
+    def _connected(self, port: int) -> None:
+        self._ports[port] = 1
 
     def _threads(self) -> Iterator[threading.Thread]:
         if self._listener is not None and self._listener.is_alive():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,7 +27,8 @@ class Upstream:
     """A server, and the real password for it.
 
     `host` may be the folder of a Unix socket. `direct`: TLS is begun at once (libpq's `sslnegotiation=direct`).
-    `settings`: put into each session's startup message, after the client's own.
+    `settings`: put into each session's startup message, after the client's own. `connected`: is told the local port of
+    each TCP connection, before anything is sent through it.
     """
 
     host: str
@@ -35,6 +37,7 @@ class Upstream:
     tls: ServerTls = field(default_factory=ServerTls)
     direct: bool = False
     settings: tuple[tuple[str, str], ...] = ()
+    connected: Callable[[int], None] = field(default=lambda _: None, repr=False, compare=False)
 
     @property
     def local(self) -> bool:
@@ -63,6 +66,7 @@ class Upstream:
             connection.connect(f"{self.host}/.s.PGSQL.{self.port}")
             return connection
         connection = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
+        self.connected(connection.getsockname()[1])
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection

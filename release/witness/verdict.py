@@ -55,6 +55,9 @@ class Complaint:
     text: str
     shape: str | None
 
+    def __str__(self) -> str:
+        return f"{self.text} (SQLSTATE {self.sqlstate})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
@@ -112,3 +115,20 @@ def verdict(seen: Seen) -> Verdict:
         doubts.append(f"of {unknown} transactions the server's last word never came")
     doubts += [f"session {pid} has not ended" for pid in seen.open]
     return Verdict(word=Word.UNKNOWN if doubts else Word.NOTHING, why=tuple(doubts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the witness has to say of one command: what it saw of it, and the word on that.
+
+    `variables` led through the witness. `elsewhere` are those of other databases in which something was committed.
+    """
+
+    seen: Seen = field(default_factory=Seen)
+    verdict: Verdict
+    elsewhere: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
+NOT_ENDED: Final = Account(verdict=Verdict(word=Word.UNKNOWN, why=("the command has not ended",)))
+"""The account of a command for as long as it runs."""

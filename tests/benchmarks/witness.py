@@ -16,7 +16,7 @@ import sys
 import time
 
 from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import named
+from heroku_sandbox.postgres import server_at
 from release.witness.relay import Entrance, Relay
 from release.witness.tls import ServerTls
 from release.witness.upstream import Upstream
@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     mode = "require" if options.tls else "disable"
     with shared_postgres() as url, Relay() as relay:
-        server = named(url)
+        server = server_at(url)
         begin = time.perf_counter()
         upstream = Upstream(host=server.host, port=server.port, password=server.password, tls=ServerTls(mode=mode))
         entrance = relay.listen(upstream)

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, named
+from heroku_sandbox.postgres import Server, server_at
 from release.witness.relay import Entrance, Relay
 from release.witness.session import Opened
 from release.witness.statement import VOCABULARY, Vocabulary
@@ -69,7 +69,7 @@ class Witnessed:
 def server() -> Iterator[Server]:
     """The worker's server."""
     with shared_postgres() as url:
-        yield named(url)
+        yield server_at(url)
 
 
 @pytest.fixture

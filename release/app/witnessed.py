@@ -1,0 +1,283 @@
+"""The witness of an app's command: it stands between the command and the database, and tells what was committed.
+
+The command gets an environment in which every URL of a Postgres database leads to the witness, with a password that is
+good for nothing else. Whatever fails in here costs a doubt and nothing more: the verdict is `unknown`, and the evidence
+in the database decides.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from release.child.process import Running
+from release.child.beside import Beside
+from release.child.sockets import own_ports
+from release.database.journal import Journal
+from release.database.others import others
+from release.database.session import Database
+from release.errors import ReleaseError
+from release.run import Run, hook_name
+from release.settings.model import Switch
+from release.settings.urls import LOOPBACK
+from release.witness.environment import Destination, destinations, rewritten
+from release.witness.relay import Entrance, Relay
+from release.witness.session import Opened
+from release.witness.statement import VOCABULARY, Vocabulary
+from release.witness.tls import Certificate, ServerTls
+from release.witness.verdict import NOT_ENDED, Account, Ending, Seen, Verdict, Word, verdict
+
+LOOK_EVERY: Final = 0.05
+"""Seconds between two looks for connections beside the witness."""
+
+Timeouts = tuple[tuple[str, str], ...]
+"""Settings of the server for each session, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the protected database is: the host and the port in its URL, and its name there."""
+
+    host: str
+    port: int
+    database: str
+
+    def is_at(self, destination: Destination) -> bool:
+        """Whether a URL leads to the server itself, without a pooler between."""
+        return (destination.upstream.host.casefold(), destination.upstream.port) == (self.host, self.port)
+
+    def leads_here(self, destination: Destination) -> bool:
+        """Whether a URL leads to the protected database, be it through a pooler, which has a port of its own."""
+        same_host = destination.upstream.host.casefold() == self.host
+        return destination.database == self.database and (same_host or self.host not in LOOPBACK)
+
+
+class Witness:
+    """The witness of one command. `environ` is what the command is given."""
+
+    def __init__(self, run: Run, stack: ExitStack, environ: Mapping[str, str], timeouts: Timeouts) -> None:
+        self._run = run
+        self._stack = stack
+        self._place = _place(run)
+        self._notes = _Notes(run)
+        stack.callback(self._notes.close)
+        found, self._unreplaced = destinations(environ)
+        certificate = Certificate()
+        here = stack.enter_context(Relay(opened=self._notes.note, certificate=certificate))
+        self._here = here
+        self._elsewhere: dict[str, tuple[Destination, Relay]] = {}
+        entrances: dict[Destination, Entrance] = {}
+        vocabulary = _vocabulary(run)
+        for destination in found:
+            if self._place.leads_here(destination):
+                direct = self._place.is_at(destination)
+                upstream = replace(
+                    destination.upstream,
+                    tls=_as_safe_as_the_hook(destination),
+                    # A pooler refuses a session with settings that it does not know.
+                    settings=timeouts if direct else (),
+                )
+                entrances[destination] = here.listen(upstream, vocabulary)
+                if direct:
+                    self._notes.direct.add((upstream.host, upstream.port))
+            else:
+                relay = stack.enter_context(Relay(certificate=certificate))
+                self._elsewhere[", ".join(destination.names)] = (destination, relay)
+                entrances[destination] = relay.listen(destination.upstream)
+        self.variables = sorted(name for destination in found for name in destination.names)
+        self.environ: Mapping[str, str] = rewritten(environ, entrances, self._root_certificate)
+        self._beside = Beside(self._servers(found), own=self._own_ports, container=self._in_a_dyno)
+
+    def _servers(self, found: list[Destination]) -> set[tuple[str, int]]:
+        upstreams = (destination.upstream for destination in found if self._place.leads_here(destination))
+        return {(upstream.host, upstream.port) for upstream in upstreams} | {(self._place.host, self._place.port)}
+
+    @property
+    def _in_a_dyno(self) -> bool:
+        """Whether all sockets here are the hook's and the command's. Beside a local server there are others', too."""
+        return "DYNO" in self._run.environ and self._place.host not in LOOPBACK
+
+    def _own_ports(self) -> frozenset[int]:
+        relays = (self._here, *(relay for _, relay in self._elsewhere.values()))
+        return own_ports(_open_files()).union(*(relay.ports() for relay in relays))
+
+    def _root_certificate(self) -> Path:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="release-witness-"))
+        path = Path(folder) / "root.crt"
+        path.write_bytes(self._here.root_certificate)
+        return path
+
+    @contextmanager
+    def watching(self, running: Running) -> Iterator[None]:
+        """Looks for connections beside the witness for as long as the block lasts."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_EVERY):
+                self._beside.look(running.pids())
+
+        self._beside.look(running.pids())
+        thread = threading.Thread(target=look, name="beside the witness", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def account(self) -> Account:
+        """Sees all sessions to their end, and tells what was committed in them."""
+        self._beside.look(set())
+        seen = self._here.end()
+        elsewhere = {names: relay.end() for names, (_, relay) in self._elsewhere.items()}
+        found = verdict(seen)
+        doubts = [*self._beside.found, *self._maybe_here(elsewhere)]
+        if self._beside.blind:
+            doubts.append(self._beside.blind)
+        if self._unreplaced:
+            doubts.append(f"it could not stand behind {', '.join(self._unreplaced)}")
+        if not seen.sessions and self._in_a_dyno and not doubts:
+            # All of the dyno's sockets were looked at: the command never reached the database.
+            found = Verdict(word=Word.NOTHING)
+        if doubts and found.word is not Word.COMMITTED:
+            found = Verdict(word=Word.UNKNOWN, why=(*found.why, *doubts))
+        return Account(seen=seen, verdict=found, elsewhere=self._committed(elsewhere), variables=tuple(self.variables))
+
+    def _committed(self, elsewhere: Mapping[str, Seen]) -> tuple[str, ...]:
+        """Returns the variables of other databases in which something was, or may have been, committed."""
+        endings = (Ending.COMMITTED, Ending.UNKNOWN)
+        return tuple(
+            names for names, seen in elsewhere.items() if any(seen.transactions.get(ending) for ending in endings)
+        )
+
+    def _maybe_here(self, elsewhere: Mapping[str, Seen]) -> Iterator[str]:
+        """Yields why something that was committed through another URL may have been committed in this database."""
+        for names in self._committed(elsewhere):
+            destination, _ = self._elsewhere[names]
+            if self._is_here(destination) is not False:
+                yield f"{names} may lead to the protected database, and something was committed there"
+
+    def _is_here(self, destination: Destination) -> bool | None:
+        """Whether another URL leads to the protected database after all; None where the server does not say."""
+        there = Database(self._run.environ.get(destination.names[0], ""), application_name=hook_name(self._run.id))
+        try:
+            one, other = self._run.database.identity(), there.identity()
+        except ReleaseError:
+            return None
+        finally:
+            there.close()
+        return (one.system, one.database) == (other.system, other.database)
+
+
+class _Notes:
+    """Notes in the journal which sessions are the command's, in a session of its own.
+
+    It is called in the witness's threads. `direct` has the servers that are reached without a pooler, whose pids are
+    the server's own.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.direct: set[tuple[str, int]] = set()
+        self._run = run
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+
+    def note(self, opened: Opened) -> None:
+        """Notes a session before its first statement passes. Raises ReleaseError."""
+        if (opened.upstream.host, opened.upstream.port) not in self.direct:
+            return
+        with self._lock:
+            database = self._connected()
+            keys = {other.key for other in others(database) if other.pid == opened.pid}
+            if keys:
+                Journal(database).saw(self._run.id, keys)
+
+    def _connected(self) -> Database:
+        if self._database is None:
+            url = self._run.settings.database_url
+            assert url  # noqa: S101 -- the edge has checked it
+            self._database = Database(url.reveal(), application_name=hook_name(self._run.id))
+        return self._database
+
+    def close(self) -> None:
+        """Ends that session. Never raises."""
+        if self._database is not None:
+            self._database.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """Stands in for a witness that is not wanted or could not be set up. `why` says which."""
+
+    environ: Mapping[str, str]
+    why: str
+
+    @contextmanager
+    def watching(self, _: Running) -> Iterator[None]:
+        """Looks at nothing."""
+        yield
+
+    def account(self) -> Account:
+        """Knows nothing."""
+        return Account(verdict=Verdict(word=Word.UNKNOWN, why=(self.why,)))
+
+
+@contextmanager
+def witnessed(run: Run, environ: Mapping[str, str], timeouts: Timeouts = ()) -> Iterator[Witness | Absent]:
+    """Sets a witness up for a command, and adds its account to the run's when the block is left.
+
+    Until then the account says that nothing is known. When the block is left, no session of the command lives.
+    """
+    place = len(run.accounts)
+    run.accounts.append(NOT_ENDED)
+    with ExitStack() as stack:
+        witness = _witness(run, stack, environ, timeouts)
+        try:
+            yield witness
+        finally:
+            run.accounts[place] = witness.account()
+
+
+def _witness(run: Run, stack: ExitStack, environ: Mapping[str, str], timeouts: Timeouts) -> Witness | Absent:
+    if run.settings.witness is Switch.OFF:
+        return Absent(environ=environ, why="RELEASE_WITNESS=off")
+    try:
+        return Witness(run, stack, environ, timeouts)
+    except (OSError, ReleaseError, ValueError) as error:
+        run.warn("not_witnessed", f"the witness could not be set up: {type(error).__name__}: {error}")
+        return Absent(environ=environ, why="the witness could not be set up")
+
+
+def _place(run: Run) -> Place:
+    url = run.settings.database_url
+    parts = urlsplit(url.reveal() if url else "")
+    return Place(host=(parts.hostname or "").casefold(), port=parts.port or 5432, database=run.database.name)
+
+
+def _as_safe_as_the_hook(destination: Destination) -> ServerTls:
+    """How the server is reached: no less safely than by the hook itself, which demands TLS of a remote server."""
+    upstream = destination.upstream
+    if upstream.local or upstream.tls.mode not in {"allow", "prefer"}:
+        return upstream.tls
+    return replace(upstream.tls, mode="require")
+
+
+def _vocabulary(run: Run) -> Vocabulary:
+    """Asks the server which functions surely change nothing. Raises Lost or Failed."""
+    harmless, own, hidden = run.database.one(VOCABULARY)
+    return Vocabulary(harmless=frozenset(harmless), own=frozenset(own), hidden=hidden)
+
+
+def _open_files() -> Iterator[int]:
+    """Yields this process's file descriptors; none where there is no /proc."""
+    try:
+        yield from map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names, not paths
+    except OSError:
+        return
