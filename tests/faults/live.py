@@ -172,9 +172,9 @@ class People:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def stop(self) -> None:
-        """They go home, a moment later; whoever has done so does not mind."""
-        time.sleep(AFTER)
+    def stop(self, *, after: float = AFTER) -> None:
+        """They go home, so many seconds later; whoever has done so does not mind."""
+        time.sleep(after)
         self._open.close()
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -86,7 +87,8 @@ def locked(*, until: bytes = b"", seconds: float = 20) -> During:
 class Case:
     """A release on a live database; `wanted`: how it ends (the first run, or each of two at once).
 
-    `quiet`: the migration commits nothing, or lands: nobody may notice. `killed`, `then`: as in `Play`.
+    `quiet`: the migration commits nothing, or lands: nobody may notice. `killed`, `then`: as in `Play`; `script`: as in
+    `Scenario`.
     """
 
     migration: str
@@ -96,6 +98,7 @@ class Case:
     quiet: bool = False
     killed: bool = False
     then: tuple[str, ...] = RECOVERY
+    script: str | None = None
 
 
 CASES = {
@@ -182,7 +185,8 @@ class Live:
         gone = accepted - present(place.superuser)
         broken = list(self._missed(gone)) if self.case.quiet else []
         if nowhere := gone - copied(others.backups(place)):
-            broken.append(f"S13: of {len(accepted)} accepted rows {len(nowhere)} are in no copy: {sorted(nowhere)[:5]}")
+            whose = dict(Counter(token.partition(".")[0] for token in nowhere))
+            broken.append(f"S13: of {len(accepted)} accepted rows {len(nowhere)} are in no copy: {whose}")
         return [*broken, *(brought_back(place, accepted, gone) if gone and not broken else [])]
 
     def _missed(self, gone: set[str]) -> Iterator[str]:
@@ -210,10 +214,9 @@ def brought_back(place: Place, accepted: set[str], gone: set[str]) -> Iterator[s
         yield f"S13: {len(gone)} rows that are in a salvage were not brought back: {sorted(gone)[:5]}"
 
 
-def play(harness: Harness, name: str, reset: str = RESETS[0]) -> Cell:
+def play(harness: Harness, name: str, case: Case, reset: str = RESETS[0]) -> Cell:
     """Plays a case in an app of its own."""
-    case = CASES[name]
-    scenario = Scenario(name=name, migration=case.migration, settings=case.settings)
+    scenario = Scenario(name=name, migration=case.migration, script=case.script, settings=case.settings)
     place = harness.stage.fresh(scenario)
     others_apart(place)
     with resetting(harness.stage, reset), People(app=place.app) as people:
@@ -251,12 +254,12 @@ LOUD = [name for name, case in CASES.items() if not case.quiet]
 
 @pytest.mark.parametrize("name", QUIET)
 def test_nobody_notices_a_migration_that_committed_nothing(harness: Harness, name: str) -> None:
-    cell = play(harness, name)
+    cell = play(harness, name, CASES[name])
     assert not cell.broken, cell
 
 
 @pytest.mark.thin(1)
 @pytest.mark.parametrize(("reset", "name"), [(reset, name) for reset in RESETS for name in LOUD])
 def test_each_row_is_there_or_is_brought_back(harness: Harness, reset: str, name: str) -> None:
-    cell = play(harness, name, reset)
+    cell = play(harness, name, CASES[name], reset)
     assert not cell.broken, cell
