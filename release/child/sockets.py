@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -62,10 +63,23 @@ def own_ports(fds: Iterable[int]) -> frozenset[int]:
     """Returns the local TCP ports of file descriptors of this very process; other kinds and closed ones have none."""
     ports = set()
     for fd in fds:
-        with suppress(OSError), socket.socket(fileno=os.dup(fd)) as connection:
+        # Only sockets are copied: a copy of a pipe's end would keep the pipe open.
+        with suppress(OSError), _copied(fd) as connection:
             if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.type == socket.SOCK_STREAM:
                 ports.add(int(connection.getsockname()[1]))
     return frozenset(ports)
+
+
+def _copied(fd: int) -> socket.socket:
+    """Returns a socket for a copy of a descriptor. Raises `OSError` if that is closed, or none of a socket."""
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        raise OSError("no socket")
+    copy = os.dup(fd)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def inodes(pid: int | str) -> set[str]:
