@@ -27,7 +27,7 @@ INSERT = b"INSERT INTO public.jobs VALUES (%s)"
 PAUSE = 0.02
 """Seconds between two writes."""
 LOOK = 0.05
-"""Seconds between two looks at the formation, whose worker ends that much later at most."""
+"""Seconds between two looks at the formation, whose workers end that much later at most."""
 BEFORE = 10.0
 """Seconds in which each writer has to have written its first row."""
 AFTER = 0.3
@@ -39,7 +39,7 @@ class Writer:
     """Writes rows until it is told to stop; a context manager.
 
     `accepted`: tokens of rows whose commit the server has acknowledged; `failed`: what went wrong, once for each row
-    that it could not write; `sessions`: how many it has opened.
+    that it could not write; `sessions`: how many it has opened; `slowest`: seconds that the longest of its writes took.
     """
 
     def __init__(self, name: str, url: str) -> None:
@@ -47,6 +47,7 @@ class Writer:
         self.accepted: list[str] = []
         self.failed: list[str] = []
         self.sessions = 0
+        self.slowest = 0.0
         self._url = url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -77,11 +78,13 @@ class Writer:
                 self.leave()
                 continue
             self._token = f"{self.name}-{len(self.accepted) + len(self.failed)}"
+            began = time.monotonic()
             try:
                 self.write()
                 self.accepted.append(self._token)
             except psycopg.Error as error:
                 self.failed.append(f"{type(error).__name__} {error}".partition("\n")[0])
+            self.slowest = max(self.slowest, time.monotonic() - began)
         self.leave()
 
     def _connect(self) -> psycopg.Connection:
@@ -111,30 +114,38 @@ class Runner(Writer):
             self._connection.close()
 
 
-class Worker(Runner):
-    """A dyno of the formation: a runner that is not at work while its process type stands at 0."""
+class Formation:
+    """Watches how many workers the platform runs; a context manager."""
 
-    def __init__(self, name: str, url: str, app: App, process: str = "worker") -> None:
-        super().__init__(name, url)
+    def __init__(self, app: App, process: str = "worker") -> None:
+        self.up = True
         self._app, self._process = app, process
-        self._up = True
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="formation", daemon=True)
 
     def __enter__(self) -> Self:
-        self._watch.start()
-        return super().__enter__()
+        self._thread.start()
+        return self
 
-    def __exit__(self, *found: object) -> None:
-        super().__exit__(*found)
-        self._watch.join()
-
-    def wanted(self) -> bool:
-        """Whether the platform runs it."""
-        return self._up
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
 
     def _look(self) -> None:
         while not self._stop.wait(LOOK):
-            self._up = self._app.formation()[self._process] > 0
+            self.up = self._app.formation()[self._process] > 0
+
+
+class Worker(Runner):
+    """A dyno of the formation: a runner that is not at work while its process type stands at 0."""
+
+    def __init__(self, name: str, url: str, formation: Formation) -> None:
+        super().__init__(name, url)
+        self._formation = formation
+
+    def wanted(self) -> bool:
+        """Whether the platform runs it."""
+        return self._formation.up
 
 
 class Client(Writer):
@@ -161,7 +172,8 @@ class People:
     def __enter__(self) -> Self:
         url = self.app.database_url
         execute(url, TABLE)
-        self.writers += [Worker(f"worker.{n}", url, self.app) for n in range(1, self.workers + 1)]
+        formation = self._open.enter_context(Formation(self.app))
+        self.writers += [Worker(f"worker.{n}", url, formation) for n in range(1, self.workers + 1)]
         self.writers += [Runner(f"runner.{n}", url) for n in range(1, self.runners + 1)]
         self.writers += [Client(f"client.{n}", url) for n in range(1, self.clients + 1)]
         for each in self.writers:
@@ -186,6 +198,11 @@ class People:
     def failed(self) -> list[str]:
         """Requests and writes that failed, with their writer."""
         return [f"{each.name}: {error}" for each in self.writers for error in each.failed]
+
+    @property
+    def slowest(self) -> float:
+        """Seconds that the longest write took."""
+        return max(each.slowest for each in self.writers)
 
     @property
     def reconnected(self) -> list[str]:
