@@ -66,9 +66,9 @@ def write_script(place: Place, way: str) -> None:
 def test_what_is_committed_beside_the_witness_is_never_untouched(harness: Harness, way: str) -> None:
     scenario = Scenario(name=way, migration="")
     place = harness.stage.fresh(scenario)
-    others_apart(place)
     with People(app=place.app) as people:
         write_script(place, way)
+        others_apart(place)
         cell = Cell(group="live", fault="a migration goes past the witness", scenario=way)
 
         def judged(_: Place) -> list[str]:
