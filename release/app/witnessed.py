@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from release.child.process import Running
 from release.child.beside import Beside
+from release.child.process import Running
 from release.child.sockets import own_ports
 from release.database.journal import Journal
 from release.database.others import others

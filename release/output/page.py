@@ -13,6 +13,7 @@ from html import escape
 from release import __version__
 from release.output.report import about, advice, headline, verdict
 from release.output.timeline import Moment, Step, Story
+from release.output.witnessed import Statement
 from release.output.words import count, seconds, title
 
 STYLE = """
@@ -42,11 +43,18 @@ time { font-variant-numeric: tabular-nums; text-align: right; padding-right: .6r
 .g-good { color: var(--good); } .g-bad, .error { color: var(--bad); } .g-warn { color: var(--warn); }
 .g-note { color: var(--dim); }
 li small { display: block; color: var(--dim); font-size: .875rem; } .error { margin: .35rem 0 0; font-weight: 600; }
+table { grid-column: 3; border-collapse: collapse; margin: .25rem 0 .5rem; font-size: .875rem; }
+caption { text-align: left; color: var(--dim); }
+th { color: var(--dim); font-weight: normal; text-align: left; }
+th, td { padding: .125rem .75rem .125rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
+.figure { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td code { font: .8125rem/1.45 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
 details { margin-top: .5rem; } summary { cursor: pointer; color: var(--dim); font-size: .875rem; }
 pre { background: var(--panel); border-radius: .25rem; padding: .6rem .75rem; overflow-x: auto; white-space: pre-wrap;
   font: .8125rem/1.45 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; margin: .4rem 0 0; }
 pre .stderr { color: var(--bad); } footer { margin-top: 2rem; color: var(--dim); font-size: .8125rem; }
 @media (max-width: 34rem) { body { padding: 1rem .75rem 2rem; } li { grid-template-columns: 3.4rem 1.1rem 1fr; }
+  table { grid-column: 1 / -1; }
   svg text { font-size: 20px; } svg .axis { font-size: 17px; } }
 @media print { :root { --paper: #fff; --ink: #000; --dim: #444; --panel: #f4f4f4; }
 body { max-width: none; padding: 0;
@@ -122,7 +130,23 @@ def _moment(moment: Moment) -> str:
     more = "".join(f"<small>{escape(text)}</small>" for text in moment.texts[1:])
     return (
         f'<li><time>{moment.began:.1f} s</time><span class="g-{moment.kind}">{GLYPHS[moment.kind]}</span>'
-        f"<span>{escape(moment.texts[0])}{more}</span></li>"
+        f"<span>{escape(moment.texts[0])}{more}</span>{_slowest(moment.slowest)}</li>"
+    )
+
+
+def _slowest(statements: list[Statement]) -> str:
+    """Returns the slowest statements as a table; nothing when there are none."""
+    if not statements:
+        return ""
+    rows = "".join(
+        f'<tr><td class="figure">{statement.took}</td>'
+        f'<td class="figure">{"" if statement.rows is None else f"{statement.rows:,}"}</td>'
+        f"<td><code>{escape(statement.shape)}</code></td></tr>"
+        for statement in statements
+    )
+    return (
+        '<table><caption>The slowest statements</caption><thead><tr><th class="figure">time</th>'
+        f'<th class="figure">rows</th><th>statement</th></tr></thead><tbody>{rows}</tbody></table>'
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from release.output.lines import printable
 from release.output.show import bad, good, note, warn
-from release.output.timeline import Step, Story
+from release.output.timeline import Moment, Step, Story
 from release.output.tracebacks import Fold
 from release.output.words import count, seconds, sentence, title, what_happened, what_the_database_is
 
@@ -105,10 +105,18 @@ def _step(step: Step, whole: float, width: int) -> Iterator[str]:
         for number, text in enumerate(moment.texts):
             start = f"  {at} {GLYPHS[moment.kind]} " if not number else " " * 13 + "  · "
             yield from _wrapped(text, width, start)
+        yield from _slowest(moment, width)
     if step.error:
         yield from _wrapped(step.error, width, " " * 11 + f"{GLYPHS['bad']} ")
     if step.output:
         yield from _output(step, width)
+
+
+def _slowest(moment: Moment, width: int) -> Iterator[str]:
+    if moment.slowest:
+        yield " " * 13 + "  · the slowest statements:"
+    for statement in moment.slowest:
+        yield from _wrapped(str(statement), width, " " * 17)
 
 
 def _output(step: Step, width: int) -> Iterator[str]:
@@ -154,6 +162,7 @@ def as_data(stories: list[Story]) -> list[dict[str, Any]]:
                             "event": moment.event,
                             "kind": moment.kind,
                             "texts": moment.texts,
+                            "slowest": [statement._asdict() for statement in moment.slowest],
                         }
                         for moment in step.moments
                     ],

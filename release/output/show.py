@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from release.output.tracebacks import Fold
+from release.output.witnessed import NOTICED, doubts, slowest, summary, visible
 from release.output.words import count, seconds, sentence, size, title, what_happened, what_the_database_is
 
 Fields = Mapping[str, Any]
@@ -170,6 +171,17 @@ def _compared(event: Fields) -> Iterator[Line]:
         yield note(text, 4)
 
 
+def _witnessed(event: Fields) -> Iterator[Line]:
+    """Says what the witness saw, and which statements took their time."""
+    doubted = doubts(event)
+    yield warn(summary(event)) if doubted or event.get("elsewhere") else note(summary(event))
+    for text in doubted:
+        yield warn(text, 4)
+    for statement in slowest(event):
+        if (statement.seconds or 0) >= NOTICED:
+            yield note(str(statement), 4)
+
+
 def _planned(event: Fields) -> Iterator[Line]:
     yield note(f"{event.get('backup')}: {event.get('detail')}")
     for table, rows in list((event.get("written") or {}).items())[:MOST]:
@@ -183,6 +195,8 @@ def _warned(event: Fields) -> Iterator[Line]:
     written = event.get("written")
     for table, rows in list(written.items() if isinstance(written, Mapping) else ())[:MOST]:
         yield warn(f"{table}: {rows}", 4)
+    if event.get("shape"):
+        yield note(f"in: {visible(event['shape'])}", 4)
 
 
 def _noted(text: Callable[[Fields], str]) -> Callable[[Fields], Iterator[Line]]:
@@ -217,6 +231,7 @@ _SHOWN: dict[str, Callable[[Fields], Iterator[Line]]] = {
     "probe_passed": _probe_passed,
     "probe_failed": _probe_failed,
     "database_compared": _compared,
+    "migration_witnessed": _witnessed,
     "restore_planned": _planned,
     "warning_raised": _warned,
     "framework_detected": _noted(lambda event: f"{event.get('framework')} was found: {event.get('migrate')}"),

@@ -14,6 +14,7 @@ from typing import Any
 from release import __version__
 from release.output.lines import parse
 from release.output.show import bad, good, lines, note, warn
+from release.output.witnessed import Statement, slowest
 
 Fields = Mapping[str, Any]
 MOST_OUTPUT = 2000
@@ -23,19 +24,24 @@ SHOWN = frozenset(
     {"transfer_finished", "retry_scheduled", "lock_waited", "transfer_awaited", "probe_passed", "probe_failed"}
     | {"warning_raised", "fence_raised", "fence_lowered", "restore_skipped", "handover_started", "signal_received"}
     | {"guard_overridden", "framework_detected", "database_compared", "restore_planned", "command_finished"}
+    | {"migration_witnessed"}
 )
 """Events that stand in a timeline. The others (progress, starts) are left out: an event that ends them says it all."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Moment:
-    """A moment within a step: from `began` to `at`, both in seconds since the run began; `kind` as in show.py."""
+    """A moment within a step: from `began` to `at`, both in seconds since the run began; `kind` as in show.py.
+
+    `slowest`: statements, which have a table of their own and are not among the texts.
+    """
 
     began: float
     at: float
     event: str
     kind: str
     texts: list[str]
+    slowest: list[Statement] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,7 +190,8 @@ class _Teller:
             step.dropped += 1
 
     def _tell(self, event: Fields, at: float) -> None:
-        shown = list(lines(event))
+        table = slowest(event)
+        shown = list(lines({**event, "slowest": None} if table else event))
         if not shown:
             return
         duration = float(event.get("duration") or 0)
@@ -194,6 +201,7 @@ class _Teller:
             event=event["event"],
             kind=_KINDS.get(shown[0].glyph, "note"),
             texts=[line.text for line in shown],
+            slowest=table,
         )
         if event.get("step"):
             self._step(event, at).moments.append(moment)
