@@ -205,9 +205,11 @@ def brought_back(place: Place, accepted: set[str], gone: set[str]) -> Iterator[s
         file = place.sandbox.home / "dumps" / each["uuid"]
         if file.exists() and gone & copied([file]):
             name = f"b{int(each['num']):03}"
-            result = place.start("reconcile", name, "--yes").finish()
+            command = ("reconcile", name, "--table", "public.jobs", "--yes")
+            result = place.start(*command, RELEASE_SANDBOX_CA=str(place.sandbox.ca)).finish()
             if result.exit_code:
-                yield f"S13: reconcile {name}: exit {result.exit_code}: {result.stdout.decode()[-1500:]}"
+                said = (result.stdout + result.stderr).decode()
+                yield f"S13: reconcile {name}: exit {result.exit_code}: {said[-1500:]}"
                 return
             gone = accepted - present(place.superuser)
     if gone:
