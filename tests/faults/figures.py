@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 CLASSES = (
-    "model", "http", "transfer", "kill", "database", "shape", "driver", "writer",
+    "model", "http", "transfer", "kill", "database", "shape", "driver", "writer", "live",
     "child", "output", "concurrency", "witness", "pair",
 )  # fmt: skip
 BROKEN_HOOK = "broken hook"

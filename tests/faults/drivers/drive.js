@@ -14,6 +14,11 @@ const LANDS = [
   'UPDATE learners SET nickname = left(name, 3)',
   "INSERT INTO alembic_version VALUES ('001')"
 ]
+const VIOLATED = [
+  'BEGIN',
+  'UPDATE learners SET points = points + 1',
+  'ALTER TABLE learners ADD CONSTRAINT enough CHECK (points > 100)'
+]
 const SLOW = 'UPDATE learners SET points = -1 FROM (SELECT pg_sleep(5)) AS waited'
 const INSERT = 'INSERT INTO learners (name) VALUES '
 
@@ -34,6 +39,9 @@ const SITUATIONS = {
     await client.query(DAMAGE)
     await client.query(INSERT + "('new')")
     await client.query('SELECT 1 / 0')
+  },
+  'a constraint is violated': async client => {
+    for (const statement of VIOLATED) await client.query(statement)
   },
   'killed while a statement runs': async client => {
     killIn(0.4)

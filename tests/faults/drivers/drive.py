@@ -33,6 +33,11 @@ LANDS = (
 )
 SLOW = "UPDATE learners SET points = -1 FROM (SELECT pg_sleep(5)) AS waited"
 INSERT = "INSERT INTO learners (name) VALUES "
+VIOLATED = (
+    "BEGIN",
+    "UPDATE learners SET points = points + 1",
+    "ALTER TABLE learners ADD CONSTRAINT enough CHECK (points > 100)",
+)
 ROWS = ["copied 1", "copied 2"]
 
 
@@ -182,6 +187,11 @@ def rolled_back(session: Any) -> None:
     session.run("SELECT 1 / 0")
 
 
+def violated(session: Any) -> None:
+    for statement in VIOLATED:
+        session.run(statement)
+
+
 def killed_running(session: Any) -> None:
     kill_in(0.4)
     session.run(SLOW)
@@ -256,6 +266,7 @@ SITUATIONS: dict[str, Callable[[Any], object]] = {
     "lands": lands,
     "broken": broken,
     "rolled back": rolled_back,
+    "a constraint is violated": violated,
     "killed while a statement runs": killed_running,
     "killed after damage, while a statement runs": killed_after_damage,
     "killed idle in transaction": killed_idle_in_transaction,
