@@ -1,7 +1,13 @@
-"""The fence, which keeps other writers out: maintenance mode is on, workers stand at 0, other sessions are ended.
+"""The fence, which keeps other writers out: maintenance mode is on, dynos stand at 0, other sessions are ended.
+
+`web` stands at 0 as well: maintenance mode stops the router only, and a web dyno goes on with what it has begun. In a
+Private Space `web` stays.
 
 To raise or to lower it twice does no harm. How the app stood before is in the journal, and so in the dump, so that
-whoever comes later can lower it.
+whoever comes later can lower it. A client that is no dyno comes back: hold.py keeps it from writing.
+
+No limit of connections is set, neither on the database nor on the role. Heroku's dump and load come in with the app's
+own role, and a limit that a killed run leaves behind would keep them out.
 """
 
 from __future__ import annotations
@@ -19,9 +25,6 @@ from release.protected.target import Target
 from release.run import HOOKS, Run
 from release.settings.model import FenceMode
 
-KEPT_RUNNING = frozenset({"web", "release"})
-"""Process types that are not scaled: web serves the maintenance page, and release is this very process."""
-
 NEVER_ENDED = (HOOKS, HEROKU)
 """What the names of sessions begin with that the fence leaves alone: the hook's, and those of Heroku's transfers."""
 
@@ -36,10 +39,19 @@ def put_up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence. The journal says so first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
     target.site.maintain(run, on=True)
-    stopped = {kind: 0 for kind, quantity in target.formation.items() if quantity and kind not in KEPT_RUNNING}
+    stopped = {kind: 0 for kind in stopping(target.site, target.formation)}
     target.site.scale(run, stopped)
     ended = end_sessions(run)
     run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
+
+
+def stopping(site: Site, formation: Mapping[str, int] | None) -> dict[str, int]:
+    """Returns the process types that the fence stops, with how many dynos of each there were before.
+
+    `release` is this very process. `web` of a Private Space stays.
+    """
+    kept = {"release", "web"} if site.private else {"release"}
+    return {kind: quantity for kind, quantity in (formation or {}).items() if quantity and kind not in kept}
 
 
 def end_sessions(run: Run) -> list[str]:
@@ -57,7 +69,7 @@ def end_sessions(run: Run) -> list[str]:
 
 def is_up(target: Target, entry: Entry) -> bool:
     """Whether the fence that a row tells of is up, by what Heroku says now. Somebody may have lifted it since."""
-    stopped = (kind for kind, quantity in (entry.formation or {}).items() if quantity and kind not in KEPT_RUNNING)
+    stopped = stopping(target.site, entry.formation)
     return target.app.maintenance and all(not target.formation.get(kind) for kind in stopped)
 
 
@@ -121,11 +133,7 @@ def lower_by_row(run: Run, site: Site, entry: Entry) -> None:
 def _put_back(run: Run, site: Site, formation: Mapping[str, int], *, maintenance: bool | None) -> None:
     """Scales process types that stand at 0 now; another figure is somebody's newer wish. Ends maintenance mode."""
     stopped = {kind for kind, quantity in site.formation(run).items() if quantity == 0}
-    back = {
-        kind: quantity
-        for kind, quantity in formation.items()
-        if quantity and kind in stopped and kind not in KEPT_RUNNING
-    }
+    back = {kind: quantity for kind, quantity in stopping(site, formation).items() if kind in stopped}
     site.scale(run, back)
     if maintenance is False:
         site.maintain(run, on=False)
