@@ -12,12 +12,14 @@ own role, and a limit that a killed run leaves behind would keep them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from release.clock import Deadline
 from release.database.journal import Entry
+from release.database.others import Other, others, wait_until_gone
 from release.database.session import Failed
 from release.database.transfer_sessions import HEROKU
-from release.errors import StepFailed
+from release.errors import Reason, StepFailed
 from release.heroku.http import HerokuError
 from release.log.events import Event
 from release.protected.site import Site
@@ -31,6 +33,9 @@ NEVER_ENDED = (HOOKS, HEROKU)
 GONE_WITHIN = 10.0
 """Seconds that other sessions get to end."""
 
+ROUNDS = 3
+"""How often sessions are ended that have come back meanwhile."""
+
 SAID_WITHIN = 60.0
 """Seconds within which the journal has to say that the fence is down."""
 
@@ -39,7 +44,7 @@ def put_up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence. The journal says so first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
     target.site.maintain(run, on=True)
-    stopped = {kind: 0 for kind in stopping(target.site, target.formation)}
+    stopped = dict.fromkeys(stopping(target.site, target.formation), 0)
     target.site.scale(run, stopped)
     ended = end_sessions(run)
     run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
@@ -57,14 +62,56 @@ def stopping(site: Site, formation: Mapping[str, int] | None) -> dict[str, int]:
 def end_sessions(run: Run) -> list[str]:
     """Ends all other sessions and returns their names. One that keeps coming back is only warned of.
 
-    Not every client can be kept away. Heroku's own sessions stay: a backup that a schedule has begun is waited for and
-    never killed.
+    Not every client can be kept away, and to wait for it would only keep the site down. Heroku's own sessions stay: a
+    backup that a schedule has begun is waited for and never killed.
     """
+    names: set[str] = set()
+    by = run.deadline.within(GONE_WITHIN)
     try:
-        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=NEVER_ENDED)
+        for _ in range(ROUNDS):
+            there = strangers(run)
+            if not there:
+                return sorted(names)
+            names.update(other.name for other in there)
+            keys = {other.key for other in there}
+            _end(run, keys, by)
+        if left := strangers(run):
+            run.warn("sessions_left", f"they come back as soon as they are ended: {', '.join(map(str, left[:10]))}")
     except Failed as error:
         run.warn("sessions_left", str(error))
-        return []
+    return sorted(names)
+
+
+def end_present(run: Run) -> None:
+    """Ends the other sessions that there are now, and waits until exactly these are gone. A failure is a warning."""
+    try:
+        _end(run, {other.key for other in strangers(run)}, run.deadline.within(GONE_WITHIN))
+    except Failed as error:
+        run.warn("sessions_left", str(error))
+
+
+def strangers(run: Run) -> list[Other]:
+    """Lists the sessions of others that the fence is to keep out. Raises Lost or Failed."""
+    return [other for other in others(run.database) if not other.name.startswith(NEVER_ENDED)]
+
+
+def warn_of_leak(run: Run, *, tables: Sequence[str] = (), sessions: Sequence[Other] = ()) -> None:
+    """Says that the fence has not kept everybody out, so that a backup behind it holds what others wrote meanwhile."""
+    wrote = f"they have written to {', '.join(tables[:10])}" if tables else "their sessions are there again"
+    run.warn(
+        "fence_leaked",
+        f"the fence is up, but it does not keep everybody out: {wrote}. It is a client outside the formation, which"
+        " comes back when its session is ended. Its writes are salvaged like anybody's",
+        tables=list(tables[:100]),
+        sessions=[str(session) for session in sessions[:20]],
+    )
+
+
+def _end(run: Run, keys: set[tuple[int, int]], by: Deadline) -> None:
+    """Ends exactly these sessions and waits. Raises Failed (sessions_left) where some do not end."""
+    _, left = wait_until_gone(run.database, lambda other: other.key in keys, clock=run.clock, deadline=by, ending=True)
+    if left:
+        raise Failed(Reason.SESSIONS_LEFT, f"still there: {', '.join(map(str, left))}")
 
 
 def is_up(target: Target, entry: Entry) -> bool:
