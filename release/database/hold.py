@@ -13,7 +13,7 @@ accepted which the restore takes away again. Heroku's dump only reads (ACCESS SH
 - What it cannot lock (another role's table, large objects, a table that is made meanwhile), the counters show.
 
 Sequences go on. After a reset that empties schemas instead of replacing the database there is a moment between the end
-of the sessions and the first DROP. Who waited here by then may use it, and is named by `waiting`.
+of the sessions and the first DROP. Who has waited here may use it, and is named by `waiting`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def written(before: Mapping[str, Counters], after: Mapping[str, Counters]) -> di
 class Hold:
     """The session. It is opened once: a hold that was lost is gone.
 
-    `waiting` has the sessions of others that waited to write when it was last looked, by table.
+    `waiting` has the most sessions of others that were seen to wait at once, by the table that they wanted to write.
     """
 
     def __init__(self, database: Database) -> None:
@@ -192,7 +192,8 @@ class Hold:
             return
         rows = self._database.connection.execute(WAITING).fetchall()
         writers = [(pid, table) for pid, exclusive, _, table in rows if not exclusive]
-        self.waiting = dict(Counter(table for _, table in writers))
+        for table, sessions in Counter(table for _, table in writers).items():
+            self.waiting[table] = max(sessions, self.waiting.get(table, 0))
         if any(exclusive and (asked or restoring) for _, exclusive, restoring, _ in rows):
             self._database.connection.execute(END, [[pid for pid, _ in writers]])
             self._database.connection.execute("ROLLBACK")

@@ -90,13 +90,13 @@ class Latecomers:
     def named(self, oid: int | None = None) -> dict[str, str]:
         """Returns in words, by table, what may be in no dump. `oid` is the database's after the restore.
 
-        Where the restore has emptied the database instead of replacing it, who waited to write may have done so in the
-        moment between the end of the sessions and the first DROP.
+        Where the restore has emptied the database instead of replacing it, who had waited to write may have done so in
+        the moment between the end of the sessions and the first DROP.
         """
         words = {table: str(rows) for table, rows in self.written().items()}
         if self.began is not None and oid == self.began.oid:
             for table, sessions in self._held.waiting.items():
-                words.setdefault(table, f"{sessions} waited to write when the restore ended all sessions")
+                words.setdefault(table, f"{sessions} waited to write, and may have done so right before the reset")
         return words
 
 
