@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from release.app.witnessed import expect_clients
 from release.clock import Deadline
 from release.database import checks, evidence
 from release.database.comparison import between, structural
@@ -14,7 +15,7 @@ from release.protected.before import BackedUp, Before, Unprotected, take_fingerp
 from release.protected.target import Target
 from release.protected.transfers import capture
 from release.run import Run
-from release.settings.model import FenceMode, Guard
+from release.settings.model import FenceMode, Guard, Switch
 
 CAPTURES = 3
 """How often the database is captured at most: once, and twice more if its structure changes meanwhile."""
@@ -22,6 +23,8 @@ CAPTURES = 3
 
 def back_up(run: Run, target: Target | None) -> Before:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
+    if run.settings.witness is Switch.ON:
+        expect_clients()
     before = record_run(run, target)
     behind = frozenset(checks.sequences_behind(run.database.connection))
     if target is None:
