@@ -36,6 +36,9 @@ GONE_WITHIN = 10.0
 ROUNDS = 3
 """How often sessions are ended that have come back meanwhile."""
 
+STAYS = 0.5
+"""Seconds after which a session of somebody else's is one that stays."""
+
 SAID_WITHIN = 60.0
 """Seconds within which the journal has to say that the fence is down."""
 
@@ -93,6 +96,16 @@ def end_present(run: Run) -> None:
 def strangers(run: Run) -> list[Other]:
     """Lists the sessions of others that the fence is to keep out. Raises Lost or Failed."""
     return [other for other in others(run.database) if not other.name.startswith(NEVER_ENDED)]
+
+
+def came_back(run: Run) -> list[Other]:
+    """Lists the sessions of others that are there behind the fence, and stay. Raises Lost or Failed.
+
+    One that ends by itself has handed in its counters, so that these tell whether it has written.
+    """
+    keys = {other.key for other in strangers(run)}
+    stays = run.deadline.within(STAYS)
+    return wait_until_gone(run.database, lambda other: other.key in keys, clock=run.clock, deadline=stays)[1]
 
 
 def warn_of_leak(run: Run, *, tables: Sequence[str] = (), sessions: Sequence[Other] = ()) -> None:

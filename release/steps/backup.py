@@ -84,7 +84,7 @@ def _leaked(run: Run, before: Fingerprint, outset: Outset) -> bool:
     The journal then says, for whoever comes later, that the fence has not held since before the backup.
     """
     tables = sorted(evidence.compare(before.evidence, outset.evidence).written)
-    sessions = fence.strangers(run)
+    sessions = fence.came_back(run)
     if not tables and not sessions:
         return False
     fence.warn_of_leak(run, tables=tables, sessions=sessions)

@@ -215,7 +215,7 @@ def _raise_fence(run: Run, backup: BackedUp) -> BackedUp:
     Returns the backup, which is not sealed any more where others have come back behind the fence.
     """
     try:
-        if backup.sealed and (there := fence.strangers(run)):
+        if backup.sealed and (there := fence.came_back(run)):
             fence.warn_of_leak(run, sessions=there)
             backup = replace(backup, sealed=False)
         if run.settings.fence is not FenceMode.OFF and not backup.sealed:

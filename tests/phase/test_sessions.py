@@ -144,6 +144,7 @@ def test_a_timeout_that_does_not_reach_a_session_is_a_warning(
     settings = program(hook.folder, OWN_OPTIONS.replace("{statement}", statement))
     settings["RELEASE_PENDING_COMMAND"] = "sh -c 'test -f done'"
     settings["RELEASE_MIGRATE_COMMAND"] = "sh -c 'python migrate.py && touch done'"
+    settings["RELEASE_WITNESS"] = "off"  # which would put it into the session
     with held(app, 3, once_waited_for=True):
         result = hook.run(**settings, **{setting: value})
 
