@@ -286,9 +286,13 @@ class Sandbox:
         plan: str = "standard-0",
         num_keep: int | None = None,
         config: Mapping[str, str] | None = None,
+        space: str | None = None,
     ) -> App:
-        """Creates an app with a database attached as DATABASE; `plan="none"` leaves the database out."""
-        body = {"name": name, "plan": plan, "num_keep": num_keep, "config": dict(config or {})}
+        """Creates an app with a database attached as DATABASE; `plan="none"` leaves the database out.
+
+        `space` names a Private Space for it.
+        """
+        body = {"name": name, "plan": plan, "num_keep": num_keep, "config": dict(config or {}), "space": space}
         self.connection.request("POST", "/sandbox/apps", body)
         return self.app(name)
 

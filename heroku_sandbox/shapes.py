@@ -105,7 +105,7 @@ def app(state: State, record: App) -> dict[str, Any]:
         "owner": {"id": state.account_id, "email": EMAIL},
         "organization": None,
         "team": None,
-        "space": None,
+        "space": {**_named("space", record.space), "shield": False} if record.space else None,
         "repo_size": None,
         "slug_size": None,
     }

@@ -155,11 +155,15 @@ class Formation:
 
 @dataclass(slots=True, kw_only=True)
 class App:
-    """An app with its history. `last_transfer` is the counter of its backups, restores and copies."""
+    """An app with its history. `last_transfer` is the counter of its backups, restores and copies.
+
+    `space` is the name of its Private Space, if it is in one.
+    """
 
     id: str = field(default_factory=new_id)
     name: str
     maintenance: bool = False
+    space: str | None = None
     formation: dict[str, Formation] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)
     last_transfer: int = 0

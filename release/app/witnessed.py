@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -36,6 +38,9 @@ from release.witness.verdict import NOT_ENDED, Account, Ending, Seen, Verdict, W
 
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks for connections beside the witness."""
+
+SHARE: Final = 10
+"""How much longer the pause between two looks is than a look, at least: tables of sockets can be long."""
 
 Timeouts = tuple[tuple[str, str], ...]
 """Settings of the server for each session, by name."""
@@ -69,7 +74,7 @@ class Witness:
         self._notes = _Notes(run)
         stack.callback(self._notes.close)
         found, self._unreplaced = destinations(environ)
-        certificate = Certificate()
+        certificate = _certificate()
         here = stack.enter_context(Relay(opened=self._notes.note, certificate=certificate))
         self._here = here
         self._elsewhere: dict[str, tuple[Destination, Relay]] = {}
@@ -120,10 +125,10 @@ class Witness:
         over = threading.Event()
 
         def look() -> None:
-            while not over.wait(LOOK_EVERY):
-                self._beside.look(running.pids())
+            took = self._look(running)
+            while not over.wait(max(LOOK_EVERY, SHARE * took)):
+                took = self._look(running)
 
-        self._beside.look(running.pids())
         thread = threading.Thread(target=look, name="beside the witness", daemon=True)
         thread.start()
         try:
@@ -131,6 +136,12 @@ class Witness:
         finally:
             over.set()
             thread.join()
+
+    def _look(self, running: Running) -> float:
+        """Looks once. Returns the seconds that it took."""
+        began = time.perf_counter()
+        self._beside.look(running.pids())
+        return time.perf_counter() - began
 
     def account(self) -> Account:
         """Sees all sessions to their end, and tells what was committed in them."""
@@ -166,7 +177,7 @@ class Witness:
 
     def _is_here(self, destination: Destination) -> bool | None:
         """Whether another URL leads to the protected database after all; None where the server does not say."""
-        there = Database(self._run.environ.get(destination.names[0], ""), application_name=hook_name(self._run.id))
+        there = Database(destination.url, application_name=hook_name(self._run.id))
         try:
             one, other = self._run.database.identity(), there.identity()
         except ReleaseError:
@@ -255,6 +266,22 @@ def _witness(run: Run, stack: ExitStack, environ: Mapping[str, str], timeouts: T
         return Absent(environ=environ, why="the witness could not be set up")
 
 
+@cache
+def _certificate() -> Certificate:
+    """Returns the one certificate of this process, for all commands."""
+    return Certificate()
+
+
+def expect_clients() -> None:
+    """Has the certificate made in the background, which takes 0.3 s: most clients ask for TLS by themselves."""
+
+    def make() -> None:
+        with suppress(OSError):  # a client that asks for TLS is told then
+            _certificate().made()
+
+    threading.Thread(target=make, name="the witness's certificate", daemon=True).start()
+
+
 def _place(run: Run) -> Place:
     url = run.settings.database_url
     parts = urlsplit(url.reveal() if url else "")
@@ -271,8 +298,7 @@ def _as_safe_as_the_hook(destination: Destination) -> ServerTls:
 
 def _vocabulary(run: Run) -> Vocabulary:
     """Asks the server which functions surely change nothing. Raises Lost or Failed."""
-    harmless, own, hidden = run.database.one(VOCABULARY)
-    return Vocabulary(harmless=frozenset(harmless), own=frozenset(own), hidden=hidden)
+    return Vocabulary.of(run.database.one(VOCABULARY))
 
 
 def _open_files() -> Iterator[int]:

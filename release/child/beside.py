@@ -6,7 +6,7 @@ the same role all the time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ from release.child import sockets
 from release.child.addresses import resolve
 from release.child.sockets import NOBODYS, connections, inodes
 from release.child.unix_sockets import unix_clients
+
+NEW, AGAIN = 4, 10
+"""For how many looks a socket is new, and how many looks pass until one that is not new is looked up again."""
 
 MOST = 20
 """So many connections are named at most. One is enough for a doubt."""
@@ -54,6 +57,8 @@ class Beside:
         self._before: set[str] = set()
         self._suspects: set[_Connection] = set()
         self._locked: set[int] = set()
+        self._looks = 0
+        self._read: dict[str, int] = {}
         self._addresses = resolve(servers)
         if self._addresses.unresolved:
             self._blind = f"no address was found of {', '.join(self._addresses.unresolved)}"
@@ -92,25 +97,27 @@ class Beside:
 
     def _look_into(self, pids: AbstractSet[int]) -> None:
         """Finds what these processes hold; a socket inherited from the hook is the hook's."""
+        held, locked = _held(pids)
+        if not locked and not self._anything_new(held):
+            return
         there = {
             each.inode: each for each in self._connections() if each.inode != NOBODYS and each.key not in self._told
         }
         if not there:
             return
-        locked = set()
-        for pid in pids:
-            try:
-                held = inodes(pid) & there.keys()
-            except PermissionError:
-                locked.add(pid)
-                continue
-            except OSError:  # gone
-                continue
-            if held:
-                held -= inodes("self")
-            for inode in held:
-                self._tell(there[inode], pid)
+        if strange := held.keys() & there.keys():
+            for inode in strange - inodes("self"):
+                self._tell(there[inode], held[inode])
         self._doubt(locked)
+
+    def _anything_new(self, held: Mapping[str, int]) -> bool:
+        """Whether the kernel's tables have to be read, which may be long ones: a socket is new, or may lead elsewhere.
+
+        A socket may be made some time before it is connected.
+        """
+        self._looks += 1
+        self._read = {inode: self._read.get(inode, 0) + 1 for inode in held}
+        return any(times <= NEW for times in self._read.values()) or (bool(held) and self._looks % AGAIN == 0)
 
     def _doubt(self, locked: set[int]) -> None:
         """Notes processes that could not be looked into, twice in a row: one that is just ending cannot either."""
@@ -171,6 +178,20 @@ class Beside:
     def _see_nothing(self, error: Exception) -> None:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self._blind = self._blind or f"the sockets of this machine cannot be seen ({type(error).__name__}: {text})"
+
+
+def _held(pids: AbstractSet[int]) -> tuple[dict[str, int], set[int]]:
+    """Returns the sockets that these processes hold, each with a holder, and the processes that cannot be seen into."""
+    held: dict[str, int] = {}
+    locked = set()
+    for pid in pids:
+        try:
+            held |= dict.fromkeys(inodes(pid), pid)
+        except PermissionError:
+            locked.add(pid)
+        except OSError:  # gone
+            continue
+    return held, locked
 
 
 def _holder(inode: str, pids: Iterable[int]) -> int | None:

@@ -59,15 +59,12 @@ class Descendants:
 
     def pids(self) -> set[int]:
         """Returns all processes below this one that were not there before; none where there is no /proc."""
-        children: dict[int, list[int]] = {}
-        for process in filter(None, map(_process, _all_processes())):
-            children.setdefault(process.parent, []).append(process.pid)
         below: set[int] = set()
-        waiting = [pid for pid in children.get(os.getpid(), []) if pid not in self._bystanders]
+        waiting = [child.pid for child in _children() if child.pid not in self._bystanders]
         while waiting:
             pid = waiting.pop()
             below.add(pid)
-            waiting += children.get(pid, [])
+            waiting += [child.pid for child in _children(pid) if child.pid not in below]
         return below
 
     def kill(self, leader: int) -> tuple[int, int]:
@@ -120,18 +117,19 @@ def _reap(pid: int) -> bool:
         return False
 
 
-def _children() -> list[_Process]:
-    """Returns our children, orphans that became ours included; none where there is no /proc.
+def _children(of: int | None = None) -> list[_Process]:
+    """Returns the children of a process, by default ours, orphans that became ours included; none without /proc.
 
     The kernel can list them (proc_tid_children(5)); where it is built without that, all processes are looked through,
     which takes some milliseconds on a busy machine.
     """
+    parent = os.getpid() if of is None else of
+    folder = f"/proc/{parent}/task"
     try:
-        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 -- names, not paths
-        names = [name for task in tasks for name in Path("/proc/self/task", task, "children").read_text().split()]
+        names = [name for task in os.listdir(folder) for name in Path(folder, task, "children").read_text().split()]  # noqa: PTH208 -- names, not paths
     except OSError:
-        names = _all_processes()
-    return [process for name in names if (process := _process(name)) and process.parent == os.getpid()]
+        names = _all_processes() if Path(folder).exists() else []
+    return [process for name in names if (process := _process(name)) and process.parent == parent]
 
 
 def _all_processes() -> list[str]:

@@ -329,12 +329,12 @@ def _written(before: Evidence, after: Evidence) -> tuple[dict[str, Written], str
     written: dict[str, Written] = {}
     for table in sorted(before.writes.keys() | after.writes.keys()):
         was, present = before.writes.get(table), after.writes.get(table)
-        if not was or not present or _stamp(was) != _stamp(present):
-            written[table] = _written_rows(was, present)
+        if not was or not present or stamp_of(was) != stamp_of(present):
+            written[table] = rows_written(was, present)
     return written, _unproved(before, after)
 
 
-def _written_rows(was: Counters | None, present: Counters | None) -> Written:
+def rows_written(was: Counters | None, present: Counters | None) -> Written:
     """Subtracts counters. Of a table that is gone nothing is counted; one that is new has the rows it was given."""
     if not present:
         return Written(inserted=0, updated=0, deleted=0, rewritten=True)
@@ -347,7 +347,7 @@ def _written_rows(was: Counters | None, present: Counters | None) -> Written:
     )
 
 
-def _stamp(counters: Counters) -> tuple[int, int, int, int]:
+def stamp_of(counters: Counters) -> tuple[int, int, int, int]:
     """Returns the counters that only writes change. The server's estimate of rows changes with ANALYZE, too."""
     return counters.inserted, counters.updated, counters.deleted, counters.file
 

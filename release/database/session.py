@@ -111,6 +111,10 @@ class Database:
         self._first: tuple[str, str] | None = None
         self._patience = bounds.Patience(signals=signals)
 
+    def beside(self, application_name: str) -> Database:
+        """Returns another session on the same database, of another name. It is not opened yet."""
+        return Database(self._url, application_name=application_name, signals=self._patience.signals)
+
     @property
     def deadline(self) -> Deadline | None:
         """The end of all waiting for the server. It is set between SIGTERM and SIGKILL, and None otherwise."""

@@ -37,11 +37,12 @@ class Ref(msgspec.Struct, frozen=True):
 
 
 class App(msgspec.Struct, frozen=True):
-    """An app, with what is needed of it."""
+    """An app, with what is needed of it. `space` is its Private Space, in whatever form, and None where it has none."""
 
     id: str
     name: str
     maintenance: bool
+    space: object = None
 
 
 class Plan(msgspec.Struct, frozen=True):

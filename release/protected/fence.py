@@ -1,17 +1,25 @@
-"""The fence, which keeps other writers out: maintenance mode is on, workers stand at 0, other sessions are ended.
+"""The fence, which keeps other writers out: maintenance mode is on, dynos stand at 0, other sessions are ended.
+
+`web` stands at 0 as well: maintenance mode stops the router only, and a web dyno goes on with what it has begun. In a
+Private Space `web` stays.
 
 To raise or to lower it twice does no harm. How the app stood before is in the journal, and so in the dump, so that
-whoever comes later can lower it.
+whoever comes later can lower it. A client that is no dyno comes back: hold.py keeps it from writing.
+
+No limit of connections is set, neither on the database nor on the role. Heroku's dump and load come in with the app's
+own role, and a limit that a killed run leaves behind would keep them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from release.clock import Deadline
 from release.database.journal import Entry
+from release.database.others import Other, others, wait_until_gone
 from release.database.session import Failed
 from release.database.transfer_sessions import HEROKU
-from release.errors import StepFailed
+from release.errors import Reason, StepFailed
 from release.heroku.http import HerokuError
 from release.log.events import Event
 from release.protected.site import Site
@@ -19,14 +27,14 @@ from release.protected.target import Target
 from release.run import HOOKS, Run
 from release.settings.model import FenceMode
 
-KEPT_RUNNING = frozenset({"web", "release"})
-"""Process types that are not scaled: web serves the maintenance page, and release is this very process."""
-
 NEVER_ENDED = (HOOKS, HEROKU)
 """What the names of sessions begin with that the fence leaves alone: the hook's, and those of Heroku's transfers."""
 
 GONE_WITHIN = 10.0
 """Seconds that other sessions get to end."""
+
+ROUNDS = 3
+"""How often sessions are ended that have come back meanwhile."""
 
 SAID_WITHIN = 60.0
 """Seconds within which the journal has to say that the fence is down."""
@@ -36,28 +44,79 @@ def put_up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence. The journal says so first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
     target.site.maintain(run, on=True)
-    stopped = {kind: 0 for kind, quantity in target.formation.items() if quantity and kind not in KEPT_RUNNING}
+    stopped = dict.fromkeys(stopping(target.site, target.formation), 0)
     target.site.scale(run, stopped)
     ended = end_sessions(run)
     run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
 
 
+def stopping(site: Site, formation: Mapping[str, int] | None) -> dict[str, int]:
+    """Returns the process types that the fence stops, with how many dynos of each there were before.
+
+    `release` is this very process. `web` of a Private Space stays.
+    """
+    kept = {"release", "web"} if site.private else {"release"}
+    return {kind: quantity for kind, quantity in (formation or {}).items() if quantity and kind not in kept}
+
+
 def end_sessions(run: Run) -> list[str]:
     """Ends all other sessions and returns their names. One that keeps coming back is only warned of.
 
-    Not every client can be kept away. Heroku's own sessions stay: a backup that a schedule has begun is waited for and
-    never killed.
+    Not every client can be kept away, and to wait for it would only keep the site down. Heroku's own sessions stay: a
+    backup that a schedule has begun is waited for and never killed.
     """
+    names: set[str] = set()
+    by = run.deadline.within(GONE_WITHIN)
     try:
-        return run.database.terminate(clock=run.clock, deadline=run.deadline.within(GONE_WITHIN), keep=NEVER_ENDED)
+        for _ in range(ROUNDS):
+            there = strangers(run)
+            if not there:
+                return sorted(names)
+            names.update(other.name for other in there)
+            keys = {other.key for other in there}
+            _end(run, keys, by)
+        if left := strangers(run):
+            run.warn("sessions_left", f"they come back as soon as they are ended: {', '.join(map(str, left[:10]))}")
     except Failed as error:
         run.warn("sessions_left", str(error))
-        return []
+    return sorted(names)
+
+
+def end_present(run: Run) -> None:
+    """Ends the other sessions that there are now, and waits until exactly these are gone. A failure is a warning."""
+    try:
+        _end(run, {other.key for other in strangers(run)}, run.deadline.within(GONE_WITHIN))
+    except Failed as error:
+        run.warn("sessions_left", str(error))
+
+
+def strangers(run: Run) -> list[Other]:
+    """Lists the sessions of others that the fence is to keep out. Raises Lost or Failed."""
+    return [other for other in others(run.database) if not other.name.startswith(NEVER_ENDED)]
+
+
+def warn_of_leak(run: Run, *, tables: Sequence[str] = (), sessions: Sequence[Other] = ()) -> None:
+    """Says that the fence has not kept everybody out, so that a backup behind it holds what others wrote meanwhile."""
+    wrote = f"they have written to {', '.join(tables[:10])}" if tables else "their sessions are there again"
+    run.warn(
+        "fence_leaked",
+        f"the fence is up, but it does not keep everybody out: {wrote}. It is a client outside the formation, which"
+        " comes back when its session is ended. Its writes are salvaged like anybody's",
+        tables=list(tables[:100]),
+        sessions=[str(session) for session in sessions[:20]],
+    )
+
+
+def _end(run: Run, keys: set[tuple[int, int]], by: Deadline) -> None:
+    """Ends exactly these sessions and waits. Raises Failed (sessions_left) where some do not end."""
+    _, left = wait_until_gone(run.database, lambda other: other.key in keys, clock=run.clock, deadline=by, ending=True)
+    if left:
+        raise Failed(Reason.SESSIONS_LEFT, f"still there: {', '.join(map(str, left))}")
 
 
 def is_up(target: Target, entry: Entry) -> bool:
     """Whether the fence that a row tells of is up, by what Heroku says now. Somebody may have lifted it since."""
-    stopped = (kind for kind, quantity in (entry.formation or {}).items() if quantity and kind not in KEPT_RUNNING)
+    stopped = stopping(target.site, entry.formation)
     return target.app.maintenance and all(not target.formation.get(kind) for kind in stopped)
 
 
@@ -121,11 +180,7 @@ def lower_by_row(run: Run, site: Site, entry: Entry) -> None:
 def _put_back(run: Run, site: Site, formation: Mapping[str, int], *, maintenance: bool | None) -> None:
     """Scales process types that stand at 0 now; another figure is somebody's newer wish. Ends maintenance mode."""
     stopped = {kind for kind, quantity in site.formation(run).items() if quantity == 0}
-    back = {
-        kind: quantity
-        for kind, quantity in formation.items()
-        if quantity and kind in stopped and kind not in KEPT_RUNNING
-    }
+    back = {kind: quantity for kind, quantity in stopping(site, formation).items() if kind in stopped}
     site.scale(run, back)
     if maintenance is False:
         site.maintain(run, on=False)

@@ -33,7 +33,8 @@ def find_addon(run: Run) -> Attached:
         app = run.retried("GET app", platform.app)
         addon = _addon(run, app, run.retried("GET addon-attachments", platform.attachments))
     store = Store(addon=addon, data=DataAPI(session, settings.data_url))
-    return Attached(app=app, addon=addon, site=Site(platform=platform), store=store, session=session)
+    site = Site(platform=platform, private=app.space is not None)
+    return Attached(app=app, addon=addon, site=site, store=store, session=session)
 
 
 def find_target(run: Run) -> Target:

@@ -11,9 +11,13 @@ from release.run import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The running app through the Platform API, with all that a fence needs. Its verbs raise HerokuError."""
+    """The running app through the Platform API, with all that a fence needs. Its verbs raise HerokuError.
+
+    `private` says that the app is in a Private Space.
+    """
 
     platform: Platform
+    private: bool
 
     def formation(self, run: Run) -> dict[str, int]:
         """Reads the quantities by process type, as they are now."""

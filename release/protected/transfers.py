@@ -23,9 +23,15 @@ PROGRESS_EVERY = 5.0
 
 
 def capture(
-    run: Run, target: Target, *, kind: str, deadline: Deadline, begun: Callable[[Transfer], None] = lambda _: None
+    run: Run,
+    target: Target,
+    *,
+    kind: str,
+    deadline: Deadline,
+    begun: Callable[[Transfer], None] = lambda _: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Transfer:
-    """Captures a backup and waits for it. `begun` is called with it before the wait.
+    """Captures a backup and waits for it. `begun` is called with it before the wait, `meanwhile` again and again in it.
 
     Raises StepFailed (backup_failed, backup_unusable) or HerokuError.
     """
@@ -40,7 +46,7 @@ def capture(
     )
     begun(started)
     try:
-        finished = follow(run, target, started, kind=kind, deadline=deadline, watch=DumpWatch(run).running)
+        finished = follow(run, target, started, kind=kind, deadline=deadline, watch=DumpWatch(run, meanwhile).running)
     except TimedOut as error:
         raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
     check_usable(target, finished, known)
@@ -55,8 +61,11 @@ def follow(
     kind: str,
     deadline: Deadline,
     watch: Callable[[], bool] | None = None,
+    sleep: Callable[[float], None] | None = None,
 ) -> Transfer:
     """Waits until a transfer has finished, with success or without. Raises TimedOut or HerokuError.
+
+    `sleep` is how the wait sleeps between two polls, where that is not the usual way.
 
     `watch` tells whether the database sees the dump. With it the API is polled rarely while the dump's session is
     there, and at once when that is gone. A capture of half an hour then takes a tenth of the requests, and its end is
@@ -84,7 +93,7 @@ def follow(
         clock=run.clock,
         log=run.log,
         deadline=deadline,
-        sleep=Watcher(run.clock, watch, deadline).sleep if watch else None,
+        sleep=Watcher(run.clock, watch, deadline).sleep if watch else sleep,
     )
     run.log.info(
         Event.TRANSFER_FINISHED,
@@ -212,15 +221,19 @@ def start_restore(run: Run, target: Target, backup: Transfer, first: Callable[[]
 
 
 def restore(
-    run: Run, target: Target, backup: Transfer, first: Callable[[], None] = lambda: None
+    run: Run,
+    target: Target,
+    backup: Transfer,
+    first: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] | None = None,
 ) -> tuple[Transfer, bool]:
     """Restores a backup onto the add-on, waits, and judges: the transfer, and whether its log was read.
 
-    `first` is done right before each request. Raises StepFailed or HerokuError.
+    `first` is done right before each request, `sleep` is how the wait sleeps. Raises StepFailed or HerokuError.
     """
     started = start_restore(run, target, backup, first)
     try:
-        finished = follow(run, target, started, kind="restore", deadline=run.deadline)
+        finished = follow(run, target, started, kind="restore", deadline=run.deadline, sleep=sleep)
     except TimedOut as error:
         raise StepFailed(Reason.RESTORE_UNFINISHED, f"{started.name}: {error}") from error
     return finished, judge(run, target, finished)
@@ -234,12 +247,14 @@ def goes_on(restore: Transfer) -> str:
 class DumpWatch:
     """A watch over Heroku's dump. It logs who blocks the dump, which waits for a table's lock for ever."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, meanwhile: Callable[[], None] = lambda: None) -> None:
         self._database = run.database
+        self._meanwhile = meanwhile
         self._blockers = Blockers(Event.BACKUP_BLOCKED, run)
 
     def running(self) -> bool:
         """Whether the database sees a dump. Raises Lost or Failed."""
+        self._meanwhile()
         if self._database.connected:
             with suppress(StepFailed):  # a name that is not logged must not end a backup
                 self._blockers.name([other.pid for other in others(self._database) if other.heroku])

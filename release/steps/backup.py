@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from release.app.witnessed import expect_clients
 from release.clock import Deadline
 from release.database import checks, evidence
 from release.database.comparison import between, structural
@@ -14,7 +15,7 @@ from release.protected.before import BackedUp, Before, Unprotected, take_fingerp
 from release.protected.target import Target
 from release.protected.transfers import capture
 from release.run import Run
-from release.settings.model import FenceMode, Guard
+from release.settings.model import FenceMode, Guard, Switch
 
 CAPTURES = 3
 """How often the database is captured at most: once, and twice more if its structure changes meanwhile."""
@@ -22,6 +23,8 @@ CAPTURES = 3
 
 def back_up(run: Run, target: Target | None) -> Before:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
+    if run.settings.witness is Switch.ON:
+        expect_clients()
     before = record_run(run, target)
     behind = frozenset(checks.sequences_behind(run.database.connection))
     if target is None:
@@ -76,17 +79,17 @@ def _restructured(run: Run, before: Fingerprint, outset: Outset) -> tuple[Finger
 
 
 def _leaked(run: Run, before: Fingerprint, outset: Outset) -> bool:
-    """Whether somebody has written behind the fence while the backup was being taken, which is logged as a warning."""
-    written = evidence.compare(before.evidence, outset.evidence).written
-    if written:
-        tables = sorted(written)
-        run.warn(
-            "fence_leaks",
-            f"others have written to {', '.join(tables[:10])} though the fence is up. It is a client outside the"
-            " formation, which comes back when its session is ended. Its writes are salvaged like anybody's",
-            tables=tables[:100],
-        )
-    return bool(written)
+    """Whether the fence has let somebody in while the backup was being taken, which is logged as a warning.
+
+    The journal then says, for whoever comes later, that the fence has not held since before the backup.
+    """
+    tables = sorted(evidence.compare(before.evidence, outset.evidence).written)
+    sessions = fence.strangers(run)
+    if not tables and not sessions:
+        return False
+    fence.warn_of_leak(run, tables=tables, sessions=sessions)
+    run.journal.fenced(run.id, FenceMode.RESTORE)
+    return True
 
 
 def record_run(run: Run, target: Target | None) -> Fingerprint:
@@ -104,7 +107,7 @@ def record_again(run: Run, backup: BackedUp) -> None:
     _open_row(run, backup.target)
     _write_fingerprint(run, backup.before)
     if run.settings.fence is FenceMode.RELEASE:
-        run.journal.fenced(run.id, FenceMode.RELEASE)
+        run.journal.fenced(run.id, FenceMode.RELEASE if backup.sealed else FenceMode.RESTORE)
     run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
 
 

@@ -72,7 +72,8 @@ def _reach_site(run: Run, entry: Entry) -> tuple[Site | None, Entry | None]:
         app = platform.app()
     except HerokuError:
         return None, entry
-    return Site(platform=platform), entry if entry.belongs(app.id, app=app.name) else None
+    site = Site(platform=platform, private=app.space is not None)
+    return site, entry if entry.belongs(app.id, app=app.name) else None
 
 
 def _lower(run: Run, site: Site | None, entry: Entry, ending: Ending, problem: ReleaseError | None) -> Ending:

@@ -296,9 +296,12 @@ def _earlier_backup(run: Run, target: Target, entry: Entry, newest: Transfer | N
 
 
 def _is_sealed(target: Target, entry: Entry, before: Fingerprint, outset: Outset) -> bool:
-    """Whether nobody else can have written since the backup, by what Heroku and the counters say now."""
-    leaked = outset.evidence.epoch is not None and evidence.compare(before.evidence, outset.evidence).written
-    return entry.fence == FenceMode.RELEASE and fence.is_up(target, entry) and not leaked
+    """Whether nobody else can have written since the backup, by what Heroku and the counters say now.
+
+    Where a restore took the outset away, nothing says whether the fence held while the backup was taken.
+    """
+    held = outset.known and not evidence.compare(before.evidence, outset.evidence).written
+    return entry.fence == FenceMode.RELEASE and fence.is_up(target, entry) and held
 
 
 def _conclude(

@@ -21,10 +21,12 @@ from release.log.events import Event
 from release.protected import fence, transfers
 from release.protected.before import BackedUp, Before
 from release.protected.changes import changed_since, witnessed_nothing
+from release.protected.latecomers import Latecomers, latecomers
 from release.protected.lock import check_still_ours, own_row, reconnect
 from release.protected.proof import Undecided, prove
 from release.protected.salvage import salvage
 from release.protected.sessions import end_ghosts, end_migration, end_prepared
+from release.protected.taken_back import TakenBack, sentence, taken_back
 from release.protected.target import Target
 from release.protected.transfers import find_backup, quiet_transfers, requested_restores
 from release.run import Ending, Run, ended, explain
@@ -186,17 +188,17 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     `comparison` is None when a restore has already overwritten the failed state. Then there is nothing to salvage, and
     it is not known what the migration had added.
     """
-    target = backup.target
-    if run.settings.fence is not FenceMode.OFF and not backup.sealed:
-        try:
-            fence.put_up(run, target, FenceMode.RESTORE)
-        except (HerokuError, StepFailed) as error:
-            run.warn("fence_not_raised", str(error))
-    salvaged = salvage(run, backup, comparison) if comparison else None
+    backup = _raise_fence(run, backup)
     added = comparison.added if comparison else None
-    transfer, problem = load_and_prove(run, backup, lambda log_read: prove(run, backup, added, log_read=log_read))
+    with latecomers(run, holding=comparison is not None and run.settings.fence is not FenceMode.OFF) as late:
+        salvaged = salvage(run, backup, comparison, late) if comparison else None
+        transfer, problem = load_and_prove(
+            run, backup, lambda log_read: prove(run, backup, added, log_read=log_read), late
+        )
+    taken = taken_back(backup, comparison, late.last) if comparison else TakenBack(by_others={}, meanwhile={})
     if problem is not None or transfer is None:
-        return not_restored(run, backup, problem or StepFailed(Reason.RESTORE_FAILED), failure, salvaged, transfer)
+        failed = problem or StepFailed(Reason.RESTORE_FAILED)
+        return _with_others(run, not_restored(run, backup, failed, failure, salvaged, transfer), taken, late)
     ending = ended(
         Outcome.RESTORED,
         failure,
@@ -204,22 +206,68 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
         salvage=salvaged.name if salvaged else None,
         restore=transfer.name,
     )
-    return close(run, target, ending)
+    return close(run, backup.target, _with_others(run, ending, taken, late))
+
+
+def _raise_fence(run: Run, backup: BackedUp) -> BackedUp:
+    """Raises the fence unless it is up, and holds. A failure is a warning.
+
+    Returns the backup, which is not sealed any more where others have come back behind the fence.
+    """
+    try:
+        if backup.sealed and (there := fence.strangers(run)):
+            fence.warn_of_leak(run, sessions=there)
+            backup = replace(backup, sealed=False)
+        if run.settings.fence is not FenceMode.OFF and not backup.sealed:
+            fence.put_up(run, backup.target, FenceMode.RESTORE)
+    except (HerokuError, StepFailed) as error:
+        run.warn("fence_not_raised", str(error))
+    return backup
+
+
+def _with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) -> Ending:
+    """Adds to an ending what others have written, where it is now, and how it is brought in again."""
+    lost = late.named(_oid(run))
+    if lost:
+        run.warn(
+            "written_since_salvage",
+            f"others have written after the salvage, and before the database was reset: {', '.join(list(lost)[:10])}",
+            tables=lost,
+        )
+    if not taken and not lost:
+        return ending
+    rows = {"by_others": taken.by_others, "meanwhile": taken.meanwhile} if taken else None
+    facts = {"taken_back": rows, "written_since_salvage": lost or None}
+    return replace(
+        ending,
+        hint=f"{ending.hint} {sentence(taken, ending.salvage, lost)}".strip(),
+        facts={**ending.facts, **{name: value for name, value in facts.items() if value}},
+    )
+
+
+def _oid(run: Run) -> int | None:
+    """Returns the database's oid, by which a restore is told that has made it anew. None where nobody answers."""
+    try:
+        return int(
+            run.database.one("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()")[0]
+        )
+    except StepFailed:
+        return None
 
 
 def load_and_prove(
-    run: Run, backup: BackedUp, proof: Callable[[bool], None]
+    run: Run, backup: BackedUp, proof: Callable[[bool], None], late: Latecomers | None = None
 ) -> tuple[Transfer | None, ReleaseError | None]:
     """Restores and proves, with a second try where that may help.
 
     Returns the last restore, and what is wrong with it, if anything is. `proof` is called with whether the restore's
-    log was read.
+    log was read. `late` looks at what others write until the database is reset.
     """
     problem: ReleaseError | None = None
     transfer: Transfer | None = None
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            transfer, log_read = load_backup(run, backup)
+            transfer, log_read = load_backup(run, backup, late)
             proof(log_read)
         except ReleaseError as error:
             problem = error
@@ -288,9 +336,10 @@ def commands_by_hand(run: Run, target: Target, backup: str | None = None) -> lis
     return [*restore, *fence.by_hand(target.app.name, formation, maintenance=maintenance)]
 
 
-def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
+def load_backup(run: Run, backup: BackedUp, late: Latecomers | None = None) -> tuple[Transfer, bool]:
     """Restores the run's own backup, by uuid, onto its add-on, waits for it and judges it.
 
+    Those who have come back are ended once more, and what others write is looked at right before Heroku is asked.
     Returns the restore, and whether its log was read. Raises StepFailed or HerokuError.
     """
     target = backup.target
@@ -305,7 +354,13 @@ def load_backup(run: Run, backup: BackedUp) -> tuple[Transfer, bool]:
     if run.settings.fence is not FenceMode.OFF:
         fence.end_sessions(run)
     _put_settings_back(run, backup)
-    return transfers.restore(run, target, source, lambda: announce(run))
+
+    def first() -> None:
+        announce(run)
+        if late is not None:
+            late.asked()
+
+    return transfers.restore(run, target, source, first, late.sleep if late else None)
 
 
 def _put_settings_back(run: Run, backup: BackedUp) -> None:

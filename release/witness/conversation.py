@@ -118,11 +118,16 @@ class Conversation:
         """Nothing sure can be said of this session any more."""
         self._doubts[why] = None
 
+    def refused(self, sqlstate: str, text: str) -> None:
+        """The witness itself has said no, since the server could not be reached or not be trusted."""
+        self._complain(Complaint(at=self._clock(), sqlstate=sqlstate, text=text, shape=None))
+
     def seen(self, pid: int | None) -> Seen:
         """What was seen so far of the session of this server process; None: the server did not let it in."""
         first, last = self._complaints or (None, None)
         return Seen(
             sessions=int(pid is not None),
+            refused=int(pid is None and self._errors > 0),
             open=(pid,) if self._open and pid is not None else (),
             transactions=dict(self._endings),
             statements=self._statements,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlencode
 
 from release.settings.urls import LOOPBACK
 from release.witness.address import PORT, Safety, Unreplaceable, Url, names_authority, parsed, replaced, safety, told
@@ -54,6 +54,16 @@ class Destination:
     upstream: Upstream
     user: str
     database: str
+
+    @property
+    def url(self) -> str:
+        """A URL for libpq that leads there, with the password in it. Not all of the variables hold a URL."""
+        server, tls = self.upstream, self.upstream.tls
+        host = f"[{server.host}]" if ":" in server.host else quote(server.host, safe="")
+        query = {"sslmode": tls.mode, "sslrootcert": tls.root, "sslnegotiation": "direct" if server.direct else None}
+        given = urlencode({name: value for name, value in query.items() if value}, quote_via=quote)
+        whom = f"{quote(self.user, safe='')}:{quote(server.password, safe='')}"
+        return f"postgres://{whom}@{host}:{server.port}/{quote(self.database, safe='')}?{given}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +132,11 @@ def _ways(environ: Mapping[str, str]) -> tuple[list[_Way], list[str]]:
     try:
         ways += _by_libpq(environ)
     except Unreplaceable:
-        left += group
+        left = sorted({*left, *group})
     # What all of them share can only be changed for all of them.
-    if left and (any(name in environ for name in _DEMANDS) or _verifies(environ)):
-        left = sorted({*left, *(name for way in ways for name in (way.name, *way.beside))})
-        ways = []
+    names = {name for way in ways for name in (way.name, *way.beside)}
+    if left and ("PGPASSWORD" in names or any(name in environ for name in _DEMANDS) or _verifies(environ)):
+        return [], sorted({*left, *names})
     return ways, left
 
 
@@ -142,7 +152,9 @@ def _by_url(name: str, environ: Mapping[str, str]) -> Iterator[_Way]:
         defaults = _defaults(environ)
         if "ssl" in given:
             defaults.pop("sslmode", None)
-        if given.get("password"):
+        if not given.get("password") and "password" in defaults:
+            beside = ("PGPASSWORD",)
+        if given.get("password") or "password" in defaults:
             defaults.pop("passfile", None)
     # libpq would take its own default for an empty host, others theirs.
     if not given.get("host"):

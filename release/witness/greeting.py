@@ -104,12 +104,41 @@ def _exactly(connection: Connection, count: int) -> bytes:
     return data
 
 
+class Knocked(NamedTuple):
+    """A server that was asked for a session, and the first thing that it said."""
+
+    server: Connection
+    first: tuple[bytes, bytes]
+
+
+def knock(upstream: Upstream, asked: Startup, heard: Callable[[Connection], None]) -> Knocked:
+    """Asks the server for a session; `heard` gets each connection at once.
+
+    Raises Unreachable, ProtocolError or OSError.
+
+    One that refuses before it has asked for a password may want no TLS (`hostnossl`): where the URL leaves that open it
+    is asked once more without, as libpq does.
+    """
+
+    def asks(server: Connection) -> Knocked:
+        heard(server)
+        server.settimeout(SECONDS)
+        server.sendall(protocol.startup_packet(asked, upstream.settings))
+        return Knocked(server, receive(server))
+
+    knocked = asks(upstream.connect())
+    if knocked.first[0] == b"E" and isinstance(knocked.server, ssl.SSLSocket) and upstream.may_be_plain:
+        knocked.server.close()
+        return asks(upstream.connect(plain=True))
+    return knocked
+
+
 class Greeting:
     """Lets a client in on both sides; the server's own messages reach the client as they are."""
 
-    def __init__(self, client: Connection, server: Connection, upstream: Upstream, asked: Startup) -> None:
+    def __init__(self, client: Connection, knocked: Knocked, upstream: Upstream, asked: Startup) -> None:
         self._client = client
-        self._server = server
+        self._server, self._first = knocked
         self._upstream = upstream
         self._asked = asked
 
@@ -118,7 +147,6 @@ class Greeting:
 
         Raises Refused, ProtocolError or OSError.
         """
-        self._server.sendall(protocol.startup_packet(self._asked, self._upstream.settings))
         if not self._into_server(look):
             return None
         authenticate_client(self._client.sendall, lambda: receive(self._client), password)
@@ -130,8 +158,8 @@ class Greeting:
         tls = self._server if isinstance(self._server, ssl.SSLSocket) else None
         user = self._asked.get(b"user")
         us = ToServer(user=user, password=self._upstream.password, tls=tls, local=self._upstream.local)
+        kind, body = self._first
         while True:
-            kind, body = receive(self._server)
             if kind == b"R":
                 if int.from_bytes(body[:4]) == OK:
                     if not us.proved:
@@ -141,6 +169,7 @@ class Greeting:
                     self._server.sendall(answer)
             elif not self._passed(kind, body, look):
                 return False
+            kind, body = receive(self._server)
 
     def _to_ready(self, look: Callable[[Message], None]) -> Begun | None:
         process = b""

@@ -28,6 +28,9 @@ LOOPBACK: Final = "127.0.0.1"
 
 BACKLOG: Final = 128
 
+GIVEN_UP_SECONDS: Final = 3.0
+"""For the threads of sessions that were cut off to see it: as long as a cancel request may take."""
+
 PORTS: Final = 65_536
 """How many TCP ports there are: one byte for each that was used, however many connections there were."""
 
@@ -116,11 +119,19 @@ class Relay:
                 sessions = list(self._sessions)
             for session in sessions:
                 session.interrupt()
-            for thread in self._threads():
-                thread.join(max(0.0, until - time.monotonic()))
+            self._join(until)
+            with self._lock:
+                late = list(self._sessions)
+            for session in late:
+                session.give_up()
+            self._join(time.monotonic() + GIVEN_UP_SECONDS)
             if not list(self._threads()):
                 os.close(self._wake)
         return self.seen()
+
+    def _join(self, until: float) -> None:
+        for thread in self._threads():
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _connected(self, port: int) -> None:
         self._ports[port] = 1

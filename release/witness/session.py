@@ -16,10 +16,10 @@ from release.witness.greeting import (
     FEATURE_NOT_SUPPORTED,
     INVALID_PASSWORD,
     PROTOCOL_VIOLATION,
-    SECONDS,
     Caller,
     Cancel,
     Greeting,
+    knock,
 )
 from release.witness.protocol import FROM_CLIENT, FROM_SERVER, Frames, Message, ProtocolError, Startup, fatal, message
 from release.witness.pump import Pump, Way, close, half_close
@@ -31,6 +31,9 @@ from release.witness.verdict import Seen
 FIRST_CANCEL: Final = 0.1
 LAST_CANCEL: Final = 2.0
 """Seconds between one cancel request and the next: a cancel can come too early, and a pipeline has many statements."""
+
+CANCEL_SECONDS: Final = 1.0
+"""For each step of a cancel request that is the witness's own: a server that does not answer is not waited for."""
 
 LINGER: Final = 0.5
 """Seconds in which a client may read the server's last words."""
@@ -76,6 +79,8 @@ class Session:
         self._patience = patience
         self._conversation = Conversation(clock=clock, vocabulary=vocabulary)
         self._pid: int | None = None
+        self._server: Connection | None = None
+        self._given_up = False
         self._asked = Frames(FROM_CLIENT)
         self._answered = Frames(FROM_SERVER)
         self._blind = False
@@ -89,17 +94,29 @@ class Session:
         self._conversation.doubt(f"the witness failed: {type(error).__name__}: {error}")
 
     def interrupt(self) -> None:
-        """Cuts off a client that has not begun its session; one that has is told by the wakened pump."""
+        """Cuts off a session that has not begun, on both sides; one that has is told by the wakened pump."""
         if self._pid is None:
+            self._given_up = True
+            self._cut(self._caller.connection)
+            self._cut(self._server)
+
+    def give_up(self) -> None:
+        """Cuts off the server, which does not answer: what becomes of its session nobody can say."""
+        self._conversation.doubt("it was given up, since it did not end in time")
+        self._given_up = True
+        self._cut(self._server)
+
+    def _cut(self, connection: Connection | None) -> None:
+        if connection is not None:
             with suppress(OSError):
-                socket.socket.shutdown(self._caller.connection, socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def run(self) -> None:
         """From the client's first byte to the server's last."""
         try:
             asked = self._caller.ask()
         except ProtocolError as error:
-            self._refuse(self._caller.connection, PROTOCOL_VIOLATION, str(error))
+            refuse(self._caller.connection, PROTOCOL_VIOLATION, str(error))
         except OSError:
             close(self._caller.connection)
         else:
@@ -117,14 +134,10 @@ class Session:
             self._refuse(client, FEATURE_NOT_SUPPORTED, "the release phase's witness passes no replication connections")
             return
         try:
-            server = self.upstream.connect()
+            if self._greeted(client, asked) and self._server:
+                self._relay(client, self._server)
         except Unreachable as error:
             self._refuse(client, CONNECTION_FAILURE, f"the database could not be reached: {error}")
-            return
-        server.settimeout(SECONDS)
-        try:
-            if self._greeted(client, server, asked):
-                self._relay(client, server)
         except Refused as error:
             self._refuse(client, INVALID_PASSWORD, str(error))
         except ProtocolError as error:
@@ -134,11 +147,12 @@ class Session:
             self._refuse(client, CONNECTION_FAILURE, f"the connection to the database was lost: {error}")
         finally:
             self._conversation.ended()
-            close(server)
+            if self._server:
+                close(self._server)
             close(client)
 
-    def _greeted(self, client: Connection, server: Connection, asked: Startup) -> bool:
-        greeting = Greeting(client, server, self.upstream, asked)
+    def _greeted(self, client: Connection, asked: Startup) -> bool:
+        greeting = Greeting(client, knock(self.upstream, asked, self._connected), self.upstream, asked)
         begun = greeting.exchange(self._password, lambda seen: self._conversation.from_server([seen]))
         if begun is None:
             return False
@@ -147,6 +161,12 @@ class Session:
         self._tell(asked)
         client.sendall(message(b"Z", b"I"))
         return True
+
+    def _connected(self, server: Connection) -> None:
+        """Keeps the server's connection, so that `give_up` finds it. Raises ConnectionAbortedError after that."""
+        self._server = server
+        if self._given_up:
+            raise ConnectionAbortedError("the command is over")
 
     def _tell(self, asked: Startup) -> None:
         user, database, application = (
@@ -216,7 +236,7 @@ class Session:
             if not said and pump.up.empty:
                 said = self._say_goodbye(pump)
             if self._conversation.busy and now >= cancel_at:
-                self.upstream.cancel(self.process)
+                self.upstream.cancel(self.process, min(until - now, CANCEL_SECONDS))
                 cancel_at, pause = time.monotonic() + pause, min(2 * pause, LAST_CANCEL)
             pump.step(min(until - now, pause))
 
@@ -230,8 +250,18 @@ class Session:
         return True
 
     def _refuse(self, client: Connection, sqlstate: str, text: str) -> None:
-        """Says no, in words that a driver shows."""
-        with suppress(OSError, ValueError):
-            client.settimeout(LINGER)
-            client.sendall(fatal(sqlstate, text))
-        close(client)
+        """Says no, and keeps what was said: it may be the last error of a command that fails.
+
+        Not when the command is over, and this is the end of it.
+        """
+        if not self._given_up:
+            self._conversation.refused(sqlstate, text)
+        refuse(client, sqlstate, text)
+
+
+def refuse(client: Connection, sqlstate: str, text: str) -> None:
+    """Says no, in words that a driver shows."""
+    with suppress(OSError, ValueError):
+        client.settimeout(LINGER)
+        client.sendall(fatal(sqlstate, text))
+    close(client)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 SHOWN: Final = 200
 """Characters of a shape."""
@@ -31,9 +31,16 @@ SELECT coalesce(array_agg(name) FILTER (WHERE NOT volatile), '{}'),
                                   AND d.classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_policy'::regclass,
                                                     'pg_catalog.pg_operator'::regclass, 'pg_catalog.pg_cast'::regclass))
                     OR (p.pronargs = 1 AND EXISTS (SELECT FROM pg_catalog.pg_type t
-                                                    WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p')))))
+                                                    WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p'))))),
+       coalesce(array_agg(name) FILTER (WHERE lasting), '{}'),
+       coalesce(bool_or(lasting AND used), false)
   FROM (SELECT proname::text AS name, bool_or(provolatile = 'v' OR prokind = 'p') AS volatile,
-               bool_or(oid >= 16384) AS own
+               bool_or(oid >= 16384) AS own,
+               bool_or(oid >= 16384 AND prosrc ~* '\\m(setval|dblink|pg_background|lo_export|pg_logical_emit)')
+                   AS lasting,
+               bool_or(oid >= 16384 AND EXISTS
+                       (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass
+                           AND d.refobjid = pg_proc.oid AND d.deptype <> 'e')) AS used
           FROM pg_catalog.pg_proc GROUP BY proname) AS names
 """
 """Asks the server for a `Vocabulary`, in its fields' order. Functions under a view, a policy, an operator or a cast, or
@@ -127,6 +134,8 @@ _BY_ITSELF_OF: Final = frozenset({"DATABASE", "TABLESPACE", "SYSTEM", "SUBSCRIPT
 _BARE: Final = re.compile(rb"[\w\s;,.=*()]*", re.ASCII)
 """A text that reads the same in every encoding and with every setting of strings."""
 
+_WORD: Final = re.compile(r"[a-z_\x80-\xff][\w$\x80-\xff]*", re.ASCII)
+
 _OUTLASTS: Final = re.compile(
     r"\b(setval|dblink\w*|pg_background\w*|lo_export|pg_\w*replication_slot\w*|pg_logical_emit_message"
     r"|pg_replication_origin\w*)\W*\(",
@@ -139,12 +148,34 @@ _OUTLASTS: Final = re.compile(
 class Vocabulary:
     """What the server says about its functions: by name, and whether some are called without being named.
 
-    `harmless`: names of which no function is volatile; `own`: names of which the app has a volatile one.
+    `harmless`: names of which no function is volatile; `own`: names of which the app has a volatile one; `lasting`: of
+    the app's functions that do what no rollback undoes; `always`: something (a trigger, a default) calls one of these.
     """
 
     harmless: frozenset[str] = frozenset()
     own: frozenset[str] = frozenset()
     hidden: bool = False
+    lasting: frozenset[str] = frozenset()
+    always: bool = False
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Vocabulary:
+        """What the server has answered to `VOCABULARY`."""
+        harmless, own, hidden, lasting, always = row
+        return cls(
+            harmless=frozenset(harmless), own=frozenset(own), hidden=hidden, lasting=frozenset(lasting), always=always
+        )
+
+    def outlasts(self, text: str) -> str | None:
+        """A function of the app's that a text may call, where one of them does what no rollback undoes.
+
+        Any of the app's, since one may call the other; and any word, since the call may be in a text.
+        """
+        if not self.lasting:
+            return None
+        return next(
+            (word for word in _WORD.findall(text.lower()) if word in self.own), "a trigger" if self.always else None
+        )
 
     def calls_harmless(self, name: str) -> bool:
         """Whether a function of this name surely changes nothing."""
@@ -212,8 +243,7 @@ def _judge(text: bytes, sure: bool, vocabulary: Vocabulary) -> tuple[Statement, 
     found = list(_tokens(decoded))
     nested = any(token.kind == "comment" and "/*" in token.text[2:] for token in found)
     if not sure or nested or any(token.text.upper() == "ATOMIC" for token in found):
-        outlasts = _OUTLASTS.search(decoded)
-        return (Statement(shape=_shape(found), by_itself=True, outlasts=outlasts and outlasts[0]),)
+        return (Statement(shape=_shape(found), by_itself=True, outlasts=_outlasts(decoded, vocabulary)),)
     return tuple(_judged(pieces, vocabulary) for pieces in _split(found))
 
 
@@ -274,14 +304,20 @@ def _is_name(words: Sequence[str]) -> bool:
 
 def _judged(tokens: list[Token], vocabulary: Vocabulary) -> Statement:
     words = [token.text.upper() if token.kind == "word" else token.text for token in tokens]
-    outlasts = _OUTLASTS.search(" ".join(token.text for token in tokens))
+    tag = _tag(tokens, words, vocabulary)
+    text = " ".join(token.text for token in tokens)
     return Statement(
         shape=_shape(tokens),
-        tag=_tag(tokens, words, vocabulary),
+        tag=tag,
         by_itself=words[0] in _BY_ITSELF or "CONCURRENTLY" in words or (len(words) > 1 and words[1] in _BY_ITSELF_OF),
-        outlasts=outlasts and outlasts[0],
+        outlasts=_outlasts(text, vocabulary if tag is None else Vocabulary()),
         to_savepoint=words[0] == "ROLLBACK" and "TO" in words,
     )
+
+
+def _outlasts(text: str, vocabulary: Vocabulary) -> str | None:
+    found = _OUTLASTS.search(text)
+    return found[0] if found else vocabulary.outlasts(text)
 
 
 def _tag(tokens: list[Token], words: list[str], vocabulary: Vocabulary) -> str | None:
@@ -291,9 +327,13 @@ def _tag(tokens: list[Token], words: list[str], vocabulary: Vocabulary) -> str |
         return _NEUTRAL[head]
     if head not in _READING or vocabulary.hidden or not _WRITING.isdisjoint(words):
         return None
-    if head == "COPY" and not _copies_out(words):
-        return None
-    calls = (at for at in range(1, len(tokens)) if words[at] == "(" and tokens[at - 1].kind in {"word", "quoted"})
+    begin, end = 1, len(tokens)
+    if head == "COPY":
+        end = _to_the_client(words)
+        if not end:
+            return None
+        begin = 1 if words[1] == "(" else end  # a table's columns are no call
+    calls = (at for at in range(begin, end) if words[at] == "(" and tokens[at - 1].kind in {"word", "quoted"})
     return _READING[head] if all(_harmless(tokens, words, at - 1, vocabulary) for at in calls) else None
 
 
@@ -307,12 +347,14 @@ def _harmless(tokens: list[Token], words: list[str], at: int, vocabulary: Vocabu
     return words[at] in _SYNTAX or (at > 0 and words[at - 1] in _BEFORE_A_NAME)
 
 
-def _copies_out(words: Sequence[str]) -> bool:
-    """Whether a COPY goes to the client: of the words outside of parentheses TO comes before FROM, and STDOUT after."""
+def _to_the_client(words: Sequence[str]) -> int:
+    """Where in a COPY to the client its TO is; 0 for any other COPY. STDIN is the same as STDOUT to the grammar.
+
+    Words in parentheses, a query's or columns, do not count; what follows STDOUT are options.
+    """
     depth = 0
-    outside: list[str] = []
-    for word in words:
+    for at, word in enumerate(words):
         depth += {"(": 1, ")": -1}.get(word, 0)
-        if not depth:
-            outside.append(word)
-    return "TO" in outside and "FROM" not in outside and outside[outside.index("TO") + 1 :][:1] == ["STDOUT"]
+        if not depth and word in {"FROM", "TO"}:
+            return at if word == "TO" and words[at + 1 : at + 2] in (["STDOUT"], ["STDIN"]) else 0
+    return 0

@@ -92,7 +92,7 @@ class ServerTls:
 
     @property
     def wanted(self) -> bool:
-        """Whether TLS is asked for at all. `allow` is taken for `prefer`, which is no weaker."""
+        """Whether TLS is asked for at all. `allow` is taken for `prefer`: it ends with either too, no weaker."""
         return self.mode != "disable"
 
     @property

@@ -44,36 +44,45 @@ class Upstream:
         """Whether what is sent there stays on this machine."""
         return self.host in LOOPBACK or self.host.startswith("/")
 
-    def connect(self) -> Connection:
-        """A new connection, with TLS where it is asked for and offered. Raises Unreachable."""
+    @property
+    def may_be_plain(self) -> bool:
+        """Whether a session without TLS is as safe as the URL asks for."""
+        return not self.tls.needed
+
+    def connect(self, *, plain: bool = False, seconds: float = CONNECT_SECONDS) -> Connection:
+        """A new connection, with TLS where it is asked for and offered. Raises Unreachable.
+
+        `plain`: without TLS, which the caller may only ask for where it `may_be_plain`. `seconds`: for each of its
+        steps, and left as the connection's timeout.
+        """
         try:
-            if self.host.startswith("/") or not self.tls.wanted:
-                return self._plain()
-            return self._with_tls()
+            if plain or self.host.startswith("/") or not self.tls.wanted:
+                return self._plain(seconds)
+            return self._with_tls(seconds)
         except OSError as error:  # of which ssl.SSLError is one
             raise Unreachable(str(error)) from error
 
-    def cancel(self, process: bytes) -> None:
+    def cancel(self, process: bytes, seconds: float = CONNECT_SECONDS) -> None:
         """Asks for a session's statement to be cancelled; `process` is its pid and key. The server never answers."""
-        with suppress(OSError, Unreachable), self.connect() as connection:
+        with suppress(OSError, Unreachable), self.connect(seconds=seconds) as connection:
             connection.sendall(packet(CANCEL_REQUEST.to_bytes(4) + process))
             connection.recv(1)  # it closes when the signal is sent
 
-    def _plain(self) -> socket.socket:
+    def _plain(self, seconds: float) -> socket.socket:
         if self.host.startswith("/"):
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(CONNECT_SECONDS)
+            connection.settimeout(seconds)
             connection.connect(f"{self.host}/.s.PGSQL.{self.port}")
             return connection
-        connection = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
+        connection = socket.create_connection((self.host, self.port), seconds)
         self.connected(connection.getsockname()[1])
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
 
-    def _with_tls(self) -> Connection:
+    def _with_tls(self, seconds: float) -> Connection:
         context = checking(self.tls)
-        connection = self._plain()
+        connection = self._plain(seconds)
         try:
             if not self.direct:
                 connection.sendall(packet(SSL_REQUEST.to_bytes(4)))
@@ -82,6 +91,14 @@ class Upstream:
                         raise Unreachable(f"the server does not offer TLS, and sslmode is {self.tls.mode}")
                     return connection
             return context.wrap_socket(connection, server_hostname=self.host)
+        except TimeoutError:
+            connection.close()
+            raise
+        except OSError:
+            connection.close()
+            if self.tls.needed:
+                raise
+            return self._plain(seconds)  # as libpq does: TLS was offered, and then it did not come about
         except BaseException:
             connection.close()
             raise

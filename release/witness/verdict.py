@@ -48,7 +48,10 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
-    """An error of the server: when (the clock's seconds), SQLSTATE, message, and the shape of what was running."""
+    """An error of the server, or of the witness on the way there.
+
+    When (the clock's seconds), SQLSTATE, message, and the shape of what was running.
+    """
 
     at: float
     sqlstate: str
@@ -63,11 +66,13 @@ class Complaint:
 class Seen:
     """What was seen of a session, or of several together; as large for a thousand as for one.
 
-    `open`: pids of the server processes of sessions that have not ended. `transactions`: how many ended how. `errors`:
-    how many the server answered with. `doubts`: why something is not known.
+    `refused`: connections that became no session, since the server or the witness said no; the words are among the
+    errors. `open`: pids of the server processes of sessions that have not ended. `transactions`: how many ended how.
+    `errors`: how many the clients were answered with. `doubts`: why something is not known.
     """
 
     sessions: int = 0
+    refused: int = 0
     open: tuple[int, ...] = ()
     transactions: Mapping[Ending, int] = field(default_factory=dict)
     statements: int = 0
@@ -84,6 +89,7 @@ class Seen:
         lasts = [each for each in (self.last_error, other.last_error) if each]
         return Seen(
             sessions=self.sessions + other.sessions,
+            refused=self.refused + other.refused,
             open=self.open + other.open,
             transactions=dict(Counter(self.transactions) + Counter(other.transactions)),
             statements=self.statements + other.statements,

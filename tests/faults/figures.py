@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 CLASSES = (
-    "model", "http", "transfer", "kill", "database", "shape", "driver", "writer",
-    "child", "output", "concurrency", "pair",
+    "model", "http", "transfer", "kill", "database", "shape", "driver", "writer", "live",
+    "child", "output", "concurrency", "witness", "pair",
 )  # fmt: skip
 BROKEN_HOOK = "broken hook"
 """The class of the hooks that are wrong on purpose: there a broken invariant is what is wanted."""

@@ -32,9 +32,9 @@ class Play:
     starts it in a way of its own; `killed`: it ends with SIGKILL; `mute`: it has no stdout; `twins`: somebody else
     starts transfers too; `lost`: nothing can bring the data back, and all it can do is say so; `excused`: invariants
     that somebody else breaks in this cell; `between`: what a person does before the next run; `hasty`: that one comes
-    while dynos and transfers are still at work; `also`: what else was broken; `fired`: whether the fault has happened,
-    and whether it was at the last place, where the sandbox does not know; `stopping` and `ghosts` collect what is seen
-    on the way.
+    while dynos and transfers are still at work; `also`: what else was broken, and `at_last`: when the rest is finished;
+    `fired`: whether the fault has happened, and whether it was at the last place, where the sandbox does not know;
+    `stopping` and `ghosts` collect what is seen on the way.
     """
 
     arm: Callable[[Place], object] = lambda _: None
@@ -52,6 +52,7 @@ class Play:
     between: Callable[[Place], object] = lambda _: None
     hasty: bool = False
     also: Callable[[Place], list[str]] = lambda _: []
+    at_last: Callable[[Place], list[str]] = lambda _: []
     fired: Callable[[Place], tuple[bool, bool]] | None = None
     stopping: list[float] = field(default_factory=list)
     ghosts: list[str] = field(default_factory=list)
@@ -100,6 +101,7 @@ class Harness:
             return self._recorded(cell, began)
         if not cell.broken and needs_more(seen):
             cell.broken += self.go_on(cell, place, how)
+        cell.broken += how.at_last(place)
         # What somebody else's transfer leaves behind is for the next run to judge.
         if not cell.broken and not how.twins:
             self.stage.give_back(place, place.picture())

@@ -24,6 +24,8 @@ from tests.faults.figures import Cell
 from tests.faults.forked import Started
 from tests.faults.harness import Harness, Play
 from tests.faults.stage import Place, Scenario
+from tests.faults.test_live import Case
+from tests.faults.test_live import play as play_live
 from tests.hook import Result
 from tests.judge import query
 
@@ -52,7 +54,7 @@ WAYS = {
 
 CASES = [(situation, own, driver) for situation in ENDS_BADLY for own in OWN for driver in DRIVERS]
 WAY_CASES = [(driver, way) for driver, ways in WAYS.items() for way in ways]
-NODE_CASES = sum(NODE in case for case in [*CASES, *WAY_CASES]) + len(OWN) + 2
+NODE_CASES = sum(NODE in case for case in [*CASES, *WAY_CASES]) + len(OWN) + 3
 
 LATER = 10.0
 """Seconds after the hook's end in which a statement of the migration may still have something to commit."""
@@ -265,4 +267,12 @@ def test_a_lock_timeout_is_obeyed_or_a_warning_says_that_it_is_not(
     scenario = release(driver, "lands", own, migrate(driver, "lands", own), RELEASE_LOCK_TIMEOUT="500ms")
     how = watch.play(arm=lambda _: None, during=during, also=obeyed)
     cell = play(harness, scenario, f"{driver}, lock timeout, own: {own}", how)
+    assert not cell.broken, cell
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_nobody_notices_a_transaction_that_fails(harness: Harness, migrate: Migrate, driver: str) -> None:
+    situation = "a constraint is violated"
+    case = Case(migration="", script=migrate(driver, situation, "neither"), wanted=("untouched",), quiet=True)
+    cell = play_live(harness, f"{driver}, {situation}", case)
     assert not cell.broken, cell

@@ -14,6 +14,11 @@ const LANDS = [
   'UPDATE learners SET nickname = left(name, 3)',
   "INSERT INTO alembic_version VALUES ('001')"
 ]
+const VIOLATED = [
+  'BEGIN',
+  'UPDATE learners SET points = points + 1',
+  'ALTER TABLE learners ADD CONSTRAINT enough CHECK (points > 100)'
+]
 const SLOW = 'UPDATE learners SET points = -1 FROM (SELECT pg_sleep(5)) AS waited'
 const INSERT = 'INSERT INTO learners (name) VALUES '
 
@@ -34,6 +39,9 @@ const SITUATIONS = {
     await client.query(DAMAGE)
     await client.query(INSERT + "('new')")
     await client.query('SELECT 1 / 0')
+  },
+  'a constraint is violated': async client => {
+    for (const statement of VIOLATED) await client.query(statement)
   },
   'killed while a statement runs': async client => {
     killIn(0.4)
@@ -74,7 +82,24 @@ const SITUATIONS = {
   prepared: async client => {
     for (let n = 0; n < 3; n++) await client.query({ name: 'add', text: INSERT + '($1)', values: [`prepared ${n}`] })
   },
-  pipelined: client => Promise.all([0, 1, 2].map(n => client.query(INSERT + '($1)', [`queued ${n}`])))
+  pipelined: client => Promise.all([0, 1, 2].map(n => client.query(INSERT + '($1)', [`queued ${n}`]))),
+  migrates: client => migrates(client, 'COMMIT'),
+  'migrates and rolls back': client => migrates(client, 'ROLLBACK')
+}
+
+async function migrates (client, ending) {
+  await client.query('BEGIN')
+  await client.query('CREATE TABLE made (n integer PRIMARY KEY, name text)')
+  await client.query('ALTER TABLE learners ADD COLUMN nickname text')
+  await SITUATIONS.prepared(client)
+  await SITUATIONS.pipelined(client)
+  await client.query('SAVEPOINT one')
+  await client.query('SELECT 1 / 0').catch(() => client.query('ROLLBACK TO SAVEPOINT one'))
+  await client.query(ending)
+  await client.query('SELECT name FROM learners')
+  if (ending === 'COMMIT') await client.query(INSERT + "('by itself')")
+  await client.end()
+  process.exit(0)
 }
 
 async function main () {

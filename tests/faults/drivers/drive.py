@@ -33,6 +33,11 @@ LANDS = (
 )
 SLOW = "UPDATE learners SET points = -1 FROM (SELECT pg_sleep(5)) AS waited"
 INSERT = "INSERT INTO learners (name) VALUES "
+VIOLATED = (
+    "BEGIN",
+    "UPDATE learners SET points = points + 1",
+    "ALTER TABLE learners ADD CONSTRAINT enough CHECK (points > 100)",
+)
 ROWS = ["copied 1", "copied 2"]
 
 
@@ -182,6 +187,11 @@ def rolled_back(session: Any) -> None:
     session.run("SELECT 1 / 0")
 
 
+def violated(session: Any) -> None:
+    for statement in VIOLATED:
+        session.run(statement)
+
+
 def killed_running(session: Any) -> None:
     kill_in(0.4)
     session.run(SLOW)
@@ -231,10 +241,32 @@ def savepoints(session: Any) -> None:
     session.run("COMMIT")
 
 
+def migrates(session: Any, ending: str = "COMMIT") -> None:
+    """Of everything something, in one transaction, by all that the driver has; a read and a write outside of it."""
+    session.run("BEGIN")
+    session.run("CREATE TABLE made (n integer PRIMARY KEY, name text)")
+    session.run("ALTER TABLE learners ADD COLUMN nickname text")
+    session.run(INSERT + "('new')")
+    for way in ("prepared", "pipelined", "copied"):
+        getattr(session, way, lambda: None)()
+    session.run("SAVEPOINT one")
+    with suppress(Exception):  # each driver has its own
+        session.run("SELECT 1 / 0")
+    session.run("ROLLBACK TO SAVEPOINT one")
+    session.run(ending)
+    session.run("SELECT name FROM learners")
+    if ending == "COMMIT":
+        session.run(INSERT + "('by itself')")
+    if close := session.connection.close():
+        session.loop.run_until_complete(close)  # asyncpg's
+    sys.exit(0)
+
+
 SITUATIONS: dict[str, Callable[[Any], object]] = {
     "lands": lands,
     "broken": broken,
     "rolled back": rolled_back,
+    "a constraint is violated": violated,
     "killed while a statement runs": killed_running,
     "killed after damage, while a statement runs": killed_after_damage,
     "killed idle in transaction": killed_idle_in_transaction,
@@ -245,6 +277,8 @@ SITUATIONS: dict[str, Callable[[Any], object]] = {
     "prepared": lambda session: session.prepared(),
     "pipelined": lambda session: session.pipelined(),
     "COPY": lambda session: session.copied(),
+    "migrates": migrates,
+    "migrates and rolls back": lambda session: migrates(session, "ROLLBACK"),
 }
 
 

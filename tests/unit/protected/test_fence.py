@@ -13,9 +13,10 @@ from release.protected.fence import is_up
 from release.protected.target import Target
 
 
-def target(*, maintenance: bool, **formation: int) -> Target:
+def target(*, maintenance: bool, private: bool = False, **formation: int) -> Target:
     """The part of a target that is asked."""
-    found: Any = SimpleNamespace(app=App("app-1", "shop", maintenance), formation=formation)
+    site = SimpleNamespace(private=private)
+    found: Any = SimpleNamespace(app=App("app-1", "shop", maintenance), site=site, formation=formation)
     return cast("Target", found)
 
 
@@ -43,15 +44,18 @@ def entry(formation: dict[str, int] | None) -> Entry:
 @pytest.mark.parametrize(
     ("now", "before", "up"),
     [
-        (target(maintenance=True, web=1, worker=0), {"web": 1, "worker": 2}, True),
-        (target(maintenance=True, web=1), {"web": 1, "worker": 2}, True),  # the process type is gone
+        (target(maintenance=True, web=0, worker=0), {"web": 1, "worker": 2}, True),
+        (target(maintenance=True, web=1, worker=0), {"web": 1, "worker": 2}, False),
+        (target(maintenance=True, private=True, web=1, worker=0), {"web": 1, "worker": 2}, True),
+        (target(maintenance=True, web=0), {"web": 1, "worker": 2}, True),  # the process type is gone
         (target(maintenance=True, web=0, worker=0, clock=0), {"web": 1, "worker": 2, "clock": 1}, True),
-        (target(maintenance=True, web=1), {"web": 1}, True),
+        (target(maintenance=True, web=0), {"web": 1}, True),
+        (target(maintenance=True, web=2, release=1), {"web": 0, "release": 1}, True),
         (target(maintenance=True), None, True),
-        (target(maintenance=True, web=1, new=3), {"web": 1}, True),  # it was not there when the fence went up
+        (target(maintenance=True, new=3), {"web": 1}, True),  # it was not there when the fence went up
         (target(maintenance=True, worker=1), {"worker": 0}, True),
-        (target(maintenance=False, web=1, worker=0), {"web": 1, "worker": 2}, False),
-        (target(maintenance=True, web=1, worker=1), {"web": 1, "worker": 2}, False),
+        (target(maintenance=False, web=0, worker=0), {"web": 1, "worker": 2}, False),
+        (target(maintenance=True, web=0, worker=1), {"web": 1, "worker": 2}, False),
         (target(maintenance=True, worker=0, clock=1), {"worker": 2, "clock": 1}, False),
         (target(maintenance=False), None, False),
     ],

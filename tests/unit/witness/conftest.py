@@ -89,7 +89,7 @@ def vocabulary(database: Database) -> Vocabulary:
     with psycopg.connect(database.server.url(database.name, database.owner, "secret")) as connection:
         row = connection.execute(VOCABULARY).fetchone()
     assert row is not None
-    return Vocabulary(harmless=frozenset(row[0]), own=frozenset(row[1]), hidden=row[2])
+    return Vocabulary.of(row)
 
 
 def before(database: Database, known: Vocabulary | None = None, **changes: Any) -> Iterator[Witnessed]:

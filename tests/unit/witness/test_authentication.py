@@ -19,8 +19,8 @@ from tests.unit.witness.conftest import before, upstream
 
 
 @contextmanager
-def asks(database: Database, method: str) -> Iterator[None]:
-    """The server asks for this database's password in another way."""
+def asks(database: Database, method: str, *, kind: str = "host") -> Iterator[None]:
+    """The server asks for this database's password in another way. `kind`: of which connections, as in pg_hba.conf."""
     with database.server.session() as session:
         session.execute("SET password_encryption = md5")
         if method == "md5":
@@ -35,7 +35,7 @@ def asks(database: Database, method: str) -> Iterator[None]:
             session.execute("SELECT pg_reload_conf()")
             session.execute("SELECT pg_sleep(0.2)")
 
-        write(f"host {database.name} {database.owner} 127.0.0.1/32 {method}\n{was[1]}")
+        write(f"{kind} {database.name} {database.owner} 127.0.0.1/32 {method}\n{was[1]}")
         try:
             yield
         finally:

@@ -156,10 +156,12 @@ def test_what_cannot_be_replaced_is_named_and_left(value: str) -> None:
     assert entered(environ)["OTHER_URL"] == value
 
 
-@pytest.mark.parametrize("demand", [{"PGCHANNELBINDING": "require"}, {"PGSSLMODE": "verify-full"}])
+@pytest.mark.parametrize("demand", [{"PGCHANNELBINDING": "require"}, {"PGSSLMODE": "verify-full"}, LIBPQ])
 def test_what_all_connections_must_meet_is_changed_for_all_or_none(demand: dict[str, str]) -> None:
     environ = {"DATABASE_URL": URL, "OTHER_URL": "postgres://u:p@a,b/d", **demand}
-    assert destinations(environ) == ([], ["DATABASE_URL", "OTHER_URL"])
+    found, left = destinations(environ)
+    assert found == []
+    assert {"DATABASE_URL", "OTHER_URL"} <= set(left)
     assert entered(environ) == environ
 
 
@@ -173,3 +175,20 @@ def test_a_destination_without_an_entrance_is_left_as_it_is() -> None:
     found, _ = destinations(environ)
     after = rewritten(environ, {found[0]: Entrance(host="127.0.0.1", port=7000, password="own")}, lambda: ROOT)
     assert after == {"A_URL": "postgres://u:own@127.0.0.1:7000/d", "B_URL": environ["B_URL"]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        URL,
+        "postgres://u%2F:p%3F@[::1]:5/d%20d?sslmode=verify-full&sslrootcert=/a%20b&sslnegotiation=direct",
+        "postgres://u:@%2Frun%2Fpg/d?sslmode=disable",
+    ],
+)
+def test_a_destinations_own_url_leads_there(value: str) -> None:
+    destination = the({"DATABASE_URL": value})
+    assert the({"DATABASE_URL": destination.url}) == destination
+
+
+def test_no_password_is_in_what_is_printed_or_raised() -> None:
+    assert "cret" not in repr(destinations({"DATABASE_URL": URL, **LIBPQ, "JDBC_URL": f"{URL}?sslmode=s%40cret"}))

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import psycopg
+import socket
+import threading
+import time
 
-from tests.unit.witness.conftest import Witnessed
+import psycopg
+import pytest
+
+from release.witness import relay
+from release.witness.tls import ServerTls
+from release.witness.verdict import Word, verdict
+from tests.unit.database.conftest import Database
+from tests.unit.witness.conftest import Witnessed, before
 
 
 def client_ports(witnessed: Witnessed) -> set[int]:
@@ -44,3 +53,31 @@ def test_the_ports_of_cancel_requests_are_its_own(witnessed: Witnessed) -> None:
     was = len(witnessed.relay.ports())
     connection.cancel_safe()
     assert len(witnessed.relay.ports()) == was + 1
+
+
+def test_a_server_that_never_answers_is_not_waited_for(database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        for witnessed in before(database, port=door.getsockname()[1], tls=ServerTls(mode="disable")):
+            with pytest.raises(psycopg.errors.ConnectionTimeout):
+                witnessed.connect(connect_timeout="2", sslmode="disable")
+            begin = time.monotonic()
+            seen = witnessed.relay.end()
+            assert time.monotonic() - begin < 2
+    assert (seen.sessions, seen.open) == (0, ())
+    assert list(witnessed.relay._threads()) == []
+
+
+def test_a_session_that_holds_on_is_given_up_and_said(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "GIVEN_UP_SECONDS", 0.1)
+    released = threading.Event()
+    for witnessed in before(database):
+        witnessed.relay._patience = 0.1
+        witnessed.relay._opened = lambda _: released.wait(10)  # type: ignore[assignment]
+        with pytest.raises(psycopg.errors.ConnectionTimeout):
+            witnessed.connect(connect_timeout="2")
+        seen = witnessed.relay.end()
+        assert verdict(seen).word is Word.UNKNOWN
+        assert seen.doubts[0].endswith("it was given up, since it did not end in time")
+        released.set()
+        witnessed.seen()
+        assert witnessed.alive() == []

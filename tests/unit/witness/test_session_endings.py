@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from release.witness.protocol import message
 from release.witness.tls import ServerTls
 from release.witness.verdict import Seen, Word, verdict
 from tests.unit.database.conftest import Database
-from tests.unit.witness.conftest import Witnessed, before
+from tests.unit.witness.conftest import SOON, Witnessed, before
 from tests.unit.witness.wire import COPY_DONE, SYNC, TERMINATE, Client, bind, copy_data, cut, execute, parse, query, run
 
 ADD = "INSERT INTO t VALUES (1)"
@@ -58,6 +60,9 @@ def agrees(witnessed: Witnessed) -> Seen:
     """Checks the word against the table: all sessions have ended, and nothing that stayed is called nothing."""
     seen = witnessed.seen()
     assert seen.open == ()
+    until = time.monotonic() + SOON  # the server has to notice that a wire was cut
+    while witnessed.alive() and time.monotonic() < until:
+        time.sleep(0.01)
     assert witnessed.alive() == []
     word = verdict(seen).word
     assert word in ({Word.COMMITTED, Word.UNKNOWN} if rows(witnessed.database) else {Word.NOTHING, Word.UNKNOWN})
@@ -159,6 +164,25 @@ def test_a_session_that_cannot_be_ended_in_time_is_unknown(database: Database) -
         database.superuser(f"SELECT pg_terminate_backend({witnessed.opened[0].pid})")
     assert word.word is Word.UNKNOWN
     assert "it did not end when it was cancelled" in word.why[0]
+
+
+def test_a_server_that_has_stopped_is_not_waited_for(database: Database) -> None:
+    database.execute("CREATE TABLE t (n int PRIMARY KEY)")
+    for witnessed in before(database):
+        witnessed.relay._patience = 0.5
+        client = Client(witnessed)
+        client.ask(query("BEGIN") + query(ADD))
+        client.until(b"Z")
+        os.kill(witnessed.opened[0].pid, signal.SIGSTOP)
+        begin = time.monotonic()
+        try:
+            seen = witnessed.relay.end()
+        finally:
+            os.kill(witnessed.opened[0].pid, signal.SIGCONT)
+        assert time.monotonic() - begin < 3
+        client.close()
+    assert (seen.open, verdict(seen).word) == ((), Word.UNKNOWN)
+    assert seen.doubts[0].endswith("it did not end when it was cancelled")
 
 
 def test_a_whole_pipeline_is_undone_by_its_error(witnessed: Witnessed) -> None:

@@ -66,6 +66,15 @@ TABLE: dict[str, tuple[Word, tuple[str, ...]]] = {
     "a prepared read": (NOTHING, ("PREPARE p AS SELECT 1", "DEALLOCATE p")),
     "a failing read": (NOTHING, ("SELECT 1/0", "SELECT nothing_of_this_name", "SELEC")),
     "copy out": (NOTHING, ("COPY t TO STDOUT", "COPY (SELECT name FROM t) TO STDOUT WITH (FORMAT csv)")),
+    "copy out as pg_dump says it": (
+        NOTHING,
+        ("COPY public.t (id, name) TO stdout", "COPY t(id) TO stdout (FORMAT csv)"),
+    ),
+    "copy out of a query with functions": (
+        NOTHING,
+        ("COPY (SELECT count(*) FROM t) TO STDOUT (FORCE_QUOTE (count), FORMAT csv)",),
+    ),
+    "copy out, the other word for it": (NOTHING, ("COPY t TO STDIN",)),
     # Writes that stay
     "an insert": (COMMITTED, (ADD,)),
     "a select into": (COMMITTED, ("SELECT 1 AS a INTO b",)),
@@ -94,6 +103,7 @@ TABLE: dict[str, tuple[Word, tuple[str, ...]]] = {
     ),
     "for update": (COMMITTED, ("SELECT * FROM t FOR UPDATE",)),
     "for share": (COMMITTED, ("SELECT * FROM t FOR KEY SHARE",)),
+    "copy of a function that writes": (COMMITTED, ("COPY (SELECT writes()) TO STDOUT (FORMAT csv)",)),
     "copy of a write": (COMMITTED, (f"COPY ({ADD} RETURNING id) TO STDOUT",)),
     "many in one string": (COMMITTED, (f"SELECT 1; {ADD}; SELECT 2",)),
     "many with a COMMIT in the middle, then an error": (COMMITTED, (f"{ADD}; COMMIT; SELECT 1/0",)),
@@ -240,6 +250,38 @@ def test_a_function_called_without_its_name_makes_no_read(database: Database, ca
     for witnessed in before(database, vocabulary(database)):
         run(witnessed, (text,))
         assert witnessed.verdict().word is COMMITTED
+
+
+LASTING = {
+    "a function that calls setval": "SELECT moves()",
+    "a function that calls that one": "SELECT calls()",
+    "a DO that calls it": "DO $$ BEGIN PERFORM moves(); END $$",
+}
+MOVES = "CREATE FUNCTION moves() RETURNS bigint LANGUAGE sql AS $$ SELECT setval('t_id_seq', 9) $$"
+CALLS = "CREATE FUNCTION calls() RETURNS bigint LANGUAGE sql AS $$ SELECT moves() $$"
+FIRES = (
+    "CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN PERFORM SetVal('t_id_seq', 9); RETURN new; END $$",
+    "CREATE TRIGGER fires BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION fires()",
+)
+
+
+@pytest.mark.parametrize("case", LASTING)
+def test_a_function_whose_work_outlasts_a_rollback_leaves_a_doubt(database: Database, case: str) -> None:
+    database.execute(SETUP, MOVES, CALLS)
+    for witnessed in before(database, vocabulary(database)):
+        run(witnessed, ("BEGIN", LASTING[case], "ROLLBACK"))
+        assert witnessed.verdict().word is UNKNOWN
+
+
+@pytest.mark.parametrize(("made", "word"), [((), NOTHING), ((MOVES,), NOTHING), (FIRES, UNKNOWN)])
+def test_a_rolled_back_insert_is_nothing_unless_a_trigger_may_last(
+    database: Database, made: tuple[str, ...], word: Word
+) -> None:
+    database.execute(SETUP, *made)
+    for witnessed in before(database, vocabulary(database)):
+        run(witnessed, ("BEGIN", ADD, "ROLLBACK"))
+        assert witnessed.verdict().word is word
 
 
 SHAPES = {

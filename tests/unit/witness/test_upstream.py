@@ -50,6 +50,43 @@ def test_a_server_without_tls_is_refused_where_tls_is_required(mode: str) -> Non
         Upstream(host="127.0.0.1", port=port, password="", tls=tls).connect()
 
 
+@contextmanager
+def offers_in_vain() -> Iterator[int]:
+    """A server that offers TLS and does not know how; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = door.accept()
+                    with client:
+                        if client.recv(8):
+                            client.sendall(b"S" + b"no TLS at all")
+                            client.recv(1000)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield door.getsockname()[1]
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize("mode", ["allow", "prefer"])
+def test_where_tls_is_only_preferred_a_failing_handshake_is_followed_by_none(mode: str) -> None:
+    with offers_in_vain() as port:
+        server = Upstream(host="127.0.0.1", port=port, password="", tls=ServerTls(mode=mode))
+        with server.connect() as connection:
+            assert not isinstance(connection, ssl.SSLSocket)
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_where_tls_is_required_a_failing_handshake_is_the_end(mode: str) -> None:
+    with offers_in_vain() as port, pytest.raises(Unreachable):
+        Upstream(host="127.0.0.1", port=port, password="", tls=ServerTls(mode=mode, root="system")).connect()
+
+
 def test_an_error_in_the_place_of_an_answer_is_not_shown(database: Database) -> None:
     """Nobody has said yet who the server is, so its words are not repeated (CVE-2024-10977)."""
     with answers(b"E\0\0\0\x20SFATAL") as port:
