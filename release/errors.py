@@ -274,7 +274,8 @@ class Reason(Enum):
     TABLE_UNKNOWN = (
         "table_unknown",
         "There is no such table to bring rows back into",
-        "Name it as the list of `bin/release reconcile` does, with its schema, as in `--table public.orders`.",
+        "Name it as the list of `bin/release reconcile` does, with its schema, as in `--table public.orders`. "
+        "Of a partitioned table, name the partitions.",
     )
     TABLES_NOT_NAMED = (
         "tables_not_named",

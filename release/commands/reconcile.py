@@ -6,6 +6,7 @@ so that no release runs meanwhile.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -199,10 +200,13 @@ def _fetch(run: Run, target: Target, salvage: Transfer, order: Order, talk: Talk
     candidates = dumps.programs(run.environ.get("PATH", ""))
     path = order.folder / f"{target.app.name}-{salvage.name}.{salvage.uuid[:8]}.dump"
     if not path.exists():
-        with talk.progress() as progress:
-            ca = run.environ.get("RELEASE_SANDBOX_CA")
-            saved = download(run, salvage.uuid, path, any_database=False, progress=progress, ca=ca)
-        saved.path.chmod(0o600)
+        before = os.umask(0o077)  # the file holds everybody's data
+        try:
+            with talk.progress() as progress:
+                ca = run.environ.get("RELEASE_SANDBOX_CA")
+                download(run, salvage.uuid, path, any_database=False, progress=progress, ca=ca)
+        finally:
+            os.umask(before)
     return dumps.open_dump(path, candidates)
 
 

@@ -242,6 +242,35 @@ def test_tables_that_refer_to_each_other_come_back_together(hook: Hook, app: App
     assert query(app.database_url, "SELECT best, head FROM heads JOIN limbs ON limbs.id = best") == [(2, 1)]
 
 
+def test_odd_names_types_and_partitions_come_back_as_they_were(hook: Hook, app: App) -> None:
+    odd = (
+        'CREATE SCHEMA "My ""Shop"""',
+        'CREATE TABLE "My ""Shop"""."50% of, (x)" ("a%s b" text, "KEY" uuid, doc jsonb, raw bytea, at point,'
+        ' tags text[], PRIMARY KEY ("KEY", "a%s b"))',
+        "CREATE TABLE events (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)",
+        "CREATE TABLE events_old PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('2030-01-01')",
+    )
+    table = '"My ""Shop"""."50% of, (x)"'
+    insert = (
+        f"INSERT INTO {table} SELECT 'tab\t\\. ' || chr(10) || n, md5(n::text)::uuid, '{{\"a\": [1, null]}}',"
+        " '\\x00ff', '(1,2)', ARRAY[NULL, 'x,y', ''] FROM generate_series(1, 3) AS n"
+    )
+    kept = f"INSERT INTO {table} VALUES ('kept', md5('')::uuid, '1', NULL, NULL, '{{}}')"
+    restored(hook, [insert, "INSERT INTO events VALUES (1, '2026-01-01')"], prepare=[*odd, kept])
+    assert query(app.database_url, f"SELECT count(*) FROM {table}") == [(1,)]
+
+    options = ("--table", 'My "Shop".50% of, (x)', "--table", "events_old", "--with-updates", "--yes")
+    result = hook.run("reconcile", *options)
+
+    assert result.exit_code == 0, result.stderr
+    assert b"updated" not in result.stdout, "the row that both have is the same"
+    whole = f"SELECT md5(string_agg(t::text, '' ORDER BY \"KEY\")) FROM {table} AS t"
+    brought_back = query(app.database_url, whole)
+    execute(app.database_url, f"DELETE FROM {table} WHERE \"KEY\" <> md5('')::uuid", insert)
+    assert query(app.database_url, whole) == brought_back
+    assert query(app.database_url, "SELECT id FROM events") == [(1,)]
+
+
 def test_sequences_move_on_and_never_back(shop: Hook, app: App) -> None:
     execute(app.database_url, "SELECT setval('customers_id_seq', 5000)")
 
