@@ -34,7 +34,7 @@ class Play:
     that somebody else breaks in this cell; `between`: what a person does before the next run; `hasty`: that one comes
     while dynos and transfers are still at work; `also`: what else was broken, and `at_last`: when the rest is finished;
     `fired`: whether the fault has happened, and whether it was at the last place, where the sandbox does not know;
-    `stopping` and `ghosts` collect what is seen on the way.
+    `stopping`, `ghosts` and `results` collect what is seen on the way.
     """
 
     arm: Callable[[Place], object] = lambda _: None
@@ -56,6 +56,7 @@ class Play:
     fired: Callable[[Place], tuple[bool, bool]] | None = None
     stopping: list[float] = field(default_factory=list)
     ghosts: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
 
 
 class Harness:
@@ -76,6 +77,7 @@ class Harness:
         older, migrations = place.app.transfers(), place.migrations_started()
         how.arm(place)
         result = run(place, how)
+        how.results.append(result)
         cell.fired, cell.last = how.fired(place) if how.fired else fired(place)
         sandbox.clear_faults()
         seen = verdict.look(
@@ -128,6 +130,7 @@ class Harness:
             command = commands.pop()
             place.sandbox.forget_requests()
             seen = self._follow(cell, place, command)
+            how.results.append(seen.result)
             broken += [f"then {command}: {each}" for each in follow_up(seen)]
             if how.hasty and seen.outcome in {"restored", "released"}:
                 execute(place.superuser, "CREATE TABLE IF NOT EXISTS written_later (n integer)")
