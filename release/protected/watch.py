@@ -98,7 +98,7 @@ class Watch:
             self.lock_waits[pid, since] = max(seconds, self.lock_waits.get((pid, since), 0.0))
 
     def _check_timeouts(self, pids: list[int]) -> None:
-        """Warns of a timeout that has not reached a session: a driver may read no PGOPTIONS, an app may set its own."""
+        """Warns of a timeout that has not reached a session: without the witness, a driver may read no PGOPTIONS."""
         settings = self._run.settings
         lock, statement = in_seconds(settings.lock_timeout), in_seconds(settings.statement_timeout)
         if lock is None and statement is None:
