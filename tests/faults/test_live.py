@@ -155,7 +155,6 @@ class Live:
 
     case: Case
     people: People
-    reset: str
     results: list[Result] = field(default_factory=list)
     later: list[Result] = field(default_factory=list)
 
@@ -188,7 +187,7 @@ class Live:
         gone = accepted - present(place.superuser)
         broken = list(self._missed(gone)) if self.case.quiet else []
         nowhere = gone - copied(others.backups(place))
-        if nowhere and not (self.reset == "schemas" and self._named(place, nowhere)):
+        if nowhere and not self._named(place, nowhere):
             whose = dict(Counter(token.partition(".")[0] for token in nowhere))
             broken.append(f"S13: of {len(accepted)} accepted rows {len(nowhere)} are in no copy: {whose}")
         return [*broken, *(brought_back(place, accepted - nowhere, gone) if gone and not broken else [])]
@@ -196,8 +195,8 @@ class Live:
     def _named(self, place: Place, nowhere: set[str]) -> bool:
         """Whether the last line says so of rows that were written while the server was being emptied.
 
-        Where it drops one schema after the other, the sessions that held writers back end before the tables do. A dyno
-        of the formation does not come back in that moment.
+        All sessions end first, also that which held writers back, and whoever comes back at once may write until the
+        tables are gone. A dyno of the formation does not come back in that moment.
         """
         outputs = [each.stdout.decode() for each in [*self.results, *self.later]]
         outputs += [str(each["output"]) for each in place.app.dynos()]
@@ -239,7 +238,7 @@ def play(harness: Harness, name: str, case: Case, reset: str = RESETS[0]) -> Cel
     place = harness.stage.fresh(scenario)
     others_apart(place)
     with resetting(harness.stage, reset), People(app=place.app) as people:
-        live = Live(case=case, people=people, reset=reset)
+        live = Live(case=case, people=people)
         how = Play(
             results=live.later,
             during=live.during,
