@@ -191,8 +191,8 @@ def _salvages(entry: Entry, record: Record, target: Target) -> tuple[Transfer, .
 
 def others_wrote(record: Record) -> frozenset[str]:
     """Returns the tables of which the run's record says that others wrote them and the migration did not."""
-    facts = record.get("facts") or {}
-    return frozenset(facts.get("others_wrote") or ()) - frozenset(facts.get("migration_wrote") or ())
+    taken_back = (record.get("facts") or {}).get("taken_back") or {}
+    return frozenset(taken_back.get("only_others") or ())
 
 
 def _fetch(run: Run, target: Target, salvage: Transfer, order: Order, talk: Talk) -> Dump:

@@ -20,11 +20,13 @@ class TakenBack:
     """Rows written since the backup began, by table; rows of transactions that were rolled back are among them.
 
     `by_others` were written before the migration began, or after it had ended. `meanwhile` were written while it ran,
-    by it or by others.
+    by it or by others. `only_others` has the tables to which surely nothing was written while it ran, so that
+    `reconcile` may bring their rows in again unasked; none where the counters do not prove that.
     """
 
     by_others: dict[str, int]
     meanwhile: dict[str, int]
+    only_others: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -42,7 +44,9 @@ def taken_back(backup: BackedUp, comparison: Comparison, last: Reading | None) -
     others = {table: _rows(written) for table, written in first.items()}
     for table, written in all_since.items():
         others[table] = others.get(table, 0) + max(_rows(written) - meanwhile.get(table, 0), 0)
-    return TakenBack(by_others=_some(others), meanwhile=_some(meanwhile))
+    sure = comparison.traces is not None and comparison.unproved is None
+    alone = sorted(_some(others).keys() - comparison.written.keys()) if sure else ()
+    return TakenBack(by_others=_some(others), meanwhile=_some(meanwhile), only_others=tuple(alone))
 
 
 def _comparable(epoch: str | None, last: Reading | None) -> Mapping[str, Counters]:

@@ -114,8 +114,8 @@ class Watch:
             self._disobedient.add(timeout)
             self._run.warn(
                 "timeout_ignored",
-                f"RELEASE_{timeout.upper()} has not reached the migration: {what}. Its driver reads no PGOPTIONS, or"
-                f" the app sets options of its own; set {timeout} in the migration itself",
+                f"RELEASE_{timeout.upper()} has not reached the migration: {what}. Without the witness or behind a"
+                f" pooler, only a driver that reads PGOPTIONS obeys it; set {timeout} in the migration itself",
             )
 
 

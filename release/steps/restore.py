@@ -236,7 +236,11 @@ def _with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) -
         )
     if not taken and not lost:
         return ending
-    rows = {"by_others": taken.by_others, "meanwhile": taken.meanwhile} if taken else None
+    rows = (
+        {"by_others": taken.by_others, "meanwhile": taken.meanwhile, "only_others": list(taken.only_others)}
+        if taken
+        else None
+    )
     facts = {"taken_back": rows, "written_since_salvage": lost or None}
     return replace(
         ending,

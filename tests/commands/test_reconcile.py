@@ -13,10 +13,12 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
-from heroku_sandbox import App
+from heroku_sandbox import App, Sandbox, TransferAction
 from tests.commands.test_console import on_a_terminal, settled
 from tests.hook import Hook, Result, finish, small_app
 from tests.judge import execute, query
+from tests.others import meanwhile
+from tests.phase.test_disturbed import while_captured
 from tests.phase.test_nothing_lost import wait_for
 
 BROKEN = "UPDATE learners SET points = points + 1000 WHERE id <= 3;\nSELECT pg_sleep(300) /* waits */;\n"
@@ -95,6 +97,23 @@ def test_rows_of_others_come_back_and_nothing_else(shop: Hook, app: App) -> None
     assert query(app.database_url, "SELECT id, email FROM customers WHERE id > 20") == [(21, "new")]
     assert query(app.database_url, "SELECT sum(gross) = 2 * sum(cents) FROM orders") == [(True,)]
     assert query(app.database_url, "SELECT count(*) FROM learners WHERE points > 1000") == [(0,)]
+
+
+def test_tables_that_only_others_wrote_come_back_without_being_named(hook: Hook, app: App, sandbox: Sandbox) -> None:
+    execute(app.database_url, *SHOP)
+    small_app(hook.folder, {"002": "UPDATE learners SET points = points + 1000;\nSELECT 1/0;\n"})
+    sandbox.transfer_fault("backup", TransferAction.SLOW, seconds=2)
+    wrote = ("INSERT INTO customers (email) VALUES ('new')", "INSERT INTO learners (name) VALUES ('New')")
+    with meanwhile(while_captured(app, wrote, late=1.0)):
+        result = hook.run()
+    assert (result.last["outcome"], result.last["salvage"]) == ("restored", "b002"), result.last
+    assert result.last["facts"]["taken_back"]["only_others"] == ["public.customers"]
+
+    done = hook.run("reconcile", "--yes")
+
+    assert done.exit_code == 0, done.stderr.decode()
+    assert query(app.database_url, "SELECT id, email FROM customers WHERE id > 20") == [(21, "new")]
+    assert query(app.database_url, "SELECT count(*) FROM learners WHERE name = 'New'") == [(0,)]
 
 
 def test_the_list_says_per_table_what_is_only_in_one_or_different(shop: Hook, app: App) -> None:
