@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -38,6 +38,9 @@ from release.witness.verdict import NOT_ENDED, Account, Ending, Seen, Verdict, W
 
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks for connections beside the witness."""
+
+PATIENCE: Final = 5.0
+"""Seconds in which sessions have to end once their client is gone. It is part of what Heroku leaves after SIGTERM."""
 
 SHARE: Final = 10
 """How much longer the pause between two looks is than a look, at least: tables of sockets can be long."""
@@ -71,38 +74,41 @@ class Witness:
         self._run = run
         self._stack = stack
         self._place = _place(run)
+        self._blind: str | None = None
         self._notes = _Notes(run)
         stack.callback(self._notes.close)
-        found, self._unreplaced = destinations(environ)
-        certificate = _certificate()
-        here = stack.enter_context(Relay(opened=self._notes.note, certificate=certificate))
-        self._here = here
+        self._here = self._relay(self._notes.note)
         self._elsewhere: dict[str, tuple[Destination, Relay]] = {}
-        entrances: dict[Destination, Entrance] = {}
+        found, self._unreplaced = destinations(environ)
         vocabulary = _vocabulary(run)
-        for destination in found:
-            if self._place.leads_here(destination):
-                direct = self._place.is_at(destination)
-                upstream = replace(
-                    destination.upstream,
-                    tls=_as_safe_as_the_hook(destination),
-                    # A pooler refuses a session with settings that it does not know.
-                    settings=timeouts if direct else (),
-                )
-                entrances[destination] = here.listen(upstream, vocabulary)
-                if direct:
-                    self._notes.direct.add((upstream.host, upstream.port))
-            else:
-                relay = stack.enter_context(Relay(certificate=certificate))
-                self._elsewhere[", ".join(destination.names)] = (destination, relay)
-                entrances[destination] = relay.listen(destination.upstream)
+        entrances = {each: self._entrance(each, timeouts, vocabulary) for each in found}
         self.variables = sorted(name for destination in found for name in destination.names)
         self.environ: Mapping[str, str] = rewritten(environ, entrances, self._root_certificate)
         self._beside = Beside(self._servers(found), own=self._own_ports, container=self._in_a_dyno)
 
+    def _relay(self, opened: Callable[[Opened], None] = lambda _: None) -> Relay:
+        relay = Relay(opened=opened, certificate=_certificate(), patience=PATIENCE)
+        return self._stack.enter_context(relay)
+
+    def _entrance(self, destination: Destination, timeouts: Timeouts, vocabulary: Vocabulary) -> Entrance:
+        """Opens an entrance for a destination. What is committed elsewhere is counted by itself."""
+        if not self._place.leads_here(destination):
+            relay = self._relay()
+            self._elsewhere[", ".join(destination.names)] = (destination, relay)
+            return relay.listen(destination.upstream)
+        upstream = replace(destination.upstream, tls=_as_safe_as_the_hook(destination))
+        if self._place.is_at(destination):  # a pooler refuses settings that it does not know, and has pids of its own
+            upstream = replace(upstream, settings=timeouts)
+            self._notes.direct.add((upstream.host, upstream.port))
+        return self._here.listen(upstream, vocabulary)
+
     def _servers(self, found: list[Destination]) -> set[tuple[str, int]]:
         upstreams = (destination.upstream for destination in found if self._place.leads_here(destination))
-        return {(upstream.host, upstream.port) for upstream in upstreams} | {(self._place.host, self._place.port)}
+        return {
+            *((upstream.host, upstream.port) for upstream in upstreams),
+            (self._place.host, self._place.port),
+            *self._run.database.address(),  # names may lead elsewhere by now
+        }
 
     @property
     def _in_a_dyno(self) -> bool:
@@ -140,7 +146,10 @@ class Witness:
     def _look(self, running: Running) -> float:
         """Looks once. Returns the seconds that it took."""
         began = time.perf_counter()
-        self._beside.look(running.pids())
+        try:
+            self._beside.look(running.pids())
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it costs a doubt and nothing more
+            self._blind = f"the command's processes could not be looked at: {type(error).__name__}"
         return time.perf_counter() - began
 
     def account(self) -> Account:
@@ -150,8 +159,7 @@ class Witness:
         elsewhere = {names: relay.end() for names, (_, relay) in self._elsewhere.items()}
         found = verdict(seen)
         doubts = [*self._beside.found, *self._maybe_here(elsewhere)]
-        if self._beside.blind:
-            doubts.append(self._beside.blind)
+        doubts += [blind for blind in (self._blind, self._beside.blind) if blind]
         if self._unreplaced:
             doubts.append(f"it could not stand behind {', '.join(self._unreplaced)}")
         if not seen.sessions and self._in_a_dyno and not doubts:
@@ -253,7 +261,7 @@ def witnessed(run: Run, environ: Mapping[str, str], timeouts: Timeouts = ()) -> 
         try:
             yield witness
         finally:
-            run.accounts[place] = witness.account()
+            run.accounts[place] = _account(witness)
 
 
 def _witness(run: Run, stack: ExitStack, environ: Mapping[str, str], timeouts: Timeouts) -> Witness | Absent:
@@ -280,6 +288,14 @@ def expect_clients() -> None:
             _certificate().made()
 
     threading.Thread(target=make, name="the witness's certificate", daemon=True).start()
+
+
+def _account(witness: Witness | Absent) -> Account:
+    try:
+        return witness.account()
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it costs a doubt and nothing more
+        why = f"the witness failed: {type(error).__name__}"
+        return Account(verdict=Verdict(word=Word.UNKNOWN, why=(why,)))
 
 
 def _place(run: Run) -> Place:

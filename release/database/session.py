@@ -138,6 +138,12 @@ class Database:
             self._connection = self._connect()
         return self._connection
 
+    def address(self) -> list[tuple[str, int]]:
+        """Returns the server's IP address and port; none where it is reached by a Unix socket, or libpq is too old."""
+        with translated():
+            info = self.connection.info
+            return [(info.hostaddr, info.port)] if info.hostaddr and not info.hostaddr.startswith("/") else []
+
     @property
     def connected(self) -> bool:
         """Whether the session is believed to be alive. The server is not asked."""
