@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from release.app.arrivals import Arrivals
 from release.child.beside import Beside
 from release.child.process import Running
 from release.child.sockets import own_ports
+from release.clock import Deadline
 from release.database.journal import Journal
-from release.database.others import others
+from release.database.others import others, wait_until_gone
 from release.database.session import Database
 from release.errors import ReleaseError
 from release.run import Run, hook_name
@@ -85,6 +87,7 @@ class Witness:
         self.variables = sorted(name for destination in found for name in destination.names)
         self.environ: Mapping[str, str] = rewritten(environ, entrances, self._root_certificate)
         self._beside = Beside(self._servers(found), own=self._own_ports, container=self._in_a_dyno)
+        self._arrivals = Arrivals(run)
 
     def _relay(self, opened: Callable[[Opened], None] = lambda _: None) -> Relay:
         relay = Relay(opened=opened, certificate=_certificate(), patience=PATIENCE)
@@ -165,9 +168,23 @@ class Witness:
         if not seen.sessions and self._in_a_dyno and not doubts:
             # All of the dyno's sockets were looked at: the command never reached the database.
             found = Verdict(word=Word.NOTHING)
+        if found.word is Word.NOTHING and not doubts and not self._in_a_dyno:
+            doubts += self._came_beside(sum(each.sessions for each in (seen, *elsewhere.values())))
         if doubts and found.word is not Word.COMMITTED:
             found = Verdict(word=Word.UNKNOWN, why=(*found.why, *doubts))
         return Account(seen=seen, verdict=found, elsewhere=self._committed(elsewhere), variables=tuple(self.variables))
+
+    def _came_beside(self, known: int) -> list[str]:
+        """Returns why sessions may have come to the database past the witness, once its own have ended there, too."""
+        run = self._run
+        wait_until_gone(
+            run.database,
+            lambda session: session.key in self._notes.keys,
+            clock=run.clock,
+            deadline=Deadline(run.clock, PATIENCE),
+        )
+        unexplained = self._arrivals.unexplained(known)
+        return [unexplained] if unexplained else []
 
     def _committed(self, elsewhere: Mapping[str, Seen]) -> tuple[str, ...]:
         """Returns the variables of other databases in which something was, or may have been, committed."""
@@ -199,11 +216,12 @@ class _Notes:
     """Notes in the journal which sessions are the command's, in a session of its own.
 
     It is called in the witness's threads. `direct` has the servers that are reached without a pooler, whose pids are
-    the server's own.
+    the server's own; `keys`, what identifies the sessions that were noted.
     """
 
     def __init__(self, run: Run) -> None:
         self.direct: set[tuple[str, int]] = set()
+        self.keys: set[tuple[int, int]] = set()
         self._run = run
         self._lock = threading.Lock()
         self._database: Database | None = None
@@ -214,9 +232,10 @@ class _Notes:
             return
         with self._lock:
             database = self._connected()
-            keys = {other.key for other in others(database) if other.pid == opened.pid}
-            if keys:
-                Journal(database).saw(self._run.id, keys)
+            found = {other.key for other in others(database) if other.pid == opened.pid}
+            if found:
+                Journal(database).saw(self._run.id, found)
+                self.keys |= found
 
     def _connected(self) -> Database:
         if self._database is None:

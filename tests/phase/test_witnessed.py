@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -185,6 +186,55 @@ def test_the_same_database_by_another_name_is_not_another_database(hook: Hook, a
 
     assert result.ended == (1, "restored", "migration_failed")
     assert query(app.database_url, "SELECT count(*) FROM learners WHERE points = -1") == [(0,)]
+
+
+def sneaking(folder: Path, url: str) -> None:
+    """Writes a migration that commits something past the witness, in as short a session as there can be, and fails."""
+    small_app(folder, {})
+    sneak = f"psql -Xq '{url}' -c 'UPDATE learners SET points = -1'"
+    fails = "psql -Xq \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -c 'SELECT 1 / 0'"
+    (folder / "migrate").write_text(f"#!/bin/sh\n{sneak}\n{fails}\n")
+
+
+def test_a_session_too_short_to_be_seen_is_counted_by_the_server(hook: Hook, app: App) -> None:
+    sneaking(hook.folder, app.database_url)
+
+    result = hook.run(RELEASE_PENDING_COMMAND="false")
+
+    assert result.ended == (1, "restored", "migration_failed")
+    assert query(app.database_url, "SELECT count(*) FROM learners WHERE points = -1") == [(0,)]
+
+
+@pytest.mark.usefixtures("busy")
+def test_it_is_counted_while_somebody_writes_in_a_lasting_session(hook: Hook, app: App) -> None:
+    sneaking(hook.folder, app.database_url)
+
+    result = hook.run(RELEASE_PENDING_COMMAND="false")
+
+    assert result.ended == (1, "restored", "migration_failed")
+    assert "beside the witness while the command ran" in " ".join(witnessed(result)["why"])
+    assert query(app.database_url, "SELECT count(*) FROM learners WHERE points = -1") == [(0,)]
+
+
+def test_an_app_with_a_connection_a_request_spoils_no_verdict(hook: Hook, app: App) -> None:
+    execute(app.database_url, "CREATE TABLE visits (id serial PRIMARY KEY)")
+    small_app(hook.folder, {"001": "BEGIN;\nSELECT pg_sleep(0.5);\nUPDATE learners SET points = 0;\nSELECT 1 / 0;\n"})
+    over: list[bool] = []
+
+    def work() -> None:
+        while not over:
+            execute(app.database_url, "INSERT INTO visits DEFAULT VALUES")
+            time.sleep(0.1)
+
+    with meanwhile(work):
+        try:
+            with unchanged(app):
+                result = hook.run()
+        finally:
+            over.append(True)
+
+    assert result.ended == (1, "untouched", "migration_failed")
+    assert result.named("fence_raised") == []
 
 
 def test_the_command_never_holds_the_real_password(hook: Hook, app: App) -> None:
