@@ -29,8 +29,10 @@ from release.log.events import Event
 from release.output.words import seconds, size
 from release.protected import fence, lock
 from release.protected.before import BackedUp, take_fingerprint
+from release.protected.latecomers import Latecomers, latecomers
 from release.protected.locate import find_target
 from release.protected.proof import prove as prove_structure
+from release.protected.taken_back import TakenBack
 from release.protected.target import Target
 from release.protected.transfers import capture, goes_on
 from release.run import Ending, Run, ended
@@ -183,10 +185,12 @@ def carry_out(run: Run, plan: RestorePlan) -> Ending:
     )
     kept = None
     try:
-        kept = secure(run, plan)
-        transfer, problem = restore.load_and_prove(
-            run, backup, lambda log_read: prove(run, plan, backup, log_read=log_read)
-        )
+        _raise_fence(run, plan)
+        with latecomers(run, holding=run.settings.fence is not FenceMode.OFF) as late:
+            kept = secure(run, plan, late)
+            transfer, problem = restore.load_and_prove(
+                run, backup, lambda log_read: prove(run, plan, backup, log_read=log_read), late
+            )
     except (ReleaseError, Interrupted) as failure:
         return _broken_off(run, plan, backup, kept, failure)
     if problem is not None or transfer is None:
@@ -201,16 +205,21 @@ def carry_out(run: Run, plan: RestorePlan) -> Ending:
         ),
         exit_code=0,
     )
+    ending = restore.with_others(run, ending, TakenBack(by_others={}, meanwhile={}), late)
     with run.signals.shield():
         return settle(run, plan, ending, transfer, kept)
 
 
-def secure(run: Run, plan: RestorePlan) -> Transfer | None:
-    """Raises the fence and keeps the present state. Raises ReleaseError when the fence cannot be raised."""
+def _raise_fence(run: Run, plan: RestorePlan) -> None:
+    """Records the run and raises the fence. Raises ReleaseError."""
     if plan.earlier is None:
         record_run(run, plan.stood)
     elif run.settings.fence is not FenceMode.OFF:
         fence.put_up(run, plan.target, FenceMode.RESTORE)
+
+
+def secure(run: Run, plan: RestorePlan, late: Latecomers) -> Transfer | None:
+    """Keeps the present state. What others write afterwards is held, or counted. Raises ReleaseError."""
     if plan.why_no_salvage:
         run.warn("not_salvaged", plan.why_no_salvage)
         return None
@@ -219,13 +228,15 @@ def secure(run: Run, plan: RestorePlan) -> Transfer | None:
         if plan.earlier is None:
             run.journal.announce(run.id, State.BACKING_UP, salvage=started.uuid)
 
+    began = late.read()
     try:
-        taken = capture(run, plan.target, kind="salvage", deadline=run.deadline, begun=begun)
+        taken = capture(run, plan.target, kind="salvage", deadline=run.deadline, begun=begun, meanwhile=late.stay)
     except (HerokuError, StepFailed) as error:
         run.warn("not_salvaged", f"{error}; the present state will be lost, as it was confirmed")
         return None
     if plan.earlier is None:
         run.journal.announce(run.id, State.MIGRATING, backup=taken.uuid, salvage=taken.uuid)
+    late.began = began
     return taken
 
 

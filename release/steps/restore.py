@@ -198,7 +198,7 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     taken = taken_back(backup, comparison, late.last) if comparison else TakenBack(by_others={}, meanwhile={})
     if problem is not None or transfer is None:
         failed = problem or StepFailed(Reason.RESTORE_FAILED)
-        return _with_others(run, not_restored(run, backup, failed, failure, salvaged, transfer), taken, late)
+        return with_others(run, not_restored(run, backup, failed, failure, salvaged, transfer), taken, late)
     ending = ended(
         Outcome.RESTORED,
         failure,
@@ -206,7 +206,7 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
         salvage=salvaged.name if salvaged else None,
         restore=transfer.name,
     )
-    return close(run, backup.target, _with_others(run, ending, taken, late))
+    return close(run, backup.target, with_others(run, ending, taken, late))
 
 
 def _raise_fence(run: Run, backup: BackedUp) -> BackedUp:
@@ -225,7 +225,7 @@ def _raise_fence(run: Run, backup: BackedUp) -> BackedUp:
     return backup
 
 
-def _with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) -> Ending:
+def with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) -> Ending:
     """Adds to an ending what others have written, where it is now, and how it is brought in again."""
     lost = late.named(_oid(run))
     if lost:

@@ -134,6 +134,17 @@ def test_no_accepted_row_is_nowhere_after_a_restore(hook: Hook, app: App, sandbo
     assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
 
 
+def test_no_accepted_row_is_nowhere_after_a_restore_by_hand(hook: Hook, app: App, sandbox: Sandbox) -> None:
+    with Writer(app=app, table="jobs") as writer:
+        assert hook.run().ended == (0, "released", None)
+        sandbox.transfer_fault("backup", TransferAction.SLOW, seconds=0.5, times=None)
+        result = hook.run("restore", "b001", "--yes")
+        time.sleep(0.3)
+
+    assert (result.exit_code, result.last["outcome"]) == (0, "restored")
+    assert set() == writer.nowhere(sandbox) or "public.jobs" in named_as_lost(result)
+
+
 def test_all_kinds_of_writers_at_once_lose_no_accepted_row(hook: Hook, app: App, sandbox: Sandbox) -> None:
     small_app(hook.folder, {"002": WORKING})
     sandbox.transfer_fault("backup", TransferAction.SLOW, seconds=0.5, times=None)
