@@ -296,7 +296,7 @@ def _shown(
         release=restored.entry.release,
         restore=restored.entry.restore,
         tables=[
-            _line(each, each in chosen)
+            _line(each, restored.record, each in chosen)
             for each in sorted(found, key=lambda each: each.table.text)
             if each.differs or each.problem
         ],
@@ -305,7 +305,17 @@ def _shown(
     )
 
 
-def _line(compared: Compared, chosen: bool) -> Line:
+def by_whom(record: Record, table: str) -> str:
+    """Returns who wrote to a table between backup and salvage, in words, as far as the run's record tells."""
+    taken_back = (record.get("facts") or {}).get("taken_back") or {}
+    if table in (taken_back.get("only_others") or ()):
+        return "only others wrote to it"
+    if table in (taken_back.get("meanwhile") or ()):
+        return "it was written while the migration ran, by it or by others"
+    return ""
+
+
+def _line(compared: Compared, record: Record, chosen: bool) -> Line:
     partition = "it is a partition, and its rows are put back into it itself" if compared.table.partition else ""
     return Line(
         table=compared.table.text,
@@ -315,7 +325,9 @@ def _line(compared: Compared, chosen: bool) -> Line:
         changed_since=compared.later,
         made_since=compared.made,
         chosen=chosen,
-        note="; ".join(filter(None, (compared.problem, _columns(compared), partition))),
+        note="; ".join(
+            filter(None, (by_whom(record, compared.table.text), compared.problem, _columns(compared), partition))
+        ),
     )
 
 

@@ -112,6 +112,8 @@ def test_tables_that_only_others_wrote_come_back_without_being_named(hook: Hook,
     done = hook.run("reconcile", "--yes")
 
     assert done.exit_code == 0, done.stderr.decode()
+    assert "public.customers: only others wrote to it." in done.stdout.decode()
+    assert "public.learners: it was written while the migration ran, by it or by others; " in done.stdout.decode()
     assert query(app.database_url, "SELECT id, email FROM customers WHERE id > 20") == [(21, "new")]
     assert query(app.database_url, "SELECT count(*) FROM learners WHERE name = 'New'") == [(0,)]
 
