@@ -14,7 +14,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final, LiteralString
 
-from release.clock import Deadline
+from release.clock import Clock, Deadline
 from release.database.session import Failed
 from release.retry import TimedOut, wait_until
 from release.run import HOOKS, Run
@@ -44,8 +44,15 @@ class Arrivals:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._began = run.clock.monotonic()
+        # A signal must not cut this short, and no clock of a test make it quick.
+        self._clock = Clock()
+        self._began = self._clock.monotonic()
         self._first = self._count()
+
+    @property
+    def counted(self) -> bool:
+        """Whether the server counts sessions, and lets this role read the count."""
+        return self._first is not None
 
     def unexplained(self, known: int) -> str | None:
         """Returns, in words, why sessions may have gone past the witness; None where nothing speaks for it.
@@ -56,21 +63,20 @@ class Arrivals:
         if self._first is None or present is None:
             return None  # an older server, or one that lets nobody read this: only the sockets tell
         strangers = present - self._first - known
-        took = self._run.clock.monotonic() - self._began
+        took = self._clock.monotonic() - self._began
         if strangers <= 0 or self._more_come(present, EXPECTED * took / strangers):
             return None
         return f"{strangers} sessions came to the database beside the witness while the command ran, and none since"
 
     def _more_come(self, present: int, seconds: float) -> bool:
-        run = self._run
         with suppress(TimedOut):
             return wait_until(
                 lambda: (self._count() or 0) > present,
                 name="other sessions",
                 until=bool,
                 pause=PAUSE,
-                sleep=run.clock.sleep,
-                deadline=Deadline(run.clock, min(LONGEST, max(SHORTEST, seconds))),
+                sleep=self._clock.sleep,
+                deadline=Deadline(self._clock, min(LONGEST, max(SHORTEST, seconds))),
             )
         return False
 

@@ -23,7 +23,7 @@ from release.app.arrivals import Arrivals
 from release.child.beside import Beside
 from release.child.process import Running
 from release.child.sockets import own_ports
-from release.clock import Deadline
+from release.clock import Clock, Deadline
 from release.database.journal import Journal
 from release.database.others import others, wait_until_gone
 from release.database.session import Database
@@ -160,28 +160,41 @@ class Witness:
         self._beside.look(set())
         seen = self._here.end()
         elsewhere = {names: relay.end() for names, (_, relay) in self._elsewhere.items()}
+        return Account(
+            seen=seen,
+            verdict=self._verdict(seen, elsewhere),
+            elsewhere=self._committed(elsewhere),
+            variables=tuple(self.variables),
+        )
+
+    def _verdict(self, seen: Seen, elsewhere: Mapping[str, Seen]) -> Verdict:
+        """The word on the sessions, unless something may have gone past the witness.
+
+        A command that opened no session at all has surely committed nothing only where all others can be told.
+        """
         found = verdict(seen)
-        doubts = [*self._beside.found, *self._maybe_here(elsewhere)]
+        if found.word is Word.COMMITTED:
+            return found
+        absent = not seen.sessions and not seen.doubts
+        doubts = [] if absent else list(found.why)
+        doubts += [*self._beside.found, *self._maybe_here(elsewhere)]
         doubts += [blind for blind in (self._blind, self._beside.blind) if blind]
         if self._unreplaced:
             doubts.append(f"it could not stand behind {', '.join(self._unreplaced)}")
-        if not seen.sessions and self._in_a_dyno and not doubts:
-            # All of the dyno's sockets were looked at: the command never reached the database.
-            found = Verdict(word=Word.NOTHING)
-        if found.word is Word.NOTHING and not doubts and not self._in_a_dyno:
+        if not doubts and not self._in_a_dyno:
             doubts += self._came_beside(sum(each.sessions for each in (seen, *elsewhere.values())))
-        if doubts and found.word is not Word.COMMITTED:
-            found = Verdict(word=Word.UNKNOWN, why=(*found.why, *doubts))
-        return Account(seen=seen, verdict=found, elsewhere=self._committed(elsewhere), variables=tuple(self.variables))
+        if absent and not self._in_a_dyno and not self._arrivals.counted:
+            doubts += found.why
+        return Verdict(word=Word.UNKNOWN if doubts else Word.NOTHING, why=tuple(doubts))
 
     def _came_beside(self, known: int) -> list[str]:
         """Returns why sessions may have come to the database past the witness, once its own have ended there, too."""
-        run = self._run
+        clock = Clock()  # a signal must not cut this short: what it finds decides whether there is anything to undo
         wait_until_gone(
-            run.database,
+            self._run.database,
             lambda session: session.key in self._notes.keys,
-            clock=run.clock,
-            deadline=Deadline(run.clock, PATIENCE),
+            clock=clock,
+            deadline=Deadline(clock, PATIENCE),
         )
         unexplained = self._arrivals.unexplained(known)
         return [unexplained] if unexplained else []

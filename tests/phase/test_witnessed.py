@@ -121,6 +121,48 @@ def test_a_client_that_demands_tls_is_seen_as_well(hook: Hook, app: App) -> None
     assert "division by zero" in result.last["error"]
 
 
+@pytest.mark.usefixtures("busy")
+def test_an_app_that_does_not_even_load_costs_a_live_site_nothing(hook: Hook, app: App) -> None:
+    settings = program(hook.folder, "import nothing_of_this_name")
+
+    with unchanged(app):
+        result = hook.run(**settings)
+
+    assert result.ended == (1, "untouched", "migration_failed")
+    assert (witnessed(result)["sessions"], witnessed(result)["verdict"]) == (0, "nothing")
+
+
+READS = "with psycopg.connect(URL) as c:\n    c.execute('SELECT count(*) FROM learners')\nopen('done', 'w').close()"
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_probe_that_rolls_back_leaves_nothing_to_undo(hook: Hook, app: App) -> None:
+    settings = probing(hook.folder, 'c.execute("UPDATE learners SET points = -1")\n    c.execute("SELECT 1 / 0")')
+
+    with unchanged(app):
+        result = hook.run(**settings)
+
+    assert result.ended == (1, "untouched", "probe_failed")
+    assert (result.named("fence_raised"), len(app.transfers())) == ([], 1)
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_probe_that_commits_and_fails_is_undone(hook: Hook, app: App) -> None:
+    settings = probing(hook.folder, 'c.execute("UPDATE learners SET points = -1")\nraise SystemExit(1)')
+
+    result = hook.run(**settings)
+
+    assert result.ended == (1, "restored", "probe_failed")
+    assert query(app.database_url, "SELECT count(*) FROM learners WHERE points = -1") == [(0,)]
+
+
+def probing(folder: Path, body: str) -> dict[str, str]:
+    """Writes a migration that only reads, and a probe in Python. Returns the settings that run both."""
+    settings = program(folder, READS)
+    (folder / "probe.py").write_text(PROGRAM.format(body=f"with psycopg.connect(URL) as c:\n    {body}"))
+    return settings | {"RELEASE_PENDING_COMMAND": "sh -c 'test -f done'", "RELEASE_PROBE_COMMAND": "python probe.py"}
+
+
 def test_a_part_that_was_committed_is_undone(hook: Hook, app: App) -> None:
     small_app(hook.folder, {"001": "UPDATE learners SET points = -1;\nSELECT 1 / 0;\n"})
 
@@ -212,7 +254,7 @@ def test_it_is_counted_while_somebody_writes_in_a_lasting_session(hook: Hook, ap
     result = hook.run(RELEASE_PENDING_COMMAND="false")
 
     assert result.ended == (1, "restored", "migration_failed")
-    assert "beside the witness while the command ran" in " ".join(witnessed(result)["why"])
+    assert "beside the witness" in " ".join(witnessed(result)["why"])
     assert query(app.database_url, "SELECT count(*) FROM learners WHERE points = -1") == [(0,)]
 
 
