@@ -12,8 +12,8 @@ accepted which the restore takes away again. Heroku's dump only reads (ACCESS SH
   the tables that were written most come first.
 - What it cannot lock (another role's table, large objects, a table that is made meanwhile), the counters show.
 
-Sequences go on. After a reset that empties schemas instead of replacing the database there is a moment between the end
-of the sessions and the first DROP. Who has waited here may use it, and is named by `waiting`.
+Sequences go on. A reset ends all sessions one after the other, this one among them: who has waited here may write in
+the moment before his own is ended, or before the first DROP where schemas are emptied. `waiting` names him.
 """
 
 from __future__ import annotations
@@ -74,21 +74,17 @@ SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a JOIN pg_ca
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """The counters of one moment: `epoch` and `writes` as in evidence.py, and the database's oid."""
+    """The counters of one moment: `epoch` and `writes` as in evidence.py."""
 
     epoch: str | None = None
     writes: dict[str, Counters] = {}
-    oid: int = 0
 
 
 def read(connection: Connection[Any]) -> Reading:
     """Reads the counters. Raises psycopg.Error."""
     _, epoch, _, _ = connection.execute(catalog.STATISTICS, prepare=True).fetchall()[0]
     writes = {name: Counters(*counters) for name, *counters in connection.execute(catalog.WRITES, prepare=True)}
-    ((oid,),) = connection.execute(
-        "SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()", prepare=True
-    ).fetchall()
-    return Reading(epoch, writes, oid)
+    return Reading(epoch, writes)
 
 
 def comparable(before: Reading, after: Reading) -> bool:

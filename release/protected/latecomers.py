@@ -87,14 +87,14 @@ class Latecomers:
             return {}
         return hold.written(self.began.writes, self.last.writes)
 
-    def named(self, oid: int | None = None) -> dict[str, str]:
-        """Returns in words, by table, what may be in no dump. `oid` is the database's after the restore.
+    def named(self) -> dict[str, str]:
+        """Returns in words, by table, what may be in no dump.
 
-        Where the restore has emptied the database instead of replacing it, who had waited to write may have done so in
-        the moment between the end of the sessions and the first DROP.
+        The reset ends all sessions one after the other, this one among them. Who had waited to write may do so in the
+        moment before the end of his own session, or before the first DROP.
         """
         words = {table: str(rows) for table, rows in self.written().items()}
-        if self.began is not None and oid == self.began.oid:
+        if self.began is not None:
             for table, sessions in self._held.waiting.items():
                 words.setdefault(table, f"{sessions} waited to write, and may have done so right before the reset")
         return words

@@ -227,7 +227,7 @@ def _raise_fence(run: Run, backup: BackedUp) -> BackedUp:
 
 def with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) -> Ending:
     """Adds to an ending what others have written, where it is now, and how it is brought in again."""
-    lost = late.named(_oid(run))
+    lost = late.named()
     if lost:
         run.warn(
             "written_since_salvage",
@@ -247,16 +247,6 @@ def with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) ->
         hint=f"{ending.hint} {sentence(taken, ending.salvage, lost)}".strip(),
         facts={**ending.facts, **{name: value for name, value in facts.items() if value}},
     )
-
-
-def _oid(run: Run) -> int | None:
-    """Returns the database's oid, by which a restore is told that has made it anew. None where nobody answers."""
-    try:
-        return int(
-            run.database.one("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()")[0]
-        )
-    except StepFailed:
-        return None
 
 
 def load_and_prove(

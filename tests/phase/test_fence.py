@@ -22,6 +22,9 @@ from tests.judge import execute, picture, query
 from tests.others import at_event, rows_in_dump
 from tests.phase.test_nothing_lost import BROKEN, migrating, wait_for
 
+LATE = 2.0
+"""Seconds that a backup takes, of which its snapshot is taken in the first."""
+
 WORKING = "SELECT pg_sleep(0.4);\n" + BROKEN
 
 
@@ -195,11 +198,12 @@ def test_writers_wait_from_the_salvage_on_and_its_dump_does_not(hook: Hook, app:
     assert query(app.database_url, "SELECT count(*) FROM jobs") == [(0,)]
 
 
-def test_rows_written_since_the_salvage_are_salvaged_again(hook: Hook, app: App) -> None:
+def test_rows_written_since_the_salvage_are_salvaged_again(hook: Hook, app: App, sandbox: Sandbox) -> None:
     small_app(hook.folder, {"002": BROKEN})
+    sandbox.transfer_fault("backup", TransferAction.SLOW, seconds=LATE, times=None)
     execute(app.database_url, "CREATE TABLE jobs (token integer)")
 
-    result = at_event(hook.start(), "transfer_finished", unheld(app, "jobs"), kind="salvage")
+    result = at_event(hook.start(), "transfer_started", unheld(app, "jobs"), kind="salvage")
 
     assert result.ended == (1, "restored", "migration_failed")
     assert [each["transfer"] for each in result.named("transfer_finished")] == ["b001", "b002", "b003", "r004"]
@@ -215,8 +219,9 @@ def test_where_a_second_salvage_would_rotate_out_the_backup_the_tables_are_named
     execute(other.database_url, "CREATE TABLE alembic_version (version_num text)", "CREATE TABLE learners (points int)")
     execute(other.database_url, "CREATE TABLE jobs (token integer)")
     small_app(hook.folder, {"002": BROKEN})
+    sandbox.transfer_fault("backup", TransferAction.SLOW, seconds=LATE, times=None)
 
-    result = at_event(hook.start(), "transfer_finished", unheld(other, "jobs"), kind="salvage")
+    result = at_event(hook.start(), "transfer_started", unheld(other, "jobs"), kind="salvage")
 
     assert result.ended == (1, "restored", "migration_failed")
     assert result.last["salvage"] == "b002"
@@ -226,9 +231,11 @@ def test_where_a_second_salvage_would_rotate_out_the_backup_the_tables_are_named
 
 
 def unheld(app: App, table: str) -> Callable[[], None]:
-    """Ends the session that holds writers, as somebody may, and writes a row."""
+    """Ends the session that holds writers, as somebody may, and writes a row after the salvage's snapshot."""
 
     def write() -> None:
+        wait_for(lambda: app.transfers()[-1]["started_at"])
+        time.sleep(LATE / 2)
         execute(
             app.database_url,
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE '%-hold'",
