@@ -312,8 +312,10 @@ def _certificate() -> Certificate:
     return Certificate()
 
 
-def expect_clients() -> None:
+def expect_clients(environ: Mapping[str, str]) -> None:
     """Has the certificate made in the background, which takes 0.3 s: most clients ask for TLS by themselves."""
+    if environ.get("PGSSLMODE") == "disable":
+        return
 
     def make() -> None:
         with suppress(OSError):  # a client that asks for TLS is told then

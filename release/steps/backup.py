@@ -24,7 +24,7 @@ CAPTURES = 3
 def back_up(run: Run, target: Target | None) -> Before:
     """Records the run, fingerprints the database, and captures it. Raises StepFailed or HerokuError."""
     if run.settings.witness is Switch.ON:
-        expect_clients()
+        expect_clients(run.environ)
     before = record_run(run, target)
     behind = frozenset(checks.sequences_behind(run.database.connection))
     if target is None:

@@ -69,9 +69,9 @@ def test_a_failing_release_is_told_live_and_ends_in_two_sentences(hook: Hook) ->
     assert "· column public.learners.points removed" in text
     end = " ".join(text[text.index("restored after") :].split())
     assert (
-        "The migration failed: it ended with exit code 3. The database is as it was before the release, proved, from"
-        " the backup b001; what was overwritten is kept in b002. What to do: Mend the migration; its output is above."
-        in end
+        "The migration failed: it ended with exit code 3. The database's last error was: division by zero (SQLSTATE"
+        " 22012). The database is as it was before the release, proved, from the backup b001; what was overwritten is"
+        " kept in b002. What to do: Mend the migration; its output is above." in end
     )
     assert CLEAR in shown
     assert "\x1b[32m" in shown

@@ -126,7 +126,7 @@ def test_a_role_that_may_not_create_schemas_is_told_so(
 
 
 def test_parameters_of_prisma_reach_the_app_and_not_the_hooks_own_session(hook: Hook, app: App) -> None:
-    url = f"{app.database_url}?schema=public&connection_limit=3&sslaccept=strict"
+    url = f"{app.database_url}?schema=public&connection_limit=3&sslaccept=accept_invalid_certs"
     stripped = 'sh -c \'echo "${DATABASE_URL#*[?]}"; DATABASE_URL="${DATABASE_URL%%[?]*}" ./'
 
     result = hook.run(
@@ -134,8 +134,11 @@ def test_parameters_of_prisma_reach_the_app_and_not_the_hooks_own_session(hook: 
     )
 
     assert result.ended == (0, "released", None)
-    assert "schema=public&connection_limit=3&sslaccept=strict" in [
-        each["line"] for each in result.named("command_output")
+    # How the server is checked is the witness's business: the app reaches it on this machine.
+    assert [each["line"] for each in result.named("command_output") if "schema=" in each["line"]] == [
+        "schema=public&connection_limit=3&sslaccept=accept_invalid_certs",
+        "schema=public&connection_limit=3",
+        "schema=public&connection_limit=3",
     ]
     assert query(app.database_url, COLUMNS) == [(4,)]
 
