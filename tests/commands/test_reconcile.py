@@ -430,6 +430,7 @@ def test_memory_stays_flat_whatever_the_table_holds(hook: Hook, app: App, megaby
             found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
             peak = int(found[1]) if found else peak
         time.sleep(0.02)
+    process.communicate()
 
     assert process.returncode == 0
     assert query(app.database_url, "SELECT count(*) FROM big") == [(megabytes * 1000,)]
