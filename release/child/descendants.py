@@ -47,7 +47,10 @@ class Descendants:
         self._was_subreaper = _subreaper()
         _set_subreaper(1)
         # Their sessions too, because what they leave behind in those is theirs.
-        self._bystanders = {number for child in _children() for number in (child.pid, child.session)}
+        # The kernel's list of children may leave one out while another ends (proc_tid_children(5)). What is left out
+        # here would be killed later, so all processes are looked through as well.
+        there = (*_children(), *filter(_is_ours, map(_process, _all_processes())))
+        self._bystanders = {number for child in there if child for number in (child.pid, child.session)}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,6 +140,10 @@ def _all_processes() -> list[str]:
         return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 -- names, not paths
     except OSError:
         return []
+
+
+def _is_ours(process: _Process | None) -> bool:
+    return process is not None and process.parent == os.getpid()
 
 
 def _process(name: str) -> _Process | None:
