@@ -87,7 +87,8 @@ class Witness:
         self.variables = sorted(name for destination in found for name in destination.names)
         self.environ: Mapping[str, str] = rewritten(environ, entrances, self._root_certificate)
         self._beside = Beside(self._servers(found), own=self._own_ports, container=self._in_a_dyno)
-        self._arrivals = Arrivals(run)
+        # All of a dyno's sockets are seen, so there is nothing to count.
+        self._arrivals = None if self._in_a_dyno else Arrivals(run)
 
     def _relay(self, opened: Callable[[Opened], None] = lambda _: None) -> Relay:
         relay = Relay(opened=opened, certificate=_certificate(), patience=PATIENCE)
@@ -181,13 +182,13 @@ class Witness:
         doubts += [blind for blind in (self._blind, self._beside.blind) if blind]
         if self._unreplaced:
             doubts.append(f"it could not stand behind {', '.join(self._unreplaced)}")
-        if not doubts and not self._in_a_dyno:
-            doubts += self._came_beside(sum(each.sessions for each in (seen, *elsewhere.values())))
-        if absent and not self._in_a_dyno and not self._arrivals.counted:
+        if not doubts and self._arrivals:
+            doubts += self._came_beside(self._arrivals, sum(each.sessions for each in (seen, *elsewhere.values())))
+        if absent and self._arrivals and not self._arrivals.counted:
             doubts += found.why
         return Verdict(word=Word.UNKNOWN if doubts else Word.NOTHING, why=tuple(doubts))
 
-    def _came_beside(self, known: int) -> list[str]:
+    def _came_beside(self, arrivals: Arrivals, known: int) -> list[str]:
         """Returns why sessions may have come to the database past the witness, once its own have ended there, too."""
         clock = Clock()  # a signal must not cut this short: what it finds decides whether there is anything to undo
         wait_until_gone(
@@ -196,7 +197,7 @@ class Witness:
             clock=clock,
             deadline=Deadline(clock, PATIENCE),
         )
-        unexplained = self._arrivals.unexplained(known)
+        unexplained = arrivals.unexplained(known)
         return [unexplained] if unexplained else []
 
     def _committed(self, elsewhere: Mapping[str, Seen]) -> tuple[str, ...]:

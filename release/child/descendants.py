@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,8 @@ class Descendants:
         # Their sessions too, because what they leave behind in those is theirs.
         # The kernel's list of children may leave one out while another ends (proc_tid_children(5)). What is left out
         # here would be killed later, so all processes are looked through as well.
-        there = (*_children(), *filter(_is_ours, map(_process, _all_processes())))
-        self._bystanders = {number for child in there if child for number in (child.pid, child.session)}
+        there = (*_children(), *_among(_all_processes(), os.getpid()))
+        self._bystanders = {number for child in there for number in (child.pid, child.session)}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -132,6 +133,11 @@ def _children(of: int | None = None) -> list[_Process]:
         names = [name for task in os.listdir(folder) for name in Path(folder, task, "children").read_text().split()]  # noqa: PTH208 -- names, not paths
     except OSError:
         names = _all_processes() if Path(folder).exists() else []
+    return _among(names, parent)
+
+
+def _among(names: Iterable[str], parent: int) -> list[_Process]:
+    """Returns those of some processes that are children of `parent`."""
     return [process for name in names if (process := _process(name)) and process.parent == parent]
 
 
@@ -140,10 +146,6 @@ def _all_processes() -> list[str]:
         return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 -- names, not paths
     except OSError:
         return []
-
-
-def _is_ours(process: _Process | None) -> bool:
-    return process is not None and process.parent == os.getpid()
 
 
 def _process(name: str) -> _Process | None:

@@ -205,7 +205,7 @@ def carry_out(run: Run, plan: RestorePlan) -> Ending:
         ),
         exit_code=0,
     )
-    ending = restore.with_others(run, ending, TakenBack(by_others={}, meanwhile={}), late)
+    ending = restore.with_others(run, ending, TakenBack(), late)
     with run.signals.shield():
         return settle(run, plan, ending, transfer, kept)
 

@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import psycopg
 from psycopg import errors, sql
 
-from release.clock import Clock, Deadline, Signals
+from release.clock import Deadline, Signals
 from release.database import bounds, transfer_sessions
 from release.database.transfer_sessions import Doing, Session
 from release.errors import Reason, StepFailed
-from release.retry import TimedOut, Unavailable, wait_until
+from release.retry import Unavailable
 from release.settings.urls import LOOPBACK
 
 LOCK_KEY = 0x52454C45415345
@@ -260,52 +260,7 @@ class Database:
         )
         return next((Holder(pid=pid, application_name=name, since=since) for pid, name, since in holders), None)
 
-    # Other sessions.
-
-    def sessions(self, application_name: str | None = None) -> list[tuple[int, str]]:
-        """Lists other client sessions on this database as (process id, application name).
-
-        Where an application name is given, only sessions of exactly that name are listed.
-        """
-        rows = self.rows(
-            "SELECT pid, coalesce(application_name, '') FROM pg_catalog.pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            " AND (%s::text IS NULL OR application_name = %s)",
-            [application_name, application_name],
-        )
-        return [(pid, name) for pid, name in rows]
-
-    def terminate(
-        self, application_name: str | None = None, *, clock: Clock, deadline: Deadline, keep: tuple[str, ...] = ()
-    ) -> list[str]:
-        """Ends other sessions and waits until they are gone, since a killed client's statement goes on in the server.
-
-        Returns the application names of the sessions that were ended. Sessions whose name begins with one of `keep`
-        stay. Raises Failed (sessions_left) when some outlive the deadline.
-        """
-        ended: set[str] = set()
-        left: list[tuple[int, str]] = []
-
-        def gone() -> bool:
-            left[:] = [session for session in self.sessions(application_name) if not session[1].startswith(keep)]
-            ended.update(name for _, name in left)
-            return not left
-
-        def sleep(seconds: float) -> None:
-            # The default credential cannot end a superuser's session: to try it is an error, which would end the wait.
-            self.rows(
-                "SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a"
-                " JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid WHERE a.pid = ANY(%s) AND NOT r.rolsuper",
-                [[pid for pid, _ in left]],
-            )
-            clock.sleep(deadline.clamp(seconds))
-
-        try:
-            wait_until(gone, name="sessions' end", until=bool, pause=0.05, deadline=deadline, sleep=sleep)
-        except TimedOut as error:
-            names = ", ".join(sorted(name for _, name in left))
-            raise Failed(Reason.SESSIONS_LEFT, f"still there: {names}") from error
-        return sorted(ended)
+    # Other sessions; see others.py.
 
     def being_restored(self) -> bool:
         """Says whether anybody, Heroku included, loads a dump into this database at this moment."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from release.database import hold
 from release.database.comparison import Comparison
@@ -24,8 +24,8 @@ class TakenBack:
     `reconcile` may bring their rows in again unasked; none where the counters do not prove that.
     """
 
-    by_others: dict[str, int]
-    meanwhile: dict[str, int]
+    by_others: dict[str, int] = field(default_factory=dict)
+    meanwhile: dict[str, int] = field(default_factory=dict)
     only_others: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -36,7 +36,7 @@ class TakenBack:
 def taken_back(backup: BackedUp, comparison: Comparison, last: Reading | None) -> TakenBack:
     """Counts the rows. `comparison` is of the moment when the restore was decided; `last` was read after that."""
     if backup.sealed:
-        return TakenBack(by_others={}, meanwhile={})
+        return TakenBack()
     outset = backup.outset.evidence
     first = compare(backup.before.evidence, outset).written
     all_since = hold.written(outset.writes, _comparable(outset.epoch, last))

@@ -195,7 +195,7 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
         transfer, problem = load_and_prove(
             run, backup, lambda log_read: prove(run, backup, added, log_read=log_read), late
         )
-    taken = taken_back(backup, comparison, late.last) if comparison else TakenBack(by_others={}, meanwhile={})
+    taken = taken_back(backup, comparison, late.last) if comparison else TakenBack()
     if problem is not None or transfer is None:
         failed = problem or StepFailed(Reason.RESTORE_FAILED)
         return with_others(run, not_restored(run, backup, failed, failure, salvaged, transfer), taken, late)

@@ -62,10 +62,8 @@ def anybodys() -> None:
 
 def ghosts_ignored() -> None:
     """Nobody looks whether a session of the migration is still at work."""
-    from release.database.session import Database  # noqa: PLC0415
     from release.protected import fence, sessions  # noqa: PLC0415
 
-    _put(Database, "terminate", lambda *_, **__: [])
     for module in (fence, sessions):
         _put(module, "wait_until_gone", lambda *_, **__: ([], []))
 

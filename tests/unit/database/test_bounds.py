@@ -16,6 +16,7 @@ from release.clock import Clock, Deadline, Received, ScaledClock, Signals
 from release.database import bounds, fingerprint, read_only_query, repair, session
 from release.database.bounds import Patience
 from release.database.journal import Journal, State
+from release.database.others import others, wait_until_gone
 from release.database.pruning import prune
 from release.database.session import Failed, Lost, translated
 from release.errors import Reason
@@ -79,8 +80,10 @@ CALLS: dict[str, Callable[[session.Database], object]] = {
     "identity": session.Database.identity,
     "try_lock": session.Database.try_lock,
     "lock_holder": session.Database.lock_holder,
-    "sessions": session.Database.sessions,
-    "terminate": lambda hook: hook.terminate(clock=Clock(), deadline=Deadline(Clock(), 5)),
+    "sessions": others,
+    "terminate": lambda hook: wait_until_gone(
+        hook, lambda _: True, clock=Clock(), deadline=Deadline(Clock(), 5), ending=True
+    ),
     "limit": lambda hook: hook.limit(3),
     "transaction": _transaction,
     "fingerprint": _fingerprint,

@@ -11,6 +11,7 @@ import pytest
 from heroku_sandbox.postgres import tools
 from release.clock import Clock, Deadline
 from release.database import session
+from release.database.others import others, wait_until_gone
 from release.database.session import LIMITS, Failed, Holder, Lost, for_libpq, with_tls
 from release.errors import Reason, StepFailed
 from tests.unit.database.conftest import Database
@@ -34,6 +35,18 @@ def open_session(url: str) -> Iterator[Open]:
 
 def _soon() -> Deadline:
     return Deadline(Clock(), 5)
+
+
+def found(hook: session.Database) -> list[tuple[int, str]]:
+    """The other sessions, by process id and name."""
+    return [(other.pid, other.name) for other in others(hook)]
+
+
+def ended(hook: session.Database, which: Callable[[str], bool]) -> list[str]:
+    """Ends the sessions of such names, waits until they are gone, and returns the names."""
+    seen, left = wait_until_gone(hook, lambda other: which(other.name), clock=Clock(), deadline=_soon(), ending=True)
+    assert left == []
+    return sorted({other.name for other in seen})
 
 
 # The session itself.
@@ -239,21 +252,23 @@ def test_other_sessions_are_seen_by_name_and_ended_but_for_those_to_be_kept(open
     )
     for each in (web, worker, waiting):
         each.rows("SELECT 1")
-    assert sorted(name for _, name in hook.sessions()) == ["release-hook-2", "web", "worker"]
-    assert [name for _, name in hook.sessions("web")] == ["web"]
+    assert sorted(name for _, name in found(hook)) == ["release-hook-2", "web", "worker"]
+    assert [name for _, name in found(hook) if name == "web"] == ["web"]
 
-    assert hook.terminate("web", clock=Clock(), deadline=_soon()) == ["web"]
-    assert hook.terminate(clock=Clock(), deadline=_soon(), keep=("release-hook-", "Heroku")) == ["worker"]
-    assert [name for _, name in hook.sessions()] == ["release-hook-2"]
-    assert hook.terminate("nobody", clock=Clock(), deadline=_soon()) == []
+    assert ended(hook, lambda name: name == "web") == ["web"]
+    assert ended(hook, lambda name: not name.startswith(("release-hook-", "Heroku"))) == ["worker"]
+    assert [name for _, name in found(hook)] == ["release-hook-2"]
+    assert ended(hook, lambda name: name == "nobody") == []
 
 
 def test_a_session_that_may_not_be_ended_is_named(open_session: Open, shared: Database) -> None:
     with shared.server.session(shared.name) as superuser:
         superuser.execute("SET application_name = 'maintenance'")
-        with pytest.raises(Failed) as caught:
-            open_session().terminate(clock=Clock(), deadline=Deadline(Clock(), 0.1))
-    assert (caught.value.reason, caught.value.detail) == (Reason.SESSIONS_LEFT, "still there: maintenance")
+        clock = Clock()
+        _, left = wait_until_gone(
+            open_session(), lambda _: True, clock=clock, deadline=Deadline(clock, 0.1), ending=True
+        )
+    assert [other.name for other in left] == ["maintenance"]
 
 
 def test_a_dump_and_a_restore_are_noticed(open_session: Open, url: str) -> None:
@@ -261,7 +276,7 @@ def test_a_dump_and_a_restore_are_noticed(open_session: Open, url: str) -> None:
     assert (hook.dump_running(), hook.being_restored()) == (False, False)
     open_session("pg_restore").rows("SELECT 1")
     assert (hook.dump_running(), hook.being_restored()) == (False, True)
-    hook.terminate(clock=Clock(), deadline=_soon())
+    ended(hook, lambda _: True)
 
     hook.rows("CREATE TABLE public.held (n integer)")
     holder = open_session("holder")

@@ -15,6 +15,7 @@ import pytest
 from heroku_sandbox.postgres import tools
 from release.clock import Clock, Deadline
 from release.database import session
+from release.database.others import others, wait_until_gone
 from release.database.transfer_sessions import HEROKU, SESSIONS, Doing, Session, doing
 from release.protected.fence import NEVER_ENDED
 from tests.unit.database.conftest import Database
@@ -115,7 +116,7 @@ def test_a_load_that_waits_for_its_dump_is_a_load(filled: Database, hook: sessio
         assert load.stdin
         load.stdin.write(dump[: int(len(dump) * part)])
         load.stdin.flush()
-        wait_for(lambda: hook.sessions(HEROKU))
+        wait_for(lambda: [other for other in others(hook) if other.name == HEROKU])
         for _ in range(20):
             assert (hook.being_restored(), hook.dump_running()) == (True, False)
             time.sleep(0.02)
@@ -145,7 +146,13 @@ def test_a_backup_by_schedule_outlives_the_end_of_all_other_sessions(filled: Dat
     with start(filled, "pg_dump", "-f", os.devnull) as dump:
         wait_for(hook.dump_running)
 
-        hook.terminate(clock=Clock(), deadline=Deadline(Clock(), 5), keep=NEVER_ENDED)
+        wait_until_gone(
+            hook,
+            lambda other: not other.name.startswith(NEVER_ENDED),
+            clock=Clock(),
+            deadline=Deadline(Clock(), 5),
+            ending=True,
+        )
 
         with pytest.raises(psycopg.OperationalError):
             web.execute("SELECT 1")
