@@ -33,12 +33,22 @@ class Answer:
 class Question(Generic[T]):
     """A question to a framework: words of a command that changes nothing, and the reader of its answer.
 
-    `whole`: the words are the whole command, without the framework's tool before them.
+    `whole`: the words are the whole command, without the framework's tool before them. `crash`: the beginning of a line
+    that the tool prints when the app does not load or the database cannot be reached, where its exit code alone would
+    be an answer.
     """
 
     words: tuple[str, ...]
     read: Callable[[Answer], T]
     whole: bool = False
+    crash: str | None = None
+
+    def stopped(self, answer: Answer) -> bool:
+        """Tells a failure that is no answer: the app does not load, or the database cannot be reached."""
+        if answer.exit_code in {0, None}:
+            return False
+        crashed = self.crash is not None and any(re.match(self.crash, line) for line in answer.lines)
+        return crashed or self.read(answer) is None
 
 
 # Is something pending? None: the answer does not tell.
@@ -48,6 +58,22 @@ def exit_code(*something: int) -> Callable[[Answer], bool | None]:
     """Makes a reader of exit codes: 0 says that nothing is pending, `something` that a migration is."""
     meanings: dict[int | None, bool] = {0: False, **dict.fromkeys(something, True)}
     return lambda answer: meanings.get(answer.exit_code)
+
+
+def said(*, something: str, nothing: str, exit_codes: Sequence[int] = (0,)) -> Callable[[Answer], bool | None]:
+    """Makes a reader of lines: one that matches `something` says that a migration is pending.
+
+    Else one that matches `nothing` says that none is. A command that ended with none of `exit_codes` has not answered.
+    """
+
+    def answered(answer: Answer) -> bool | None:
+        if answer.exit_code not in exit_codes:
+            return None
+        if any(re.search(something, line) for line in answer.lines):
+            return True
+        return False if any(re.search(nothing, line) for line in answer.lines) else None
+
+    return answered
 
 
 # Are migrations missing? A change, or a line, each; None: the answer does not tell.

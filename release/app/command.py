@@ -117,9 +117,9 @@ def _detect(run: Run) -> Framework:
     """Finds the one framework of the app whose tool can be started, and logs it. Raises Misconfigured."""
     marked = frameworks.marked(run.folder)
     if not marked:
-        markers = ", ".join(framework.marker for framework in frameworks.FRAMEWORKS)
+        markers = ", ".join(marker for framework in frameworks.FRAMEWORKS for marker in framework.markers)
         raise Misconfigured(Reason.NO_FRAMEWORK, f"looked for {markers}")
-    usable = [framework for framework in marked if _runnable(run, framework.migrate_command)]
+    usable = [framework for framework in marked if _runnable(run, (framework.needed,))]
     absent = [_not_usable(framework) for framework in marked if framework not in usable]
     if not usable:
         raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(absent), errors=absent)
@@ -138,8 +138,8 @@ def _detect(run: Run) -> Framework:
 
 
 def _not_usable(framework: Framework) -> str:
-    tool = framework.tool[0]
-    return f"{framework.marker} is there, but {framework.name}'s command {tool!r} cannot be started here"
+    needed = framework.needed
+    return f"{framework.marker} is there, but {framework.name}'s command {needed!r} cannot be started here"
 
 
 def _several(run: Run, usable: Sequence[Framework]) -> Misconfigured:

@@ -220,7 +220,7 @@ def left(answer):  # it exits with 0 whatever is pending, and says so in words
 frameworks.FRAMEWORKS += (
     frameworks.Framework(
         name="Ledger",
-        marker="ledger.toml",
+        markers=("ledger.toml",),
         tool=("./ledger",),
         migrate=("up", "--all"),
         pending=Question(("status",), left),

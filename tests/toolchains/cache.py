@@ -31,7 +31,7 @@ Install = Callable[[Path, Mapping[str, str]], None]
 """Puts packages into a folder, with the environment for a registry's client. Raises NotInstalledError."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Packages:
     """What a tool is installed from, and how it is used from there. In texts, `{here}` is the folder.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.toolchains.toolchain import Situation, Toolchain
+from tests.toolchains.cache import pip
+from tests.toolchains.toolchain import Meaning, Situation, Toolchain
 
 # Django.
 
@@ -69,12 +70,12 @@ DJANGO = Toolchain(
     unloadable={"courses/__init__.py": "import no_such_module\n"},
     # All its crashes end with 1, too.
     answers={
-        Situation.UNREACHABLE: (1, True),
-        Situation.FRESH: (1, True),
-        Situation.NOTHING: (0, False),
-        Situation.UNLOADABLE: (1, True),
-        Situation.PENDING: (1, True),
-        Situation.AHEAD: (0, False),
+        Situation.UNREACHABLE: (1, Meaning.STOPPED),
+        Situation.FRESH: (1, Meaning.PENDING),
+        Situation.NOTHING: (0, Meaning.NOTHING),
+        Situation.UNLOADABLE: (1, Meaning.STOPPED),
+        Situation.PENDING: (1, Meaning.PENDING),
+        Situation.AHEAD: (0, Meaning.NOTHING),
     },
 )
 
@@ -130,12 +131,12 @@ ALEMBIC = Toolchain(
     broken=ALEMBIC_BROKEN,
     unloadable={"migrations/env.py": "import no_such_module\n"},
     answers={
-        Situation.UNREACHABLE: (1, True),
-        Situation.FRESH: (255, True),
-        Situation.NOTHING: (0, False),
-        Situation.UNLOADABLE: (1, True),
-        Situation.PENDING: (255, True),
-        Situation.AHEAD: (255, True),
+        Situation.UNREACHABLE: (1, Meaning.STOPPED),
+        Situation.FRESH: (255, Meaning.PENDING),
+        Situation.NOTHING: (0, Meaning.NOTHING),
+        Situation.UNLOADABLE: (1, Meaning.STOPPED),
+        Situation.PENDING: (255, Meaning.PENDING),
+        Situation.AHEAD: (255, Meaning.PENDING),
     },
 )
 
@@ -152,13 +153,99 @@ FLASK_MIGRATE = Toolchain(
     broken=ALEMBIC_BROKEN,
     unloadable={"app.py": "import no_such_module\n"},
     answers={
-        Situation.UNREACHABLE: (1, True),
-        Situation.FRESH: (1, True),
-        Situation.NOTHING: (0, False),
-        Situation.UNLOADABLE: (2, True),
-        Situation.PENDING: (1, True),
-        Situation.AHEAD: (1, True),
+        Situation.UNREACHABLE: (1, Meaning.STOPPED),
+        Situation.FRESH: (1, Meaning.PENDING),
+        Situation.NOTHING: (0, Meaning.NOTHING),
+        Situation.UNLOADABLE: (2, Meaning.STOPPED),
+        Situation.PENDING: (1, Meaning.PENDING),
+        Situation.AHEAD: (1, Meaning.PENDING),
     },
 )
 
-TOOLCHAINS = (DJANGO, ALEMBIC, FLASK_MIGRATE)
+# yoyo.
+
+COURSES = "CREATE TABLE courses (id integer PRIMARY KEY, title text NOT NULL);\n"
+
+YOYO = Toolchain(
+    name="yoyo",
+    framework="yoyo",
+    packages=pip("yoyo-migrations>=9,<10", "psycopg2-binary", "setuptools"),
+    app={"yoyo.ini": "[DEFAULT]\nsources = migrations\ndatabase = %(DATABASE_URL)s\n"},
+    first={"migrations/0001_courses.sql": COURSES},
+    good={"migrations/0002_price.sql": "ALTER TABLE courses ADD COLUMN price integer;\n"},
+    broken={
+        "migrations/0003_tidy.sql": "DELETE FROM courses;\n",
+        "migrations/0004_typo.sql": "ALTER TABLE corses DROP COLUMN title;\n",
+    },
+    unloadable={"migrations/0009_other.py": "import no_such_module\n"},
+    answers={
+        Situation.UNREACHABLE: (1, Meaning.STOPPED),
+        Situation.FRESH: (0, Meaning.PENDING),
+        Situation.NOTHING: (0, Meaning.NOTHING),
+        Situation.UNLOADABLE: (1, Meaning.STOPPED),
+        Situation.PENDING: (0, Meaning.PENDING),
+        Situation.AHEAD: (0, Meaning.NOTHING),
+    },
+)
+
+# Aerich.
+
+AERICH_INI = """[tool.aerich]
+tortoise_orm = "settings.TORTOISE_ORM"
+location = "./migrations"
+src_folder = "."
+"""
+AERICH_SETTINGS = """
+import os
+
+TORTOISE_ORM = {
+    "connections": {"default": os.environ["DATABASE_URL"]},
+    "apps": {"models": {"models": ["models", "aerich.models"], "default_connection": "default"}},
+}
+"""
+AERICH_MODELS = """
+from tortoise import fields, models
+
+
+class Courses(models.Model):
+    id = fields.IntField(primary_key=True)
+    title = fields.TextField()
+"""
+AERICH_TABLE = (
+    "CREATE TABLE aerich (id serial PRIMARY KEY, version varchar(255) NOT NULL, app varchar(100) NOT NULL,"
+    " content jsonb NOT NULL);"
+)
+
+
+def _aerich(name: str, sql: str) -> dict[str, str]:
+    text = f"async def upgrade(db):\n    return {sql!r}\n\n\nasync def downgrade(db):\n    return ''\n"
+    return {f"migrations/models/{name}.py": text}
+
+
+AERICH = Toolchain(
+    name="Aerich",
+    framework="Aerich",
+    packages=pip("aerich>=0.9,<0.11", "tortoise-orm", "asyncpg"),
+    app={
+        "pyproject.toml": AERICH_INI,
+        "settings.py": AERICH_SETTINGS,
+        "models.py": AERICH_MODELS,
+    },
+    first=_aerich("0_20260101000000_courses", COURSES + AERICH_TABLE),
+    good=_aerich("1_20260102000000_price", "ALTER TABLE courses ADD COLUMN price integer"),
+    broken={
+        **_aerich("2_20260103000000_tidy", "DELETE FROM courses"),
+        **_aerich("3_20260104000000_typo", "ALTER TABLE corses DROP COLUMN title"),
+    },
+    unloadable={"models.py": "import no_such_module\n"},
+    answers={
+        Situation.UNREACHABLE: (1, Meaning.STOPPED),
+        Situation.FRESH: (1, Meaning.PENDING),
+        Situation.NOTHING: (0, Meaning.NOTHING),
+        Situation.UNLOADABLE: (1, Meaning.STOPPED),
+        Situation.PENDING: (0, Meaning.PENDING),
+        Situation.AHEAD: (0, Meaning.NOTHING),
+    },
+)
+
+TOOLCHAINS = (DJANGO, ALEMBIC, FLASK_MIGRATE, YOYO, AERICH)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from heroku_sandbox import App
-from release.app.answers import Answer
+from release.app.answers import Answer, Question
 from release.app.frameworks import FRAMEWORKS, Framework
 from tests.hook import PATH, Hook
 from tests.toolchains.cache import Packages, needed
@@ -35,8 +35,17 @@ class Situation(StrEnum):
     UNLOADABLE = "the app does not load"
 
 
-Measured = tuple[int, bool | None]
-"""The tool's exit code, and what the row of the table reads from its answer."""
+class Meaning(StrEnum):
+    """What the row of the table reads from an answer."""
+
+    NOTHING = "nothing is pending"
+    PENDING = "something is pending"
+    STOPPED = "the app does not load, or the database cannot be reached"
+    UNKNOWN = "it does not tell"
+
+
+Measured = tuple[int, Meaning]
+"""The tool's exit code, and what its answer means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +135,13 @@ class Bench:
         assert row.pending_command
         answer = self.run(self.slug(*versions), *row.pending_command, url=url)
         assert answer.exit_code is not None
-        return (answer.exit_code, row.pending.read(answer)), answer.lines
+        return (answer.exit_code, _meaning(row.pending, answer)), answer.lines
+
+
+def _meaning(question: Question[bool | None], answer: Answer) -> Meaning:
+    if question.stopped(answer):
+        return Meaning.STOPPED
+    return {True: Meaning.PENDING, False: Meaning.NOTHING, None: Meaning.UNKNOWN}[question.read(answer)]
 
 
 def bench(request: pytest.FixtureRequest, toolchain: Toolchain, *, app: App, folder: Path) -> Bench:

@@ -1,0 +1,66 @@
+"""A migration framework: what differs between them, a column each. The rows are in `rows/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from release.app.answers import Entry, Question
+from release.database.history import HistoryTable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """A row of the table. All words follow `tool`; a question is None where the framework has no such command.
+
+    markers: the files, or patterns of them, by any of which it is recognised; none where it is known by its command
+    only. program: what has to be there, where that is not the tool's first word. pending: whether something is to be
+    migrated; its answer is None where it does not tell. shown: prints what is pending, for people. missing: which
+    models were changed without a migration; `missing_at_head`: it can tell only when nothing is pending. known: all
+    migrations that the code has. unknown, in its place where the history is the newest revisions only: asked of each of
+    them (`{}`), those that the code does not have. file: the end of a migration's path, by which one is seen without
+    asking. histories: the tables of what has been migrated; `known` and `unknown` are about the first. sources: where
+    all of this is documented.
+    """
+
+    name: str
+    markers: tuple[str, ...] = ()
+    tool: tuple[str, ...]
+    migrate: tuple[str, ...]
+    pending: Question[bool | None] | None = None
+    shown: tuple[str, ...] | None = None
+    missing: Question[list[str] | None] | None = None
+    missing_at_head: bool = False
+    known: Question[set[Entry]] | None = None
+    unknown: Question[set[Entry]] | None = None
+    file: str | None = None
+    histories: tuple[HistoryTable, ...] = ()
+    program: str | None = None
+    sources: tuple[str, ...]
+
+    @property
+    def marker(self) -> str:
+        """The files by which it is recognised, for people."""
+        return " or ".join(self.markers)
+
+    @property
+    def needed(self) -> str:
+        """The program without which it is not used."""
+        return self.program or self.tool[0]
+
+    @property
+    def migrate_command(self) -> tuple[str, ...]:
+        """The migration."""
+        return self.tool + self.migrate
+
+    @property
+    def pending_command(self) -> tuple[str, ...] | None:
+        """The command that asks whether a migration is pending; None: it cannot be asked."""
+        return self.asking(self.pending) if self.pending else None
+
+    def asking(self, question: Question[T], entry: Entry = ()) -> tuple[str, ...]:
+        """Returns the command that asks a question, in which an entry of the history takes the place of `{}`."""
+        words = tuple(word.format(*entry) for word in question.words) if entry else question.words
+        return words if question.whole else self.tool + words
