@@ -125,8 +125,13 @@ def npm(*packages: str) -> Packages:
     return Packages(recipe=("node", *packages), install=install, links=("node_modules",))
 
 
-def debian(*packages: str, environment: Mapping[str, tuple[str, ...]]) -> Packages:
-    """Debian packages with all that they need and the machine does not have, unpacked and not installed."""
+def debian(
+    *packages: str, environment: Mapping[str, tuple[str, ...]], programs: Mapping[str, str] | None = None
+) -> Packages:
+    """Debian packages with all that they need and the machine does not have, unpacked and not installed.
+
+    `programs`: the files, or patterns of them, that Debian would give a shorter name as it installs them.
+    """
 
     def install(folder: Path, environ: Mapping[str, str]) -> None:
         argv = ("apt-get", "install", "--simulate", "--no-install-recommends", *packages)
@@ -139,6 +144,8 @@ def debian(*packages: str, environment: Mapping[str, tuple[str, ...]]) -> Packag
         for archive in sorted(downloads.glob("*.deb")):
             _run(environ, "dpkg", "-x", str(archive), str(folder))
         shutil.rmtree(downloads)
+        for name, pattern in (programs or {}).items():
+            (folder / "usr" / "bin" / name).symlink_to(next(folder.glob(pattern)))
 
     return Packages(
         recipe=("debian", *packages), install=install, path=("usr/bin",), environment=environment

@@ -123,7 +123,9 @@ OTHERS = (
         tool=("flyway",),
         migrate=("migrate",),
         # A migration that failed stands in the way: `migrate` says so.
-        pending=Question(("info",), said(something=r"\|\s*(Pending|Outdated|Failed)\s*\|", nothing=r"\|\s*State\s*\|")),
+        pending=Question(
+            ("info",), said(something=r"\|\s*(Pending|Outdated?|Failed)\s*\|", nothing=r"\|\s*State\s*\|")
+        ),
         shown=("info",),
         histories=(
             HistoryTable(
