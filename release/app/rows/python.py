@@ -10,6 +10,10 @@ _CRASH = r"Traceback \(most recent call last\):|(\w+\.)*\w+(Error|Exception): "
 _FLASK_CRASH = rf"{_CRASH}|Error: (?!Can't locate revision)"
 
 _ALEMBIC_HISTORY = HistoryTable(table="alembic_version", columns=("version_num",))
+_ALEMBIC_PENDING = """said=$(alembic current --check-heads 2>&1); code=$?
+case $said in *"unrecognized arguments: --check-heads"*) ;; *) printf '%s\\n' "$said"; exit $code ;; esac
+heads=$(alembic heads) && current=$(alembic current) && [ "$heads" = "$current" ]"""
+"""Before 1.17.1 it has no --check-heads, and two answers are compared."""
 _ALEMBIC_MISSING = "New upgrade operations detected"
 _ALEMBIC_UNKNOWN = r"Can't locate revision identified by '([^']+)'"
 
@@ -42,8 +46,8 @@ PYTHON = (
         markers=("alembic.ini",),
         tool=("alembic",),
         migrate=("upgrade", "head"),
-        # Since Alembic 1.17.1; an older one exits with 2: not known. 255 is all its errors', and 1 a crash's.
-        pending=Question(("current", "--check-heads"), exit_code(1, 255), crash=_CRASH),
+        # 255 is all its errors', and 1 a crash's.
+        pending=Question(("sh", "-c", _ALEMBIC_PENDING), exit_code(1, 255), whole=True, crash=_CRASH),
         shown=("history", "-r", "current:heads"),
         missing=Question(("check",), changes(255, says=_ALEMBIC_MISSING, read=operations)),  # 255 is all its errors'
         missing_at_head=True,
