@@ -21,8 +21,8 @@ class Framework:
     models were changed without a migration; `missing_at_head`: it can tell only when nothing is pending. known: all
     migrations that the code has. unknown, in its place where the history is the newest revisions only: asked of each of
     them (`{}`), those that the code does not have. file: the end of a migration's path, by which one is seen without
-    asking. histories: the tables of what has been migrated; `known` and `unknown` are about the first. sources: where
-    all of this is documented.
+    asking. histories: the tables of what has been migrated; `known` and `unknown` are about the first. measured: the
+    versions of the tool whose answers were measured; None: they are as documented. sources: where that is.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Framework:
     file: str | None = None
     histories: tuple[HistoryTable, ...] = ()
     program: str | None = None
+    measured: str | None = None
     sources: tuple[str, ...]
 
     @property

@@ -247,4 +247,4 @@ PSQL = Toolchain(
     broken={"sql/3_tidy.sql": TIDY, "sql/4_typo.sql": TYPO},
 )
 
-TOOLCHAINS = (SQITCH, RAILS_APP, LARAVEL, PSQL)
+TOOLCHAINS = (RAILS_APP, SQITCH, PSQL, LARAVEL)

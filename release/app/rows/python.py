@@ -35,6 +35,7 @@ PYTHON = (
         known=Question(("showmigrations", "--plan"), listed(r"\[[ X]\]\s+(\w+)\.(\w+)")),
         file="{}/migrations/{}.py",
         histories=(HistoryTable(table="django_migrations", columns=("app", "name"), order="id"),),
+        measured="5.2",
         sources=(
             "https://docs.djangoproject.com/en/5.2/ref/django-admin/#cmdoption-migrate-check",
             "https://docs.djangoproject.com/en/5.2/ref/django-admin/#cmdoption-makemigrations-check",
@@ -53,6 +54,7 @@ PYTHON = (
         missing_at_head=True,
         unknown=Question(("show", "{}"), denied(_ALEMBIC_UNKNOWN)),
         histories=(_ALEMBIC_HISTORY,),
+        measured="1.16, 1.17, 1.20",
         sources=(
             "https://alembic.sqlalchemy.org/en/latest/api/commands.html#alembic.command.current",
             "https://alembic.sqlalchemy.org/en/latest/api/commands.html#alembic.command.check",
@@ -75,6 +77,7 @@ PYTHON = (
         missing_at_head=True,
         unknown=Question(("db", "show", "{}"), denied(_ALEMBIC_UNKNOWN)),
         histories=(_ALEMBIC_HISTORY,),
+        measured="4.1",
         sources=("https://flask-migrate.readthedocs.io/en/latest/#command-reference",),
     ),
     Framework(
@@ -96,6 +99,7 @@ PYTHON = (
                 more=frozenset({"migration_hash", "applied_at_utc"}),
             ),
         ),
+        measured="9.0",
         sources=("https://ollycope.com/software/yoyo/latest/",),
     ),
     Framework(
@@ -124,6 +128,7 @@ PYTHON = (
                 more=frozenset({"app", "id"}),
             ),
         ),
+        measured="0.10",
         sources=("https://github.com/tortoise/aerich#usage",),
     ),
 )
