@@ -1,7 +1,7 @@
-"""Django, Alembic and Flask-Migrate for real, each guard in front of them; Rails and Prisma as stand-ins.
+"""Django, Alembic and Flask-Migrate for real, each guard in front of them; Rails as a stand-in.
 
-The stand-ins are shell scripts with the names, arguments and exit codes that those frameworks document: they show that
-the table's rows are run as written, not that the frameworks do as documented.
+The stand-in is a shell script with the name, arguments and exit codes that the framework documents: it shows that the
+table's row is run as written, not that the framework does as documented.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import pytest
 from heroku_sandbox import Sandbox
 from tests.hook import Result, finish
 from tests.judge import execute, picture, query
-from tests.toolchains import debian, python
+from tests.toolchains import debian, node, python
 from tests.toolchains.toolchain import NOWHERE, Bench, Situation, Toolchain, bench
 
-TOOLCHAINS = (*python.TOOLCHAINS, *debian.TOOLCHAINS)
+TOOLCHAINS = (*python.TOOLCHAINS, *debian.TOOLCHAINS, *node.TOOLCHAINS)
 
 UNASKED = {"RELEASE_ON_MISSING_MIGRATIONS": "off"}
 """Missing migrations are not what this is about: each question starts the app once more."""
