@@ -21,22 +21,11 @@ __all__ = ["FRAMEWORKS", "Framework", "chosen", "histories", "marked", "recognis
 
 FRAMEWORKS = (*PYTHON, *OTHERS, *NODE)
 
-OTHER_HISTORIES = (
-    HistoryTable(  # golang-migrate's
-        table="schema_migrations",
-        columns=("version",),
-        entry="concat(version, CASE WHEN dirty THEN ' dirty' END)",
-        more=frozenset({"dirty"}),
-    ),
-    *HISTORIES,
-)
-"""The histories of tools that leave no file by which they could be recognised, and are set as commands."""
-
 
 def histories() -> tuple[HistoryTable, ...]:
     """Returns every table that holds a migration history, whichever framework the app has: it may have had another."""
     known = (history for framework in FRAMEWORKS for history in framework.histories)
-    return tuple(dict.fromkeys([*known, *OTHER_HISTORIES]))
+    return tuple(dict.fromkeys([*known, *HISTORIES]))
 
 
 def marked(folder: Path) -> list[Framework]:

@@ -25,7 +25,9 @@ case "$*" in
 "manage.py migrate --noinput" | "upgrade head" | "db upgrade" | "db:migrate" | "migrate deploy")
   psql -Xqc "CREATE TABLE done (n integer)" "$DATABASE_URL" ;;
 "manage.py migrate --check" | "db:abort_if_pending_migrations") [ "$done" = t ] || exit 1 ;;
-"migrate status") [ "$done" = t ] || { echo "have not yet been applied"; exit 1; }; echo "Database schema is up to date" ;;
+"migrate status")
+  [ "$done" = t ] || { echo "have not yet been applied"; exit 1; }
+  echo "Database schema is up to date" ;;
 "current --check-heads") [ "$done" = t ] || exit 255 ;;
 "db heads") echo "0001 (head)" ;;
 "db current") [ "$done" = f ] || echo "0001 (head)" ;;
@@ -48,9 +50,7 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def slug(
-    app: App, folder: Path, files: Sequence[str], tools: Sequence[str] = ("python", "alembic", "flask")
-) -> Hook:
+def slug(app: App, folder: Path, files: Sequence[str], tools: Sequence[str] = ("python", "alembic", "flask")) -> Hook:
     """An app with these files, in a dyno that has these tools."""
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -351,7 +351,7 @@ def test_flask_migrate_lands_notices_what_is_missing_and_goes_back(
     assert picture(sandbox.superuser_url(app)) == before
 
 
-# Rails and Prisma: stand-ins.
+# Rails: a stand-in.
 
 STAND_IN = """#!/bin/sh
 echo "$(basename $0) $*" >>"$HOME/asked"
@@ -367,9 +367,8 @@ esac
     ("marker", "program", "migrate", "pending"),
     [
         ("bin/rails", "bin/rails", "db:migrate", "db:abort_if_pending_migrations"),
-        ("prisma/schema.prisma", "node_modules/.bin/npx", "prisma migrate deploy", "prisma migrate status"),
     ],
-    ids=["Rails", "Prisma"],
+    ids=["Rails"],
 )
 def test_a_stand_in_for_a_framework_is_asked_migrated_and_asked_again(
     whole_sandbox: Sandbox, tmp_path: Path, marker: str, program: str, migrate: str, pending: str

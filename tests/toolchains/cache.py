@@ -33,22 +33,32 @@ Install = Callable[[Path, Mapping[str, str]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Packages:
-    """What a tool is installed from, and how it is used from there. In texts, `{here}` is the folder.
+    """What a tool is installed from, and how it is used from there.
 
-    `recipe` names the folder: another recipe is another installation. `path` goes in front of PATH, `environment`
-    into the app's environment, and `links` are names in the folder under which the app sees them, too.
+    `recipe` names the folder: another recipe is another installation. Folders in it, or patterns of them, are `path`,
+    in front of PATH, and `environment`, by the variables that list them. `links` are names in it that the app has, too.
     """
 
     recipe: tuple[str, ...]
     install: Install
     path: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     links: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         """Where they are, or will be."""
         return cache() / f"{self.recipe[0]}-{crc32(repr(self.recipe).encode()):08x}"
+
+    def environ(self, path: str) -> dict[str, str]:
+        """The variables that an app needs to use them."""
+        lists = {"PATH": self.path, **self.environment}
+        found = {
+            name: [str(each) for pattern in patterns for each in sorted(self.folder.glob(pattern))]
+            for name, patterns in lists.items()
+        }
+        found["PATH"].append(path)
+        return {name: os.pathsep.join(folders) for name, folders in found.items()}
 
 
 def cache() -> Path:
@@ -103,7 +113,7 @@ def pip(*requirements: str) -> Packages:
         _run(environ, sys.executable, "-m", "venv", str(folder))
         _run(environ, str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *requirements)
 
-    return Packages(recipe=("python", *requirements), install=install, path=("{here}/bin",))
+    return Packages(recipe=("python", *requirements), install=install, path=("bin",))
 
 
 def npm(*packages: str) -> Packages:
@@ -116,7 +126,7 @@ def npm(*packages: str) -> Packages:
     return Packages(recipe=("node", *packages), install=install, links=("node_modules",))
 
 
-def debian(*packages: str, environment: Mapping[str, str]) -> Packages:
+def debian(*packages: str, environment: Mapping[str, tuple[str, ...]]) -> Packages:
     """Debian packages with all that they need and the machine does not have, unpacked and not installed."""
 
     def install(folder: Path, environ: Mapping[str, str]) -> None:
@@ -132,7 +142,7 @@ def debian(*packages: str, environment: Mapping[str, str]) -> Packages:
         shutil.rmtree(downloads)
 
     return Packages(
-        recipe=("debian", *packages), install=install, path=("{here}/usr/bin",), environment=environment
+        recipe=("debian", *packages), install=install, path=("usr/bin",), environment=environment
     )  # fmt: skip
 
 

@@ -189,7 +189,11 @@ MIKRO_ORM = Toolchain(
     name="MikroORM",
     framework="MikroORM",
     packages=npm(*(f"@mikro-orm/{part}@6.5.9" for part in ("cli", "core", "migrations", "postgresql"))),
-    app=PACKAGE | {"mikro-orm.config.js": MIKRO_CONFIG},
+    app={
+        # It looks whether it is named there.
+        "package.json": '{"private": true, "dependencies": {"@mikro-orm/cli": "6.5.9"}}\n',
+        "mikro-orm.config.js": MIKRO_CONFIG,
+    },
     first=_mikro(1, CREATE),
     good=_mikro(2, PRICE),
     broken=_mikro(3, TIDY) | _mikro(4, TYPO),

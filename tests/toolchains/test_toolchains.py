@@ -73,6 +73,13 @@ def test_a_release_with_a_real_tool_lands_or_is_undone(
     assert undone.ended == (1, "restored", "migration_failed"), undone.stdout.decode()
     assert picture(sandbox.superuser_url(tried.app)) == before
 
+    row = toolchain.row if toolchain.framework else None
+    if row and (row.known or row.unknown or row.index or row.file):
+        older = _release(tried, first)
+        assert older.ended == (0, "released", None), older.stdout.decode()
+        assert [each["warning"] for each in older.named("warning_raised")] == ["database_ahead"]
+        assert picture(sandbox.superuser_url(tried.app)) == before
+
 
 def _release(tried: Bench, *versions: object) -> Result:
     return finish(tried.hook(*versions).start(**UNASKED), within=180)  # type: ignore[arg-type]

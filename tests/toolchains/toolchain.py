@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -109,16 +108,17 @@ class Bench:
     def environment(self) -> dict[str, str]:
         """What the tool needs, and the app's config vars."""
         packages = self.toolchain.packages
-        if packages is None:
-            return dict(self.toolchain.settings)
-        here = str(self.packages)
-        path = os.pathsep.join([*(each.format(here=here) for each in packages.path), PATH])
-        own = {name: text.format(here=here) for name, text in packages.environment.items()}
-        return {"PATH": path, **own, **self.toolchain.settings}
+        return {**(packages.environ(PATH) if packages else {}), **self.toolchain.settings}
 
     def run(self, folder: Path, *argv: str, url: str | None = None) -> Answer:
         """Runs one of the app's own commands on its database, or on another."""
-        environ = {"PATH": PATH, "HOME": str(folder), **self.environment, "DATABASE_URL": url or self.app.database_url}
+        environ = {
+            "PATH": PATH,
+            "HOME": str(folder),
+            "PGSSLMODE": "disable",
+            **self.environment,
+            "DATABASE_URL": url or self.app.database_url,
+        }
         # `env` looks a program up in the PATH that it is given; without it that would be the tests' own.
         done = subprocess.run(
             ["/usr/bin/env", *argv], cwd=folder, env=environ, check=False, capture_output=True, text=True, timeout=120
