@@ -34,13 +34,16 @@ def tried(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path, tool
 
 @pytest.mark.thin(1)
 @pytest.mark.parametrize("toolchain", [each for each in TOOLCHAINS if each.answers], ids=str)
-def test_a_real_tool_answers_as_was_measured(tried: Bench, toolchain: Toolchain) -> None:
+def test_a_real_tool_answers_as_was_measured(tried: Bench, sandbox: Sandbox, toolchain: Toolchain) -> None:
     first, good = toolchain.first, toolchain.good
     answers = {Situation.UNREACHABLE: tried.ask(first, url=NOWHERE), Situation.FRESH: tried.ask(first)}
     tried.migrate(first)
+    execute(tried.app.database_url, COURSES)
+    before = picture(sandbox.superuser_url(tried.app))
     answers[Situation.NOTHING] = tried.ask(first)
     answers[Situation.UNLOADABLE] = tried.ask(first, toolchain.unloadable)
     answers[Situation.PENDING] = tried.ask(first, good)
+    assert picture(sandbox.superuser_url(tried.app)) == before, "a question has changed the database"
     tried.migrate(first, good)
     answers[Situation.AHEAD] = tried.ask(first)
 
