@@ -65,7 +65,7 @@ def tables() -> dict[str, str]:
                 (
                     each.name,
                     " or ".join(f"`{marker}`" for marker in each.markers) or "its command",
-                    f"`{shlex.join(each.migrate_command)}`",
+                    f"`{shlex.join(each.at('FILE').migrate_command)}`",
                     f"measured with {each.measured}" if each.measured else "as documented",
                 )
                 for each in FRAMEWORKS

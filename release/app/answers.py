@@ -115,17 +115,18 @@ def listed(pattern: str) -> Callable[[Answer], set[Entry]]:
     return lambda answer: {match.groups() for line in answer.lines if (match := compiled.match(line))}
 
 
-def denied(pattern: str) -> Callable[[Answer], set[Entry]]:
+def denied(pattern: str, *, separator: str | None = None) -> Callable[[Answer], set[Entry]]:
     """Makes a reader of the entries that a command which failed says it does not know.
 
-    The pattern is as in `listed`, but may match anywhere in a line.
+    The pattern is as in `listed`, but may match anywhere in a line. With a separator its one group is many entries.
     """
     compiled = re.compile(pattern)
 
     def answered(answer: Answer) -> set[Entry]:
         if answer.exit_code == 0:
             return set()
-        return {match.groups() for line in answer.lines if (match := compiled.search(line))}
+        found = {match.groups() for line in answer.lines if (match := compiled.search(line))}
+        return {(name,) for (names,) in found for name in names.split(separator)} if separator else found
 
     return answered
 

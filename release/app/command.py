@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from release.app import frameworks, procfile
+from release.app import frameworks, index, procfile
 from release.app.answers import Answer, exit_code
 from release.app.frameworks import Framework
 from release.app.witnessed import Timeouts, witnessed
 from release.child.process import CommandNotStarted, Ended, Lines, Running, start_command
 from release.clock import Deadline
+from release.database import history
 from release.errors import Misconfigured, Reason, StepFailed
 from release.log.events import Event
 from release.run import Run
@@ -182,10 +183,12 @@ def _check_runnable(run: Run, commands: Commands) -> None:
 def ask_pending(run: Run, commands: Commands) -> bool | None:
     """Runs the pending command and tells whether something is pending; None when it cannot be asked or does not say.
 
+    Where no command tells, the framework's index is compared with its history.
+
     Raises StepFailed when it cannot be run to its end, or a configured one answers with neither 0 nor 1.
     """
     if commands.pending is None:
-        return None
+        return _listed_pending(run, commands.framework)
     heard = Answer()
     on_lines = heard.hear if commands.framework else None
     try:
@@ -201,3 +204,10 @@ def ask_pending(run: Run, commands: Commands) -> bool | None:
             Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"
         )
     return is_pending
+
+
+def _listed_pending(run: Run, framework: Framework | None) -> bool | None:
+    if framework is None or framework.index is None:
+        return None
+    applied = history.applied(run.database.connection, framework.histories[0])
+    return index.is_pending(framework.index.entries(run.folder), applied)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from release.app.answers import Entry, Question
+from release.app.index import Index
 from release.database.history import HistoryTable
 
 T = TypeVar("T")
@@ -20,9 +23,10 @@ class Framework:
     migrated; its answer is None where it does not tell. shown: prints what is pending, for people. missing: which
     models were changed without a migration; `missing_at_head`: it can tell only when nothing is pending. known: all
     migrations that the code has. unknown, in its place where the history is the newest revisions only: asked of each of
-    them (`{}`), those that the code does not have. file: the end of a migration's path, by which one is seen without
-    asking. histories: the tables of what has been migrated; `known` and `unknown` are about the first. measured: the
-    versions of the tool whose answers were measured; None: they are as documented. sources: where that is.
+    them (`{}`), those that the code does not have; without a `{}` it is asked once. index: the file that lists what the
+    code has, where no command does. file: the end of a migration's path, by which one is seen without asking.
+    histories: the tables of what has been migrated; `known` and `unknown` are about the first. measured: the versions
+    of the tool whose answers were measured; None: they are as documented. sources: where that is.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Framework:
     missing_at_head: bool = False
     known: Question[set[Entry]] | None = None
     unknown: Question[set[Entry]] | None = None
+    index: Index | None = None
     file: str | None = None
     histories: tuple[HistoryTable, ...] = ()
     program: str | None = None
@@ -45,6 +50,26 @@ class Framework:
     def marker(self) -> str:
         """The files by which it is recognised, for people."""
         return " or ".join(self.markers)
+
+    def at(self, marker: str) -> Framework:
+        """Returns the row for an app that has this file, which takes the place of `{marker}` among the tool's words."""
+        tool = tuple(marker if word == "{marker}" else word for word in self.tool)
+        return replace(self, tool=tool, markers=(marker,))
+
+    def configured(self, migrate: Sequence[str]) -> Framework | None:
+        """Returns the row, with its file, where a command is its own migration word for word; else None."""
+        own = self.migrate_command
+        if "{marker}" not in own:
+            return self if own == tuple(migrate) else None
+        found = self.at(dict(zip(own, migrate, strict=False)).get("{marker}", ""))
+        return found if found.migrate_command == tuple(migrate) else None
+
+    @property
+    def called(self) -> set[str]:
+        """The names of the tool's program, by which a configured command is recognised: `sequelize-cli` has two."""
+        words = [word for word in self.tool if not word.startswith(("-", "{"))]
+        name = Path(words[-1]).name
+        return {name, name.removesuffix("-cli")}
 
     @property
     def needed(self) -> str:

@@ -1,18 +1,18 @@
 """What is known of migration frameworks: one table, in which all that differs between them is a column.
 
 A framework is recognised by the names of its files, or by the words of a configured command; the hook reads none of its
-files. A new one is a row in `rows/`, and an entry of its real tool in `tests/toolchains/`.
+files but an index (index.py). A new one is a row in `rows/`, and an entry of its real tool in `tests/toolchains/`.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from release.app.framework import Framework
-from release.app.rows.node import NODE
+from release.app.rows.node import HISTORIES, NODE
 from release.app.rows.others import OTHERS
 from release.app.rows.python import PYTHON
 from release.database.history import HistoryTable
@@ -24,16 +24,21 @@ FRAMEWORKS = (*PYTHON, *OTHERS, *NODE)
 
 def histories() -> tuple[HistoryTable, ...]:
     """Returns every table that holds a migration history, whichever framework the app has: it may have had another."""
-    return tuple(dict.fromkeys(history for framework in FRAMEWORKS for history in framework.histories))
+    known = (history for framework in FRAMEWORKS for history in framework.histories)
+    return tuple(dict.fromkeys([*known, *HISTORIES]))
 
 
 def marked(folder: Path) -> list[Framework]:
-    """Returns the frameworks of which a file is in the app's folder."""
+    """Returns the frameworks of which a file is in the app's folder, each with the first one that is there."""
     return [
-        framework
+        framework.at(str(found.relative_to(folder)))
         for framework in FRAMEWORKS
-        if any(path.is_file() for marker in framework.markers for path in folder.glob(marker))
+        if (found := next((path for path in _marks(folder, framework) if path.is_file()), None))
     ]
+
+
+def _marks(folder: Path, framework: Framework) -> Iterator[Path]:
+    return (path for marker in framework.markers for path in sorted(folder.glob(marker)))
 
 
 def chosen(migrate: Sequence[str]) -> Framework | None:
@@ -41,7 +46,7 @@ def chosen(migrate: Sequence[str]) -> Framework | None:
 
     That is how one of several is chosen.
     """
-    return next((framework for framework in FRAMEWORKS if framework.migrate_command == tuple(migrate)), None)
+    return next((found for each in FRAMEWORKS if (found := each.configured(migrate))), None)
 
 
 def recognise(migrate: Sequence[str]) -> Framework | None:
@@ -51,9 +56,9 @@ def recognise(migrate: Sequence[str]) -> Framework | None:
     of its migrations, but not whether one is pending: the command may be meant for a part of them only.
     """
     for framework in FRAMEWORKS:
-        program, verb = Path(framework.tool[-1]).name, framework.migrate[0]
+        names, verb = framework.called, framework.migrate[0]
         for place, word in enumerate(migrate[:-1]):
-            if Path(word).name == program and verb in migrate[place + 1 :]:
+            if Path(word).name in names and verb in migrate[place + 1 :]:
                 end = migrate.index(verb, place + 1)
                 return replace(framework, tool=tuple(migrate[:end]))
     return None

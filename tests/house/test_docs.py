@@ -22,8 +22,8 @@ from packaging.requirements import Requirement
 
 import release
 from heroku_sandbox.cli import main as sandbox
-from release.commands.command_line import cli
 from release.app.frameworks import FRAMEWORKS
+from release.commands.command_line import cli
 from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
 from release.log.events import Event
 from release.settings.model import VARIABLES, Guard, description

@@ -120,7 +120,8 @@ def npm(*packages: str) -> Packages:
     """Node packages. The app sees them as its `node_modules`."""
 
     def install(folder: Path, environ: Mapping[str, str]) -> None:
-        _run(environ, "npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages)
+        quietly = ("--no-audit", "--no-fund", "--ignore-scripts")  # scripts would download from elsewhere
+        _run(environ, "npm", "install", *quietly, "--prefix", str(folder), *packages)
 
     return Packages(recipe=("node", *packages), install=install, links=("node_modules",))
 

@@ -13,13 +13,13 @@ import pytest
 from heroku_sandbox import Sandbox
 from tests.hook import Result, finish
 from tests.judge import execute, picture, query
-from tests.toolchains import debian, python
+from tests.toolchains import debian, node, python
 from tests.toolchains.toolchain import NOWHERE, Bench, Situation, Toolchain, bench
 
 pytestmark = pytest.mark.timeout(600)
 """Seconds: a tool may have to be installed first, by this worker or by another one for which it waits."""
 
-TOOLCHAINS = (*python.TOOLCHAINS, *debian.TOOLCHAINS)
+TOOLCHAINS = (*python.TOOLCHAINS, *debian.TOOLCHAINS, *node.TOOLCHAINS)
 
 UNASKED = {"RELEASE_ON_MISSING_MIGRATIONS": "off"}
 """Missing migrations are not what this is about: each question starts the app once more."""
@@ -37,13 +37,16 @@ def tried(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path, tool
 
 @pytest.mark.thin(1)
 @pytest.mark.parametrize("toolchain", [each for each in TOOLCHAINS if each.answers], ids=str)
-def test_a_real_tool_answers_as_was_measured(tried: Bench, toolchain: Toolchain) -> None:
+def test_a_real_tool_answers_as_was_measured(tried: Bench, sandbox: Sandbox, toolchain: Toolchain) -> None:
     first, good = toolchain.first, toolchain.good
     answers = {Situation.UNREACHABLE: tried.ask(first, url=NOWHERE), Situation.FRESH: tried.ask(first)}
     tried.migrate(first)
+    execute(tried.app.database_url, COURSES)
+    before = picture(sandbox.superuser_url(tried.app))
     answers[Situation.NOTHING] = tried.ask(first)
     answers[Situation.UNLOADABLE] = tried.ask(first, toolchain.unloadable)
     answers[Situation.PENDING] = tried.ask(first, good)
+    assert picture(sandbox.superuser_url(tried.app)) == before, "a question has changed the database"
     tried.migrate(first, good)
     answers[Situation.AHEAD] = tried.ask(first)
 
@@ -76,7 +79,8 @@ def test_a_release_with_a_real_tool_lands_or_is_undone(
     assert undone.ended == (1, "restored", "migration_failed"), undone.stdout.decode()
     assert picture(sandbox.superuser_url(tried.app)) == before
 
-    if toolchain.framework and (toolchain.row.known or toolchain.row.unknown):
+    row = toolchain.row if toolchain.framework else None
+    if row and (row.known or row.unknown or row.index or row.file):
         older = _release(tried, first)
         assert older.ended == (0, "released", None), older.stdout.decode()
         assert [each["warning"] for each in older.named("warning_raised")] == ["database_ahead"]

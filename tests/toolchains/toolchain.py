@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -74,8 +74,10 @@ class Toolchain:
 
     @property
     def row(self) -> Framework:
-        """Its row of the table."""
-        return next(framework for framework in FRAMEWORKS if framework.name == self.framework)
+        """Its row of the table, for the file by which it is recognised."""
+        row = next(framework for framework in FRAMEWORKS if framework.name == self.framework)
+        marks = [name for name in self.app for marker in row.markers if PurePath(name).match(marker)]
+        return row.at(marks[0]) if marks else row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

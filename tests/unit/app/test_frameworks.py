@@ -44,6 +44,12 @@ def _program(path: Path) -> Path:
         (["artisan", "composer.json"], ["Laravel"]),
         (["liquibase.properties"], ["Liquibase"]),
         (["conf/flyway.conf"], ["Flyway"]),
+        (["knexfile.ts"], ["Knex"]),
+        (["prisma.config.ts", "prisma/schema.prisma"], ["Prisma"]),
+        (["node_modules/.bin/sequelize-cli", "config/config.js"], ["Sequelize"]),
+        (["config/config.js"], []),
+        (["dist/db/data-source.js"], ["TypeORM"]),
+        (["drizzle.config.ts", "drizzle/meta/_journal.json"], ["Drizzle"]),
         (["prisma/schema.prisma", "bin/rails", "alembic.ini", "manage.py"], ["Django", "Alembic", "Rails", "Prisma"]),
         (["reporting/manage.py"], []),
     ],
@@ -59,7 +65,9 @@ def test_a_folder_with_the_name_of_a_framework_s_file_is_none(tmp_path: Path) ->
 
 @pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda each: each.name)
 def test_a_framework_is_chosen_by_its_own_command_word_for_word(framework: Framework) -> None:
-    assert chosen(framework.migrate_command) is framework
+    framework = framework.at("build/data-source.js") if "{marker}" in framework.tool else framework
+    found = chosen(framework.migrate_command)
+    assert found == framework
     assert chosen(framework.migrate_command[:-1]) is None
     assert chosen([*framework.migrate_command, "--more"]) is None
 
@@ -92,6 +100,13 @@ def test_the_commands_of_the_table() -> None:
             "Flyway": ("flyway migrate", "flyway info"),
             "goose": ("goose up", "goose status"),
             "golang-migrate": ("migrate up", ""),
+            "Prisma": ("node_modules/.bin/prisma migrate deploy", "node_modules/.bin/prisma migrate status"),
+            "Knex": ("node_modules/.bin/knex migrate:latest", "node_modules/.bin/knex migrate:list"),
+            "Sequelize": (
+                "node_modules/.bin/sequelize-cli db:migrate",
+                "node_modules/.bin/sequelize-cli db:migrate:status",
+            ),
+            "Drizzle": ("node_modules/.bin/drizzle-kit migrate", ""),
         }.items()
     )
 
@@ -185,6 +200,10 @@ def test_what_rails_lists_without_a_file_is_not_in_its_code() -> None:
         ("poetry run alembic -c db.ini upgrade head", "Alembic", "poetry run alembic -c db.ini"),
         ("./manage.py migrate learning", "Django", "./manage.py"),
         ("flask --app shop db upgrade", "Flask-Migrate", "flask --app shop"),
+        ("npx --no -- knex migrate:latest", "Knex", "npx --no -- knex"),
+        ("npx sequelize db:migrate --env production", "Sequelize", "npx sequelize"),
+        ("bin/dbmate --url x migrate", "dbmate", "bin/dbmate --url x"),
+        ("typeorm -d a.js migration:run", "TypeORM", "typeorm -d a.js"),
     ],
 )
 def test_a_configured_command_is_recognised_with_its_own_tool(command: str, name: str, tool: str) -> None:
