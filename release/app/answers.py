@@ -1,7 +1,7 @@
 """What frameworks answer, and how it is read. Exit codes alone do not tell an answer from a crash.
 
 A reader makes a fact of an answer. Readers are columns of the table of frameworks; those that several rows share, and
-those that need more than a line, are here.
+those that need more than a line, are here. They compile no pattern before there is an answer.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ def changes(
     0 says that no migration is missing. One of `exit_codes` says that some are, when a line matches the pattern `says`
     too.
     """
-    pattern, read = re.compile(says), read or _all_lines
+    read = read or _all_lines
 
     def answered(answer: Answer) -> list[str] | None:
         if answer.exit_code == 0:
             return []
-        told = answer.exit_code in exit_codes and any(pattern.search(line) for line in answer.lines)
+        told = answer.exit_code in exit_codes and any(re.search(says, line) for line in answer.lines)
         return read(answer.lines) if told else None
 
     return answered
@@ -111,8 +111,7 @@ def listed(pattern: str) -> Callable[[Answer], set[Entry]]:
 
     Its groups are the history table's columns.
     """
-    compiled = re.compile(pattern)
-    return lambda answer: {match.groups() for line in answer.lines if (match := compiled.match(line))}
+    return lambda answer: {match.groups() for line in answer.lines if (match := re.match(pattern, line))}
 
 
 def denied(pattern: str, *, separator: str | None = None) -> Callable[[Answer], set[Entry]]:
@@ -120,12 +119,11 @@ def denied(pattern: str, *, separator: str | None = None) -> Callable[[Answer], 
 
     The pattern is as in `listed`, but may match anywhere in a line. With a separator its one group is many entries.
     """
-    compiled = re.compile(pattern)
 
     def answered(answer: Answer) -> set[Entry]:
         if answer.exit_code == 0:
             return set()
-        found = {match.groups() for line in answer.lines if (match := compiled.search(line))}
+        found = {match.groups() for line in answer.lines if (match := re.search(pattern, line))}
         return {(name,) for (names,) in found for name in names.split(separator)} if separator else found
 
     return answered
