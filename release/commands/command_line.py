@@ -15,8 +15,11 @@ import msgspec
 from msgspec import structs
 
 from release import __version__
+from release.commands.help import Group
+from release.commands.sandbox import sandbox
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
 from release.output.words import size
+from release.program import name, named
 from release.settings.model import Guard, LogFormat
 from release.settings.reading import read
 
@@ -31,7 +34,7 @@ LONGEST_LINE = 1_000_000
 def command(words: Sequence[str], edge: Edge) -> int:
     """Does what the words ask for; returns the exit code."""
     try:
-        return int(cli.main(args=list(words), prog_name="release-phase", obj=edge, standalone_mode=False) or 0)
+        return int(cli.main(args=list(words), prog_name=name(), obj=edge, standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
     except click.Abort:
@@ -39,16 +42,19 @@ def command(words: Sequence[str], edge: Edge) -> int:
     return MISCONFIGURED_EXIT_CODE
 
 
-@click.group()
+@click.group(cls=Group)
 @click.version_option(__version__, prog_name="release-phase")
 def cli() -> None:
     """Back up the database, migrate, probe; restore the backup when a step fails.
 
-    Without a command it runs the release phase, as the Procfile's `release: bin/release` does. Settings are environment
-    variables; docs/settings.md lists them.
+    Without a command it runs the release phase, as the Procfile's `release: release-phase` does. Settings are
+    environment variables; docs/settings.md lists them.
 
-    Example: heroku run bin/release history
+    Example: heroku run release-phase history
     """
+
+
+cli.add_command(sandbox)
 
 
 @cli.command()
@@ -63,7 +69,7 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
     changes, it asks for a decision: --restore or --keep. Nothing to do is a good end, and it may be run again at any
     time.
 
-    Example: heroku run bin/release recover --restore
+    Example: heroku run release-phase recover --restore
     """
 
     def work(run: Run) -> Ending:
@@ -97,7 +103,7 @@ def plan(context: click.Context) -> None:
     The same checks as a release, the settings in effect, what is pending, the time it will take, and which guard would
     refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be reached).
 
-    Example: heroku run bin/release plan
+    Example: heroku run release-phase plan
     """
     from release.commands.plan import plan as make_plan  # noqa: PLC0415 -- only for this command
     from release.output import plan as text  # noqa: PLC0415 -- only for this command
@@ -138,7 +144,7 @@ def report(file: Path | None, html: bool, as_json: bool, output: Path | None) ->
     Other programs' lines and the prefixes of `heroku logs` do no harm, several runs in one log are shown one by one,
     and a log that is cut off says so.
 
-    Example: heroku releases:output --app my-app | bin/release report
+    Example: heroku releases:output --app my-app | release-phase report
     """
     from release.output import page, timeline  # noqa: PLC0415 -- only for this command
     from release.output import report as text  # noqa: PLC0415 -- only for this command
@@ -153,7 +159,7 @@ def report(file: Path | None, html: bool, as_json: bool, output: Path | None) ->
     stories = timeline.read(lines)
     if not stories:
         empty = "" if any(map(str.strip, lines)) else " is empty"
-        raise WrongInput(f"{Reason.NOT_A_LOG.text}: {what}{empty}. {Reason.NOT_A_LOG.hint}")
+        raise WrongInput(named(f"{Reason.NOT_A_LOG.text}: {what}{empty}. {Reason.NOT_A_LOG.hint}"))
     if html:
         result = page.as_html(stories)
     elif as_json:
@@ -196,7 +202,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     its release. Runs that had nothing to migrate are not in the journal, and a restore takes the journal back with
     everything else.
 
-    Example: heroku run bin/release history v42
+    Example: heroku run release-phase history v42
     """
     from release.commands import history as past  # noqa: PLC0415 -- only for this command
     from release.output import history as text  # noqa: PLC0415 -- only for this command
@@ -222,7 +228,7 @@ def backups(context: click.Context, as_json: bool) -> None:
     Age, size, state, which run made each, and which of them the next backup makes Heroku drop. Works from any
     machine with HEROKU_API_KEY and HEROKU_APP_NAME; DATABASE_URL is asked of Heroku where it is not set.
 
-    Example: heroku run bin/release backups
+    Example: heroku run release-phase backups
     """
     from release.commands.backups import backups as held_now  # noqa: PLC0415 -- only for this command
     from release.output.backups import as_text  # noqa: PLC0415 -- only for this command
@@ -249,7 +255,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     ended when the command is run again. The file appears under its name only when it is whole; where pg_restore is at
     hand, its table of contents is read first.
 
-    Example: bin/release download b012 -o backups/
+    Example: release-phase download b012 -o backups/
     """
     from release.commands.download import download as fetch  # noqa: PLC0415 -- only for this command
 
@@ -289,7 +295,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
     then asks for the app's name. Refuses while a release runs, and without a terminal unless --yes is given. Works
     from any machine with HEROKU_API_KEY and HEROKU_APP_NAME.
 
-    Example: bin/release restore b012
+    Example: release-phase restore b012
     """
 
     def confirm(run: Run, app: str) -> None:
@@ -355,7 +361,7 @@ def reconcile(
     or different. Then it asks, and puts rows back in one transaction: those that the database lacks, of the tables
     that are named. Without a terminal and without --yes it only shows. Needs pg_restore, which Heroku's dynos have.
 
-    Example: heroku run bin/release reconcile b012 --table public.orders
+    Example: heroku run release-phase reconcile b012 --table public.orders
     """
     from release.commands.reconcile import Order, Talk, confirm_on_terminal  # noqa: PLC0415 -- only for this command
     from release.commands.reconcile import reconcile as bring_back  # noqa: PLC0415 -- only for this command

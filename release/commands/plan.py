@@ -29,6 +29,7 @@ from release.output.plan import Plan
 from release.probes.built_in import BUILT_IN
 from release.probes.check import described
 from release.probes.configured import CONFIGURED
+from release.program import named
 from release.protected import lock
 from release.protected.changes import proved_untouched
 from release.protected.target import Target
@@ -87,7 +88,7 @@ def _stop(draft: Plan, error: ReleaseError | Interrupted) -> None:
     """Ends the plan with what ends the release."""
     if isinstance(error, Interrupted):
         error = Refused(Reason.INTERRUPTED, str(error))
-    draft.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
+    draft.stopped = {"reason": error.reason.slug, "error": named(str(error)), "hint": named(error.reason.hint)}
     draft.exit_code = stopped(error).exit_code
 
 
