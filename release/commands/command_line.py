@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from msgspec import structs
 
 from release import __version__
+from release.commands.anywhere import complete, heroku_known, run_inspection
 from release.commands.help import Group
+from release.commands.newcomer import init
 from release.commands.sandbox import sandbox
-from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
+from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused
 from release.output.words import size
 from release.program import name, named
-from release.settings.model import Guard, LogFormat
-from release.settings.reading import read
+from release.settings.model import LogFormat
 
 if TYPE_CHECKING:
     from release.edge import Edge
@@ -54,7 +54,8 @@ def cli() -> None:
     """
 
 
-cli.add_command(sandbox)
+for each in (init, sandbox):
+    cli.add_command(each)
 
 
 @cli.command()
@@ -79,20 +80,11 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
         return finish(run, Choice(choice) if choice else None, run_id)
 
     edge = context.obj
-    if choice == "keep" and not _heroku_known(edge.environ):  # the journal's row is enough to keep what is there
+    if choice == "keep" and not heroku_known(edge.environ):  # the journal's row is enough to keep what is there
         needing = {"RELEASE_FENCE", "RELEASE_REHEARSAL_DATABASE"}
         environ = {name: value for name, value in edge.environ.items() if name not in needing}
         edge = replace(edge, environ={**environ, "RELEASE_BACKUP": "off"})
     context.exit(edge(work))
-
-
-def _heroku_known(environ: Mapping[str, str]) -> bool:
-    """Tells whether there is a key and an app's name to ask Heroku with."""
-
-    def given(name: str) -> bool:
-        return bool(environ.get(name, "").strip())
-
-    return given("HEROKU_API_KEY") and (given("HEROKU_APP_ID") or given("HEROKU_APP_NAME"))
 
 
 @cli.command()
@@ -216,7 +208,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
             click.echo(_json(runs) if as_json else text.as_text(runs), nl=False)
         return 0
 
-    context.exit(_run_inspection(context, show))
+    context.exit(run_inspection(context, show))
 
 
 @cli.command()
@@ -238,7 +230,7 @@ def backups(context: click.Context, as_json: bool) -> None:
         click.echo(_json(held) if as_json else as_text(held), nl=False)
         return 0
 
-    context.exit(_run_inspection(context, show))
+    context.exit(run_inspection(context, show))
 
 
 @cli.command()
@@ -272,7 +264,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
         click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
         return 0
 
-    context.exit(_run_inspection(context, save))
+    context.exit(run_inspection(context, save))
 
 
 def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
@@ -316,7 +308,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
 
         return restore_by_hand(run, backup, lambda app: confirm(run, app))
 
-    context.exit(_complete(context.obj)(work))
+    context.exit(complete(context.obj)(work))
 
 
 @cli.command()
@@ -392,39 +384,4 @@ def reconcile(
             click.echo(_json(done) if as_json else done_as_text(done), nl=False)
         return 0
 
-    context.exit(_run_inspection(context, work))
-
-
-def _run_inspection(context: click.Context, work: Callable[[Run], int]) -> int:
-    """Runs a command that only looks. No guard holds it up, since guards are there for what changes something."""
-
-    def freely(run: Run) -> int:
-        return work(replace(run, settings=structs.replace(run.settings, allow=frozenset(Guard))))
-
-    edge: Edge = _complete(context.obj)
-    return edge.inspect(freely)
-
-
-def _complete(edge: Edge) -> Edge:
-    """Asks Heroku for the database's URL, which is not set on somebody's own machine.
-
-    It is left out where that fails.
-    """
-    environ = edge.environ
-    try:
-        settings = read(environ)
-    except ReleaseError:
-        return edge  # the command itself says what is wrong
-    if settings.database_url is not None or settings.heroku_api_key is None or settings.app is None:
-        return edge
-    from release.heroku.http import Session  # noqa: PLC0415 -- only for this command
-    from release.heroku.platform import Platform  # noqa: PLC0415 -- only for this command
-
-    session = Session(settings.heroku_api_key.reveal(), clock=edge.clock, signals=edge.signals)
-    try:
-        url = Platform(session, settings.api_url, settings.app).config_var(settings.database)
-    except ReleaseError as error:
-        sys.stderr.write(f"{settings.database} is not set, and Heroku does not tell it: {error}\n")
-        return edge
-    known: Mapping[str, str] = {**environ, settings.database: url} if url else environ
-    return replace(edge, environ=known)
+    context.exit(run_inspection(context, work))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from release.program import NAME, ROOT, is_checkout, name, named
-from tests.hook import PATH
+from tests.hook import PATH, run_in
 
 HINT = "Finish it with `release-phase recover`, or `heroku run release-phase recover`."
 
@@ -28,11 +27,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (packages / "others.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")) + "\n")
     shutil.copy(ROOT / "bin" / NAME, folder / "bin" / NAME)
     return folder
-
-
-def _run(*argv: str | Path, folder: Path, path: str = PATH) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": path, "DYNO": "release.1"}
-    return subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
 
 
 def _commands(text: str) -> list[str]:
@@ -83,8 +77,8 @@ def test_an_apps_own_file_of_that_name_makes_no_checkout(tmp_path: Path) -> None
 
 def test_in_a_checkout_it_is_bin_release_there_and_its_whole_path_elsewhere(tmp_path: Path) -> None:
     script = ROOT / "bin" / "release"
-    assert _commands(_run(script, "recover", "--help", folder=ROOT).stdout) == ["bin/release", "heroku run bin/release"]
-    elsewhere = _run(script, "recover", "--help", folder=tmp_path)
+    assert _commands(run_in(ROOT, script, "recover", "--help").stdout) == ["bin/release", "heroku run bin/release"]
+    elsewhere = run_in(tmp_path, script, "recover", "--help")
     assert _commands(elsewhere.stdout) == [str(script), "heroku run release-phase"]
 
 
@@ -92,15 +86,15 @@ def test_a_checkout_inside_an_app_is_named_by_its_place_there(tmp_path: Path) ->
     for part in ("bin", "release"):
         shutil.copytree(ROOT / part, tmp_path / "vendor" / part, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "vendor" / ".venv").symlink_to(Path(sys.prefix))
-    result = _run(tmp_path / "vendor" / "bin" / "release", "recover", "--help", folder=tmp_path)
+    result = run_in(tmp_path, tmp_path / "vendor" / "bin" / "release", "recover", "--help")
     assert _commands(result.stdout) == ["vendor/bin/release", "heroku run vendor/bin/release"]
 
 
 def test_installed_it_is_release_phase_on_path_and_the_scripts_path_without(installed: Path, tmp_path: Path) -> None:
     script = installed / "bin" / NAME
-    on_path = _run(NAME, "recover", "--help", folder=tmp_path, path=f"{installed}/bin:{PATH}")
+    on_path = run_in(tmp_path, NAME, "recover", "--help", PATH=f"{installed}/bin:{PATH}")
     assert _commands(on_path.stdout) == [NAME, f"heroku run {NAME}"]
-    off_path = _run(script, "recover", "--help", folder=tmp_path)
+    off_path = run_in(tmp_path, script, "recover", "--help")
     assert _commands(off_path.stdout) == [str(script), f"heroku run {NAME}"]
 
 
@@ -109,9 +103,9 @@ def test_a_module_without_a_script_is_named_with_its_python(installed: Path, tmp
     shutil.copytree(installed, tmp_path / "bare", symlinks=True)
     (tmp_path / "bare" / "bin" / NAME).unlink()
     bare = tmp_path / "bare" / "bin" / python.name
-    result = _run(bare, "-m", "release", "recover", "--help", folder=tmp_path)
+    result = run_in(tmp_path, bare, "-m", "release", "recover", "--help")
     assert _commands(result.stdout)[0] == f"{bare} -m release"
-    assert _run(bare, "-m", "release", "--version", folder=tmp_path).returncode == 0
+    assert run_in(tmp_path, bare, "-m", "release", "--version").returncode == 0
 
 
 @pytest.mark.parametrize("started", ["checkout", "installed"])
@@ -119,15 +113,15 @@ def test_the_command_in_a_hint_can_be_typed_by_whoever_reads_it(started: str, in
     folder, program = (ROOT, "bin/release") if started == "checkout" else (tmp_path, NAME)
     path = f"{installed}/bin:{PATH}" if started == "installed" else PATH
     (tmp_path / "empty.log").touch()
-    said = _run(program, "report", tmp_path / "empty.log", folder=folder, path=path).stderr
+    said = run_in(folder, program, "report", tmp_path / "empty.log", PATH=path).stderr
     command = re.findall(r"`heroku releases:output \| (\S+) report`", said)
     assert command == [program]
-    assert _run("sh", "-c", f"{command[0]} --version", folder=folder, path=path).stdout.startswith("release-phase, ")
+    assert run_in(folder, "sh", "-c", f"{command[0]} --version", PATH=path).stdout.startswith("release-phase, ")
 
 
 def test_the_log_of_an_installed_one_never_names_a_checkouts(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("release: release-phase\n")
-    run = _run(NAME, folder=tmp_path, path=f"{installed}/bin:{PATH}")
+    run = run_in(tmp_path, NAME, PATH=f"{installed}/bin:{PATH}")
     last = json.loads(run.stdout.splitlines()[-1])
     assert (run.returncode, last["reason"]) == (2, "settings_invalid")
     assert "bin/release" not in run.stdout
@@ -137,7 +131,7 @@ def test_the_log_of_an_installed_one_never_names_a_checkouts(installed: Path, tm
 
 
 def test_sandbox_in_a_checkout_is_the_checkouts_own() -> None:
-    result = _run(ROOT / "bin" / "release", "sandbox", "--help", folder=ROOT)
+    result = run_in(ROOT, ROOT / "bin" / "release", "sandbox", "--help")
     assert (result.returncode, result.stdout.partition(" [")[0]) == (0, "Usage: bin/sandbox")
 
 
@@ -147,11 +141,11 @@ def test_sandbox_hands_on_every_word_and_the_exit_code(installed: Path, tmp_path
     script = folder / "bin" / "heroku-sandbox"
     script.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')
     script.chmod(0o755)
-    result = _run(folder / "bin" / NAME, "sandbox", "release", "my app", "--help", "-x", folder=tmp_path)
+    result = run_in(tmp_path, folder / "bin" / NAME, "sandbox", "release", "my app", "--help", "-x")
     assert (result.returncode, result.stdout.splitlines()) == (7, ["release", "my app", "--help", "-x"])
 
 
 def test_sandbox_says_what_to_install_where_it_is_not(installed: Path, tmp_path: Path) -> None:
-    result = _run(installed / "bin" / NAME, "sandbox", "up", folder=tmp_path, path="/usr/bin:/bin")
+    result = run_in(tmp_path, installed / "bin" / NAME, "sandbox", "up", PATH="/usr/bin:/bin")
     assert (result.returncode, result.stdout) == (2, "")
     assert "`pip install heroku-sandbox`" in result.stderr
