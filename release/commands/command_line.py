@@ -16,7 +16,7 @@ import msgspec
 from release import __version__
 from release.commands.anywhere import complete, heroku_known, run_inspection
 from release.commands.help import Group
-from release.commands.newcomer import init
+from release.commands.newcomer import check, init
 from release.commands.sandbox import sandbox
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused
 from release.output.words import size
@@ -54,7 +54,7 @@ def cli() -> None:
     """
 
 
-for each in (init, sandbox):
+for each in (init, check, sandbox):
     cli.add_command(each)
 
 

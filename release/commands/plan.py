@@ -62,10 +62,10 @@ def plan(edge: Edge) -> Plan:
     """Finds out what a release would do, and the exit code that it would refuse with. Nothing in it is secret."""
     draft = Plan()
 
-    def hear(event: Mapping[str, Any]) -> None:
-        _hear(draft, event)
+    def observe(event: Mapping[str, Any]) -> None:
+        hear(draft, event)
 
-    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=hear)
+    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=observe)
     try:
         _draw_up(draft, edge, log)
     except (ReleaseError, Interrupted) as error:
@@ -75,7 +75,7 @@ def plan(edge: Edge) -> Plan:
     return msgspec.convert(plain(msgspec.to_builtins(draft), log.redactor.text), Plan)
 
 
-def _hear(draft: Plan, event: Mapping[str, Any]) -> None:
+def hear(draft: Plan, event: Mapping[str, Any]) -> None:
     """Takes note of what the checks have to say."""
     match event["event"]:
         case Event.WARNING_RAISED:
@@ -116,7 +116,7 @@ def _check_everything(draft: Plan, run: Run) -> None:
     lock.examine(run)
     (size, version), name = run.database.one(FACTS), run.settings.database
     draft.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
-    _look_for_others(run)
+    look_for_others(run)
     draft.pending = prepare.pending(run, commands)
     if not draft.pending:
         draft.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(draft)]
@@ -132,7 +132,7 @@ def _check_everything(draft: Plan, run: Run) -> None:
     draft.steps = _steps(draft, run.settings, target)
 
 
-def _look_for_others(run: Run) -> None:
+def look_for_others(run: Run) -> None:
     """Warns of what a release would wait for, or finish first; it is only named here."""
     if holder := run.database.lock_holder():
         run.warn("locked", f"{holder.application_name} has held the lock since {holder.since}; a release would wait")
