@@ -358,7 +358,7 @@ def _notes(dump: Dump, tables: Mapping[Name, Table], restored: Restored, salvage
     if others := [each.name for each in restored.salvages if each != salvage]:
         notes.append(
             f"The same run has taken other salvages, too: {', '.join(others)}. The newest holds what was written last;"
-            " `bin/release reconcile SALVAGE` compares another"
+            " `release-phase reconcile SALVAGE` compares another"
         )
     if not order.tables and not _is_told(restored.record):
         notes.append("Who wrote what is not known. Name the tables whose rows are to come back with --table")

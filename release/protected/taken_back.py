@@ -93,7 +93,7 @@ def sentence(taken: TakenBack, salvage: str | None, lost: Mapping[str, str]) -> 
             f"Rows written while the migration ran, by it or by others, were taken back: {_named(taken.meanwhile)}."
         )
     if parts and salvage:
-        parts.append(f"{salvage} holds them; `bin/release reconcile {salvage}` brings others' rows in again.")
+        parts.append(f"{salvage} holds them; `release-phase reconcile {salvage}` brings others' rows in again.")
     elif parts:
         parts.append("No salvage holds them.")
     if lost:

@@ -173,7 +173,7 @@ def close(run: Run, target: Target | None, ending: Ending) -> Ending:
 
 def still_fenced(run: Run, ending: Ending, target: Target) -> Ending:
     """The ending of a run whose fence may still be up: never a good one, and with what to paste."""
-    paste = "; ".join(commands_by_hand(run, target)) or "bin/release recover"
+    paste = "; ".join(commands_by_hand(run, target)) or "release-phase recover"
     return replace(
         ending,
         exit_code=ending.outcome.exit_code if ending.outcome else ending.exit_code,
