@@ -163,7 +163,7 @@ def _look_at_everything(looking: Looking, edge: Edge, log: Log, asked: Asked, ow
         settings = structs.replace(settings, database_url=Secret("postgres:///"))
     free = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
     with opened(edge, free, log, os.urandom(6).hex()) as its_run:
-        run: Hasty | None = _hurried(its_run)
+        run = None
         if settings.backup is Backup.CAPTURE:
             run = _look_at_heroku(looking, _hurried(its_run), edge.environ, own_key)
         if connectable:
@@ -217,7 +217,7 @@ def _look_at_heroku(looking: Looking, run: Hasty, environ: Mapping[str, str], ow
         return None
     looking.checked.app = reached.app.name
     looking.add("App", *_about_app(reached.app))
-    _look_at_lab(looking, run, reached, environ)
+    _look_at_lab(looking, reached, environ)
     with looking.at("Add-on"):
         addon = find_addon(run).addon
         plan = f" ({addon.plan.name})" if addon.plan else ""
@@ -240,9 +240,9 @@ def _judge_scopes(looking: Looking, scopes: frozenset[str] | None) -> None:
         looking.refused("Key", error)
 
 
-def _look_at_lab(looking: Looking, run: Hasty, reached: Reached, environ: Mapping[str, str]) -> None:
+def _look_at_lab(looking: Looking, reached: Reached, environ: Mapping[str, str]) -> None:
     """The lab says to the hook which app it is, and which release."""
-    on = _lab(run, reached, environ)
+    on = _lab(reached, environ)
     enable = f"Switch it on with `heroku labs:enable {LAB} --app {reached.app.name}`."
     knows = environ.get("HEROKU_APP_NAME") or environ.get("HEROKU_APP_ID")
     if on:
@@ -257,11 +257,11 @@ def _look_at_lab(looking: Looking, run: Hasty, reached: Reached, environ: Mappin
         looking.add("Lab", State.BAD, text, enable, Reason.SETTINGS_INVALID.slug)
 
 
-def _lab(run: Hasty, reached: Reached, environ: Mapping[str, str]) -> bool | None:
+def _lab(reached: Reached, environ: Mapping[str, str]) -> bool | None:
     if environ.get("HEROKU_RELEASE_VERSION"):  # this is a dyno, and it has what the lab gives
         return True
     try:
-        return run.retried("GET feature", lambda: reached.platform.feature(LAB)).enabled  # type: ignore[no-any-return]
+        return reached.platform.feature(LAB).enabled
     except HerokuError:
         return None
 
