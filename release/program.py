@@ -38,10 +38,12 @@ def name() -> str:
     started = sys.modules["__main__"]
     if getattr(started, "__file__", None) != str(ROOT / "release" / "__main__.py"):
         return NAME
+    on_path = shutil.which(NAME)
     if started.__spec__ is None and is_checkout(ROOT):  # by its path, as bin/release does
-        return shlex.quote(_from_here(ROOT / "bin" / "release"))
+        here = _from_here(ROOT / "bin" / "release")
+        return NAME if here.startswith("/") and on_path == str(ROOT / "bin" / NAME) else shlex.quote(here)
     beside = Path(sys.executable).with_name(NAME)
-    if shutil.which(NAME):
+    if on_path:
         return NAME
     return shlex.quote(str(beside)) if beside.is_file() else f"{shlex.quote(sys.executable)} -m release"
 

@@ -82,6 +82,11 @@ def test_in_a_checkout_it_is_bin_release_there_and_its_whole_path_elsewhere(tmp_
     assert _commands(elsewhere.stdout) == [str(script), "heroku run release-phase"]
 
 
+def test_a_checkout_whose_bin_is_on_path_is_called_as_an_installed_one(tmp_path: Path) -> None:
+    result = run_in(tmp_path, NAME, "recover", "--help", PATH=f"{PATH}:{ROOT}/bin")
+    assert _commands(result.stdout) == [NAME, f"heroku run {NAME}"]
+
+
 def test_a_checkout_inside_an_app_is_named_by_its_place_there(tmp_path: Path) -> None:
     for part in ("bin", "release"):
         shutil.copytree(ROOT / part, tmp_path / "vendor" / part, ignore=shutil.ignore_patterns("__pycache__"))
