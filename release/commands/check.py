@@ -50,10 +50,12 @@ FEW = 3
 
 CONNECTIONS: Final[LiteralString] = (
     "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = current_user),"
-    " CASE WHEN r.rolconnlimit > 0 THEN r.rolconnlimit ELSE current_setting('max_connections')::int END"
-    " FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user"
+    " (SELECT min(most) FROM (VALUES (r.rolconnlimit), (d.datconnlimit), (current_setting('max_connections')::int))"
+    " AS limits (most) WHERE most > 0)"
+    " FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d"
+    " WHERE r.rolname = current_user AND d.datname = current_database()"
 )
-"""How many connections this role has, and how many it may have. Heroku limits the role on its smaller plans."""
+"""How many connections this role has, and how many it may have: by its own limit, the database's, or the server's."""
 
 ABOUT = {
     Reason.SETTINGS_INVALID: "Settings",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ import pytest
 from heroku_sandbox import Action, App, Sandbox
 from release.database.session import LOCK_KEY
 from release.output.check import Checked, Item, State, as_text, verdict
-from tests.hook import SMALL_APP, Hook, run_in
+from tests.hook import SMALL_APP, Hook, finish, run_in
 from tests.judge import execute, picture, query
+from tests.phase.test_nothing_lost import wait_for
 
 OWN_KEY = "key-of-whoever-asks"
 LAB = "/apps/:app/features/runtime-dyno-metadata"
@@ -324,6 +326,15 @@ def test_a_heroku_that_does_not_answer_is_given_up_and_the_database_is_looked_at
     assert time.monotonic() - began < 40
     assert (code, reasons(found)) == (3, {"App": "heroku_unavailable"})
     assert {"Database", "Restore", "Procfile", "Migration"} <= said(found, "good").keys()
+
+
+def test_ctrl_c_ends_it_at_once(hook: Hook, sandbox: Sandbox) -> None:
+    sandbox.fault(Action.HANG, "/apps/:app", times=None, effect=False)
+    process = hook.start("check")
+    wait_for(lambda: sandbox.count("GET", "/apps/:app") > 0)
+    process.send_signal(signal.SIGINT)
+    ran = finish(process, within=8)
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (1, b"", b"Error: SIGINT was received\n")
 
 
 # The text.
