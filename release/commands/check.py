@@ -79,7 +79,7 @@ class Looking:
 
     def add(self, about: str, state: State, text: str, hint: str = "", reason: str | None = None) -> None:
         """Adds something that was looked at; what is looked at twice, once."""
-        item = Item(about=about, state=state, text=named(text), hint=named(hint), reason=reason)
+        item = Item(about=about, state=state, text=text, hint=named(hint), reason=reason)
         if all(item.text != other.text for other in self.checked.items):
             self.checked.items.append(item)
 
@@ -97,7 +97,7 @@ class Looking:
         about = ABOUT.get(error.reason, about)
         errors = error.facts.get("errors")
         for text in errors if isinstance(errors, list) else [str(error)]:
-            self.add(about, State.BAD, str(text), error.reason.hint, error.reason.slug)
+            self.add(about, State.BAD, named(str(text)), error.reason.hint, error.reason.slug)
 
     def _add_heard(self, about: str) -> None:
         guards: dict[str, list[dict[str, Any]]] = {}

@@ -316,6 +316,11 @@ def test_on_ones_own_machine_a_missing_tool_says_nothing(deployed: Hook, app: Ap
     assert said(found, "unknown")["Migration"].endswith("; the dyno may have it")
 
 
+def test_the_procfiles_line_is_shown_as_it_stands_there(hook: Hook) -> None:
+    (hook.folder / "Procfile").write_text("release: release-phase\nweb: true\n")
+    assert said(check(hook)[1], "good")["Procfile"] == "`release: release-phase`"
+
+
 # In time.
 
 
