@@ -30,7 +30,7 @@ from release.log.shorten import plain
 from release.output.check import Checked, Item, State
 from release.output.plan import Plan
 from release.output.words import count, seconds, size
-from release.program import in_dyno, named
+from release.program import named
 from release.protected import lock
 from release.protected.locate import Reached, find_addon, find_app, find_target
 from release.protected.target import Target
@@ -320,7 +320,7 @@ def _look_at_folder(looking: Looking, run: Run) -> None:
     else:
         text = f"The Procfile's release line is `{line}`" if line else "The Procfile has no release line"
         looking.add(
-            "Procfile", State.BAD, text, f"It needs the line `release: {in_dyno()}`; `release-phase init` shows it."
+            "Procfile", State.BAD, text, "It needs the line `release: release-phase`; `release-phase init` shows it."
         )
     _look_at_commands(looking, run)
 

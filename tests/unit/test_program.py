@@ -15,6 +15,7 @@ from release.program import NAME, ROOT, is_checkout, name, named
 from tests.hook import PATH, run_in
 
 HINT = "Finish it with `release-phase recover`, or `heroku run release-phase recover`."
+LINE = "It needs the line `release: release-phase`."
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_a_path_of_this_machine_is_not_named_as_what_a_dyno_runs(monkeypatch: py
     monkeypatch.setattr("release.program.name", lambda: "'/home/me/my code/bin/release'")
     expected = "Finish it with `'/home/me/my code/bin/release' recover`, or `heroku run release-phase recover`."
     assert named(HINT) == expected
+    assert named(LINE) == LINE
 
 
 def test_an_apps_own_file_of_that_name_makes_no_checkout(tmp_path: Path) -> None:
