@@ -82,6 +82,8 @@ TESTS = [
     "tests/unit/test_retry.py",
     "tests/unit/log",
     "tests/unit/heroku/test_http.py",
+    "tests/unit/witness/test_authentication.py",  # with scramp
+    "tests/unit/witness/test_session.py",  # with trustme
 ]
 DJANGO = ["tests/phase/test_frameworks.py", "-k", "django"]
 
