@@ -178,6 +178,8 @@ def test_the_release_phase_of_a_procfile_is_the_checkouts_hook(tmp_path: Path) -
     subprocess.run([tmp_path / "bin" / "setup"], check=True)
 
     environ = {"PATH": f"{tmp_path}/.venv/bin:/usr/bin:/bin"}
-    done = subprocess.run(["/bin/sh", "-c", "release-phase plan"], check=True, cwd="/", env=environ, capture_output=True)
+    done = subprocess.run(
+        ["/bin/sh", "-c", "release-phase plan"], check=True, cwd="/", env=environ, capture_output=True
+    )
 
     assert done.stdout == b"the hook: plan\n"

@@ -26,6 +26,18 @@ def test_a_push_runs_the_release_phase_with_config_and_metadata(app: App, folder
     assert app.formation() == {"release": 0, "web": 1, "worker": 0}
 
 
+def test_a_dyno_reads_what_buildpacks_left_for_it(app: App, folder: Push) -> None:
+    push = folder('echo "$FLAVOUR $PATH"')
+    (push / ".profile.d").mkdir()
+    (push / ".profile.d" / "a.sh").write_text("FLAVOURS=(sweet sour)\nexport FLAVOUR=${FLAVOURS[1]}\n")
+    (push / ".profile.d" / "b.sh").write_text('export PATH="$HOME/.heroku/b:$PATH"\n')
+
+    flavour, _, path = app.release(push).output.partition(" ")
+
+    assert flavour == "sour"
+    assert path.partition(":")[0].endswith("/.heroku/b")
+
+
 def test_a_failed_phase_leaves_the_old_release_current(app: App, folder: Push) -> None:
     good = app.release(folder("exit 0"))
     bad = app.release(folder("echo no; exit 7"))
