@@ -65,7 +65,9 @@ def _write_python(folder: Path) -> None:
     root = folder / "python"
     unwanted = shutil.ignore_patterns("test", "__pycache__", "config-*", "site-packages", "_test*", "*.a")
     shutil.copytree(library, root / "lib" / library.name, ignore=unwanted)
-    modules = (root / "lib" / library.name / "lib-dynload").glob("*.so")
+    for shared in library.parent.glob("libpython*.so*"):
+        shutil.copy(shared, root / "lib")
+    modules = [path for path in (root / "lib").rglob("*.so*") if path.is_file()]
     subprocess.run(["strip", *modules], check=False, stderr=subprocess.DEVNULL)  # as in `install_only_stripped`
     shutil.copytree(Path(pip.origin).parent, root / "lib" / library.name / "site-packages" / "pip", ignore=unwanted)
     (root / "bin").mkdir()
