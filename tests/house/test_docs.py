@@ -172,7 +172,7 @@ def test_every_call_of_the_sandbox_names_a_command_of_it() -> None:
 
 def test_every_path_that_the_documentation_and_the_map_name_exists() -> None:
     text = README.read_text() + BOOK + (ROOT / "CONTRIBUTING.md").read_text()
-    paths = set(re.findall(r"(?<![\w./])((?:bin|release|tests)/[\w/.]*\w)", text))
+    paths = set(re.findall(r"(?<![\w./])((?:bin|release|tests|buildpack)/[\w/.-]*\w)", text))
     assert paths >= {"bin/demo", "bin/test", "bin/docs", "bin/sandbox"}
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
     modules = set(re.findall(r"python -m ((?:release|tests)[\w.]*)", text))

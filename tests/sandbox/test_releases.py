@@ -34,6 +34,18 @@ def test_a_procfile_as_the_readme_has_it_finds_the_hook_of_a_checkout(app: App, 
     assert "Example: heroku run release-phase recover --restore" in hint
 
 
+def test_a_dyno_reads_what_buildpacks_left_for_it(app: App, folder: Push) -> None:
+    push = folder('echo "$FLAVOUR $PATH"')
+    (push / ".profile.d").mkdir()
+    (push / ".profile.d" / "a.sh").write_text("FLAVOURS=(sweet sour)\nexport FLAVOUR=${FLAVOURS[1]}\n")
+    (push / ".profile.d" / "b.sh").write_text('export PATH="$HOME/.heroku/b:$PATH"\n')
+
+    flavour, _, path = app.release(push).output.partition(" ")
+
+    assert flavour == "sour"
+    assert path.partition(":")[0].endswith("/.heroku/b")
+
+
 def test_a_failed_phase_leaves_the_old_release_current(app: App, folder: Push) -> None:
     good = app.release(folder("exit 0"))
     bad = app.release(folder("echo no; exit 7"))
