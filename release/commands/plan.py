@@ -17,7 +17,7 @@ from msgspec import structs
 from release.app import migrations
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
-from release.database.journal import Entry, State
+from release.database.entry import Entry, State
 from release.database.outset import Outset
 from release.edge import Edge, opened, stopped
 from release.errors import Outcome, Reason, Refused, ReleaseError

@@ -16,9 +16,9 @@ from release.commands import backups
 from release.commands.backups import Shelf
 from release.database import evidence, repair
 from release.database.comparison import Change, structural
+from release.database.entry import Entry, State
 from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
-from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.database.put_back import put_back_common
 from release.database.session import translated
