@@ -294,7 +294,7 @@ def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept
         run_id=run.id,
         app=stood.app.name,
         release=run.settings.heroku_release_version,
-        commit=run.settings.heroku_slug_commit,
+        commit=run.settings.commit,
         maintenance=maintenance,
         formation=formation,
         baseline=transfer.number,

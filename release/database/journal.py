@@ -181,7 +181,7 @@ class Journal:
         """Reads the newest runs with their final records (empty where none was kept), newest first."""
         if not self.exists():
             return []
-        columns, clause = ", coalesce(record - 'evidence', '{}')", "ORDER BY started_at DESC LIMIT %s"
+        columns, clause = ", coalesce(record - ARRAY['evidence', 'landed'], '{}')", "ORDER BY started_at DESC LIMIT %s"
         rows = self._read(_select(COLUMNS + columns, clause), _select(COLUMNS_OF_FIRST + columns, clause), limit)
         return [(read(row[:-1]), row[-1]) for row in rows]
 
@@ -234,16 +234,24 @@ class Journal:
         ((since, sessions),) = rows
         return msgspec.convert({"since": since, "sessions": sessions}, Migration)
 
-    def commit(self, run_id: str) -> None:
+    def commit(self, run_id: str, landed: bytes | None = None) -> None:
         """Records that the release is in, and that nothing may undo it afterwards. May be called twice.
 
-        Raises StepFailed (lock_lost) when the row does not say that this run's migration is what the database holds.
+        `landed` is what is to be remembered of it (landed.py). Raises StepFailed (lock_lost) when the row does not say
+        that this run's migration is what the database holds.
         """
         changes = (
             "state = 'finished', outcome = 'released', fingerprint = NULL, outset = NULL,"
-            " finished_at = clock_timestamp(), changed_at = clock_timestamp()"
+            " finished_at = clock_timestamp(), changed_at = clock_timestamp(), record = CASE WHEN %s::text IS NULL"
+            " THEN record ELSE coalesce(record, '{}') || jsonb_build_object('landed', %s::jsonb) END"
         )
-        self._require(self._update(run_id, changes, [], only="(state = 'probing' OR outcome = 'released')"))
+        kept = landed.decode() if landed else None
+        self._require(self._update(run_id, changes, [kept, kept], only="(state = 'probing' OR outcome = 'released')"))
+
+    def landed(self, run_id: str) -> bytes | None:
+        """Reads what is remembered of a run that landed; None where that is nothing."""
+        rows = self._database.rows("SELECT record -> 'landed' FROM release_phase.runs WHERE run_id = %s", [run_id])
+        return msgspec.json.encode(rows[0][0]) if rows and rows[0][0] else None
 
     def sign_of_life(self, run_id: str) -> None:
         """Records that a recovery has started, before it waits for the lock. Without the table it does nothing."""
