@@ -20,16 +20,19 @@ from release.run import Run
 COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 """A whole hash of git's. Whoever deploys through Heroku's API may give any word for a commit, `latest` for one."""
 
-PASSED_OVER: Final = frozenset({".git", ".ssh", ".cache", "__pycache__"})
+PASSED_OVER: Final = frozenset({".git", ".ssh", ".cache", ".npm", "__pycache__"})
 """Folders that are no part of the code, or that a dyno may write before the hook runs."""
 
 PASSED_OVER_ON_TOP: Final = frozenset({"tmp", "log"})
 """Such folders in the app's own folder only."""
 
-DEPENDENCIES: Final = frozenset({"node_modules", ".heroku", "vendor", ".venv"})
-"""Folders of what is installed. Of their files the name, the size and the date count, since they are most of a slug:
-30,000 files of 250 MB take 0.3 s this way, and 2 to 4 s to be read. The app's own files are read, since an image of
-Cloud Native Buildpacks gives all files one date, and two versions of a migration may have one size."""
+DEPENDENCIES: Final = frozenset({"node_modules", ".heroku", ".venv", "bundle"})
+"""Folders of what is installed (Ruby's is `vendor/bundle`). Of their files the name, the size and the date count.
+
+They are most of a slug: 30,000 files of 250 MB take 0.3 s this way, and 2 to 4 s to be read. The app's own files are
+read, since an image of Cloud Native Buildpacks gives all files one date, and two versions of a migration may have one
+size.
+"""
 
 WITHIN: Final = 10.0
 """Seconds in which the files are hashed, else the code is not known. They are read at about 1 GB in 3 s."""

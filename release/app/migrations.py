@@ -77,7 +77,8 @@ def _decide(run: Run, commands: Commands) -> Decision:
         decision = _is_pending(run, commands, memory)
     names = ahead(run, commands, pending=decision.pending)
     if names:
-        is_pending = _go_on_ahead(run, commands, names, pending=decision.pending)
+        asked = decision.pending and decision.by is not By.ALWAYS  # a setting does not make anything pending
+        is_pending = _go_on_ahead(run, commands, names, pending=asked)
         return replace(decision, pending=is_pending, by=decision.by if is_pending else By.DATABASE_AHEAD)
     _judge_missing(run, commands, missing, pending=decision.pending)
     return decision

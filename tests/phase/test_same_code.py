@@ -168,6 +168,31 @@ def test_always_migrates_whatever_the_app_and_the_journal_say(hook: Hook, app: A
     assert len(app.transfers()) == 2
 
 
+OLDER = """
+import sys
+if "showmigrations" in sys.argv:
+    print("[X]  learning.0001_initial")
+assert "--noinput" not in sys.argv, "nobody migrates a database that is ahead"
+"""
+
+
+def test_always_does_not_migrate_a_database_that_is_ahead_of_the_code(hook: Hook, app: App) -> None:
+    for name in ("RELEASE_PENDING_COMMAND", "RELEASE_MIGRATE_COMMAND"):
+        del hook.environment[name]
+    (hook.folder / "manage.py").write_text(OLDER)
+    execute(
+        app.database_url,
+        "CREATE TABLE django_migrations (id serial, app text, name text)",
+        "INSERT INTO django_migrations (app, name) VALUES ('learning', '0001_initial'), ('learning', '0002_newer')",
+    )
+
+    result = hook.run(RELEASE_PENDING="always", RELEASE_ON_MISSING_MIGRATIONS="off")
+
+    assert result.ended == (0, "released", None)
+    assert decided(result) == {"pending": False, "by": "database_ahead", "differs": None}
+    assert app.transfers() == []
+
+
 def test_heroku_config_set_of_an_app_without_a_pending_command_costs_nothing(
     sandbox: Sandbox, hook: Hook, app: App
 ) -> None:
