@@ -29,7 +29,7 @@ PASSED_OVER_ON_TOP: Final = frozenset({"tmp", "log"})
 DEPENDENCIES: Final = frozenset({"node_modules", ".heroku", ".venv", "bundle"})
 """Folders of what is installed (Ruby's is `vendor/bundle`). Of their files the name, the size and the date count.
 
-They are most of a slug: 30,000 files of 250 MB take 0.3 s this way, and 2 to 4 s to be read. The app's own files are
+They are most of a slug: 37,000 files of 450 MB take 0.2 s this way, and 2 to 4 s to be read. The app's own files are
 read, since an image of Cloud Native Buildpacks gives all files one date, and two versions of a migration may have one
 size.
 """
