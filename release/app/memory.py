@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,13 @@ from release.database.session import Failed, translated
 from release.errors import Outcome, StepFailed
 from release.protected.before import take_fingerprint
 from release.run import Run
+
+STEERING: Final = re.compile(
+    "^(?!RELEASE_).*(MIGRAT|SCHEMA)|_ENV$|^PGOPTIONS$"
+    "|^(AERICH|ALEMBIC|DBMATE|DJANGO|DRIZZLE|FLASK|FLYWAY|GOOSE|KNEX|LIQUIBASE|PRISMA|RAILS|SEQUELIZE|SPRING|SQITCH"
+    "|TYPEORM|YOYO)_"
+)
+"""The names of variables that steer migration tools, such as FLYWAY_TARGET and RAILS_ENV."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +108,17 @@ def _now(run: Run, commands: Commands, code: str) -> Landed:
 
 
 def _stands_for(run: Run, commands: Commands) -> str:
-    """Computes a hash of the commands' words, and of the variables that these name.
+    """Computes a hash of the commands' words, and of the variables that decide what these do, as far as is known.
 
-    The database's own URL is left out: Heroku gives it a new password now and then, and it is compared by itself.
+    Those are the variables that the words name, those that steer migration tools, and the database's own URL: it may
+    name another schema. Passwords are left out, since Heroku gives new ones now and then.
     """
     words = [list(commands.migrate), list(commands.pending or ())]
-    named = sorted({name for each in words for word in each for name in re.findall(r"\$\{?(\w+)", word)})
-    url = run.environ.get(run.settings.database)
-    values = [(name, value) for name in named if (value := run.environ.get(name)) != url]
+    named = {name for each in words for word in each for name in re.findall(r"\$\{?(\w+)", word)}
+    counting = named | {run.settings.database, "DATABASE_URL"} | {name for name in run.environ if STEERING.search(name)}
+    values = [(name, _without_password(run.environ.get(name))) for name in sorted(counting)]
     return blake2b(repr((words, values)).encode(), digest_size=20).hexdigest()
+
+
+def _without_password(value: str | None) -> str | None:
+    return value and re.sub(r"(://[^/:@]*):[^/@]*@", r"\1@", value)

@@ -54,6 +54,7 @@ def test_a_config_change_of_code_that_landed_costs_no_backup_and_no_request(
         ("code", {"HEROKU_BUILD_COMMIT": OTHER}, None),
         ("commands", {"RELEASE_MIGRATE_COMMAND": "./migrate again"}, None),
         ("commands", {"COLOR": "green"}, None),
+        ("commands", {"FLYWAY_TARGET": "6"}, None),
         ("app", {"HEROKU_APP_ID": None}, None),
         ("structure", {}, "ALTER TABLE learners ADD COLUMN by_hand text"),
         ("structure history", {}, "UPDATE alembic_version SET version_num = '000' WHERE version_num = '002'"),
