@@ -8,6 +8,7 @@ import time
 import pytest
 
 from heroku_sandbox import App, Failure, Sandbox
+from release import __version__
 from tests.sandbox.conftest import Push, wait_until
 
 
@@ -24,6 +25,13 @@ def test_a_push_runs_the_release_phase_with_config_and_metadata(app: App, folder
     assert place == home
     assert (done.status, done.description) == ("succeeded", "Deploy 01234567")
     assert app.formation() == {"release": 0, "web": 1, "worker": 0}
+
+
+def test_a_procfile_as_the_readme_has_it_finds_the_hook_of_a_checkout(app: App, folder: Push) -> None:
+    done = app.release(folder("release-phase --version"))
+    assert (done.status, done.output) == ("succeeded", f"release-phase, version {__version__}\n")
+    hint = app.release(folder("release-phase recover --help")).output
+    assert "Example: heroku run release-phase recover --restore" in hint
 
 
 def test_a_failed_phase_leaves_the_old_release_current(app: App, folder: Push) -> None:
