@@ -335,8 +335,8 @@ def _look_at_commands(looking: Looking, run: Run) -> None:
         else:
             looking.refused("Migration", error)
         return
-    question = (
-        f"`{' '.join(commands.pending)}` says what is pending" if commands.pending else "nothing says what is pending"
-    )
+    question = "nothing can be asked what is pending; code that landed last has nothing (RELEASE_PENDING)"
+    if commands.pending:
+        question = f"`{' '.join(commands.pending)}` says what is pending"
     by = f"{commands.asked.name}: " if commands.asked else ""
     looking.add("Migration", State.GOOD, f"{by}`{' '.join(commands.migrate)}`; {question}")

@@ -17,7 +17,7 @@ from msgspec import structs
 from release.app import migrations
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
-from release.database.journal import Entry, State
+from release.database.entry import Entry, State
 from release.database.outset import Outset
 from release.edge import Edge, opened, stopped
 from release.errors import Outcome, Reason, Refused, ReleaseError
@@ -117,7 +117,7 @@ def _check_everything(draft: Plan, run: Run) -> None:
     (size, version), name = run.database.one(FACTS), run.settings.database
     draft.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
     look_for_others(run)
-    draft.pending = prepare.pending(run, commands)
+    draft.pending = prepare.pending(run, commands).pending
     if not draft.pending:
         draft.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(draft)]
         return

@@ -191,6 +191,21 @@ def test_a_one_off_dyno_runs_the_current_code_with_extra_environment(app: App, f
     assert last["name"] not in [each["name"] for each in app.connection.request("GET", f"/apps/{app.name}/dynos")]
 
 
+@pytest.mark.parametrize(("launcher", "path"), [("launcher ", "/of/the/build"), ("", "/usr/local/bin:")])
+def test_a_one_off_dyno_of_fir_has_the_builds_path_only_with_the_launcher(
+    sandbox: Sandbox, app: App, folder: Push, launcher: str, path: str
+) -> None:
+    fir = sandbox.create_app(f"fir-{app.name}", plan="none", stack="cnb")
+    shown = fir.connection.request("GET", f"/apps/{fir.name}")
+    assert (shown["stack"]["name"], shown["generation"]) == ("cnb", "fir")
+    fir.release(folder("exit 0"), path="/of/the/build:/usr/bin:/bin")
+
+    fir.connection.request("POST", f"/apps/{fir.name}/dynos", {"command": f"{launcher}echo $PATH", "attach": False})
+
+    wait_until(lambda: fir.dynos()[-1]["code"] is not None)
+    assert fir.dynos()[-1]["output"].startswith(path)
+
+
 def test_a_one_off_dyno_can_be_stopped_and_ends_at_its_time_to_live(app: App, folder: Push) -> None:
     app.release(folder("exit 0"))
     path = f"/apps/{app.name}/dynos"
