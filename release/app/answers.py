@@ -47,8 +47,9 @@ class Question(Generic[T]):
         """Tells a failure that is no answer: the app does not load, or the database cannot be reached."""
         if answer.exit_code in {0, None}:
             return False
-        crashed = self.crash is not None and any(re.match(self.crash, line) for line in answer.lines)
-        return crashed or self.read(answer) is None
+        if self.crash is None:
+            return self.read(answer) is None
+        return any(re.match(self.crash, line) for line in answer.lines)
 
 
 # Is something pending? None: the answer does not tell.

@@ -25,8 +25,8 @@ class Framework:
     migrations that the code has. unknown, in its place where the history is the newest revisions only: asked of each of
     them (`{}`), those that the code does not have; without a `{}` it is asked once. index: the file that lists what the
     code has, where no command does. file: the end of a migration's path, by which one is seen without asking.
-    histories: the tables of what has been migrated; `known` and `unknown` are about the first. sources: where
-    all of this is documented.
+    histories: the tables of what has been migrated; `known` and `unknown` are about the first. measured: the versions
+    of the tool whose answers were measured; None: they are as documented. sources: where that is.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Framework:
     file: str | None = None
     histories: tuple[HistoryTable, ...] = ()
     program: str | None = None
+    measured: str | None = None
     sources: tuple[str, ...]
 
     @property

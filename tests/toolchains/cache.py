@@ -113,7 +113,7 @@ def pip(*requirements: str) -> Packages:
         _run(environ, sys.executable, "-m", "venv", str(folder))
         _run(environ, str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *requirements)
 
-    return Packages(recipe=("python", *requirements), install=install, path=("bin",))
+    return Packages(recipe=("python{}.{}".format(*sys.version_info), *requirements), install=install, path=("bin",))
 
 
 def npm(*packages: str) -> Packages:
@@ -126,20 +126,33 @@ def npm(*packages: str) -> Packages:
     return Packages(recipe=("node", *packages), install=install, links=("node_modules",))
 
 
-def debian(*packages: str, environment: Mapping[str, tuple[str, ...]]) -> Packages:
-    """Debian packages with all that they need and the machine does not have, unpacked and not installed."""
+def debian(
+    *packages: str, environment: Mapping[str, tuple[str, ...]], programs: Mapping[str, str] | None = None
+) -> Packages:
+    """Debian packages with all that they need and the machine does not have, unpacked and not installed.
+
+    `programs`: the files, or patterns of them, that Debian would give a shorter name as it installs them.
+    """
 
     def install(folder: Path, environ: Mapping[str, str]) -> None:
-        argv = ("apt-get", "install", "--simulate", "--no-install-recommends", *packages)
-        planned = [line.split() for line in _run(environ, *argv).splitlines() if line.startswith("Inst ")]
+        work = folder / "work"
+        for name in ("lists/partial", "cache/archives/partial", "downloads"):
+            (work / name).mkdir(parents=True)
+        # Lists of its own: the machine's may be old, or there may be none.
+        user = pwd.getpwuid(os.getuid()).pw_name
+        options = (f"Dir::State::Lists={work}/lists", f"Dir::Cache={work}/cache", f"APT::Sandbox::User={user}")
+        apt = ("apt-get", *(word for option in options for word in ("-o", option)))
+        _run(environ, *apt, "update")
+        plan = _run(environ, *apt, "install", "--simulate", "--no-install-recommends", *packages)
+        planned = [line.split() for line in plan.splitlines() if line.startswith("Inst ")]
         # An older version of a package in brackets: the machine has it already.
         new = [words[1] for words in planned if not words[2].startswith("[")]
-        downloads = folder / "downloads"
-        downloads.mkdir()
-        _run(environ, "apt-get", "download", "-o", "APT::Sandbox::User=root", *new, cwd=downloads)
-        for archive in sorted(downloads.glob("*.deb")):
+        _run(environ, *apt, "download", *new, cwd=work / "downloads")
+        for archive in sorted((work / "downloads").glob("*.deb")):
             _run(environ, "dpkg", "-x", str(archive), str(folder))
-        shutil.rmtree(downloads)
+        shutil.rmtree(work)
+        for name, pattern in (programs or {}).items():
+            (folder / "usr" / "bin" / name).symlink_to(next(folder.glob(pattern)))
 
     return Packages(
         recipe=("debian", *packages), install=install, path=("usr/bin",), environment=environment
@@ -156,5 +169,6 @@ def _run(environ: Mapping[str, str], *argv: str, cwd: Path | None = None) -> str
     except subprocess.TimeoutExpired:
         raise NotInstalledError(f"{argv[0]} did not answer within {WITHIN:g} s") from None
     if done.returncode:
-        raise NotInstalledError(f"{' '.join(argv[:2])}: {(done.stderr.strip() or done.stdout.strip())[-300:]}")
+        said = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+        raise NotInstalledError(f"{Path(argv[0]).name} ended with {done.returncode}: {said[:300]}")
     return done.stdout

@@ -125,17 +125,126 @@ RAILS_APP = Toolchain(
     },
 )
 
+# Laravel.
+
+ARTISAN = """#!/usr/bin/env php
+<?php
+
+require 'Illuminate/autoload.php';
+$app = require __DIR__.'/bootstrap/app.php';
+$input = new Symfony\\Component\\Console\\Input\\ArgvInput;
+$output = new Symfony\\Component\\Console\\Output\\ConsoleOutput;
+exit($app->make(Illuminate\\Contracts\\Console\\Kernel::class)->handle($input, $output));
+"""
+BOOTSTRAP = """<?php
+
+use Illuminate\\Contracts\\Console\\Kernel;
+use Illuminate\\Contracts\\Debug\\ExceptionHandler;
+
+$app = new Illuminate\\Foundation\\Application(dirname(__DIR__));
+$app->singleton(Kernel::class, Illuminate\\Foundation\\Console\\Kernel::class);
+$app->singleton(ExceptionHandler::class, Illuminate\\Foundation\\Exceptions\\Handler::class);
+
+return $app;
+"""
+APP = """<?php
+
+return ['env' => 'production', 'timezone' => 'UTC', 'locale' => 'en', 'aliases' => [], 'providers' => [
+    Illuminate\\Cache\\CacheServiceProvider::class,
+    Illuminate\\Database\\DatabaseServiceProvider::class,
+    Illuminate\\Database\\MigrationServiceProvider::class,
+    Illuminate\\Filesystem\\FilesystemServiceProvider::class,
+    Illuminate\\Foundation\\Providers\\ConsoleSupportServiceProvider::class,
+    Illuminate\\Queue\\QueueServiceProvider::class,
+    Illuminate\\View\\ViewServiceProvider::class,
+]];
+"""
+DATABASE = """<?php
+
+return [
+    'default' => 'pgsql',
+    'connections' => ['pgsql' => ['driver' => 'pgsql', 'url' => getenv('DATABASE_URL')]],
+    'migrations' => 'migrations',
+];
+"""
+LOGGING = """<?php
+
+return ['default' => 'errors', 'channels' => ['errors' => ['driver' => 'errorlog']]];
+"""
+EXTENSIONS = ("mbstring", "ctype", "tokenizer", "pdo", "pdo_pgsql", "iconv", "intl")
+PHP_INI = (
+    'include_path = "${PHP_LIBRARIES}"\nextension_dir = "${PHP_EXTENSIONS}"\n'
+    + "".join(f"extension = {name}\n" for name in EXTENSIONS)
+)  # fmt: skip
+
+
+def _laravel(name: str, sql: str) -> dict[str, str]:
+    text = (
+        "<?php\n\nreturn new class extends Illuminate\\Database\\Migrations\\Migration\n{\n"
+        "    public function up()\n    {\n"
+        f"        Illuminate\\Support\\Facades\\DB::statement({sql.strip()!r});\n    }}\n}};\n"
+    )
+    return {f"database/migrations/{name}.php": text}
+
+
+LARAVEL = Toolchain(
+    name="Laravel",
+    framework="Laravel",
+    packages=cache.debian(
+        "php-cli",
+        "php-pgsql",
+        "php-intl",
+        "php-mbstring",
+        "php-laravel-framework",
+        programs={"php": "usr/bin/php[0-9]*"},
+        environment={"PHP_LIBRARIES": ("usr/share/php",), "PHP_EXTENSIONS": ("usr/lib/php/2*",)},
+    ),
+    settings={"PHPRC": ".", "PHP_INI_SCAN_DIR": ""},
+    app={
+        "artisan": ARTISAN,
+        "php.ini": PHP_INI,
+        "bootstrap/app.php": BOOTSTRAP,
+        "bootstrap/cache/kept": "",
+        "config/app.php": APP,
+        "config/database.php": DATABASE,
+        "config/logging.php": LOGGING,
+    },
+    first=_laravel("2026_01_01_000000_courses", COURSES),
+    good=_laravel("2026_01_02_000000_price", PRICE),
+    broken={**_laravel("2026_01_03_000000_tidy", TIDY), **_laravel("2026_01_04_000000_typo", TYPO)},
+    unloadable={"bootstrap/app.php": "<?php require 'no_such_file.php';\n"},
+    answers={
+        Situation.UNREACHABLE: (1, Meaning.STOPPED),
+        Situation.FRESH: (1, Meaning.PENDING),
+        Situation.NOTHING: (0, Meaning.NOTHING),
+        Situation.UNLOADABLE: (255, Meaning.STOPPED),
+        Situation.PENDING: (0, Meaning.PENDING),
+        Situation.AHEAD: (0, Meaning.NOTHING),
+    },
+)
+
 # Plain scripts for psql, with commands of one's own.
 
 PSQL_MIGRATE = """#!/bin/sh
 set -eu
+psql -Xq -c "CREATE TABLE IF NOT EXISTS landed (name text PRIMARY KEY)" "$DATABASE_URL"
 for file in sql/*.sql; do
-  psql -Xq -v ON_ERROR_STOP=1 -f "$file" "$DATABASE_URL"
+  landed=$(psql -XAtq -c "SELECT 1 FROM landed WHERE name = '$file'" "$DATABASE_URL")
+  [ -n "$landed" ] || psql -Xq -v ON_ERROR_STOP=1 -f "$file" -c "INSERT INTO landed VALUES ('$file')" "$DATABASE_URL"
 done
 """
 PSQL_PENDING = """#!/bin/sh
-for file in sql/*.sql; do
-  grep -q "$(basename "$file")" landed || exit 1
-done
+[ "$(psql -XAtq -c "SELECT count(*) FROM landed" "$DATABASE_URL")" = "$(ls sql/*.sql | wc -l)" ]
 """
-TOOLCHAINS = (SQITCH, RAILS_APP)
+
+PSQL = Toolchain(
+    name="psql",
+    framework=None,
+    settings={"RELEASE_MIGRATE_COMMAND": "./migrate", "RELEASE_PENDING_COMMAND": "./pending"},
+    app={"migrate": PSQL_MIGRATE, "pending": PSQL_PENDING},
+    first={"sql/1_courses.sql": COURSES},
+    good={"sql/2_price.sql": PRICE},
+    broken={"sql/3_tidy.sql": TIDY, "sql/4_typo.sql": TYPO},
+)
+
+TOOLCHAINS = (RAILS_APP, SQITCH, PSQL, LARAVEL)

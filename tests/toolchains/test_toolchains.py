@@ -16,6 +16,9 @@ from tests.judge import execute, picture, query
 from tests.toolchains import debian, node, python
 from tests.toolchains.toolchain import NOWHERE, Bench, Situation, Toolchain, bench
 
+pytestmark = pytest.mark.timeout(600)
+"""Seconds: a tool may have to be installed first, by this worker or by another one for which it waits."""
+
 TOOLCHAINS = (*python.TOOLCHAINS, *debian.TOOLCHAINS, *node.TOOLCHAINS)
 
 UNASKED = {"RELEASE_ON_MISSING_MIGRATIONS": "off"}

@@ -54,7 +54,7 @@ class Toolchain:
     `framework` is the row of the table. `first` makes the table `courses`, whose rows the tests fill in; `good` adds a
     column `price`; `broken` has a migration that deletes all courses, and is committed, before one that fails.
     `unloadable` is laid over the app and keeps it from loading. `answers` were measured with the real tool. `settings`
-    are the app's config vars. A tool without a row is set as commands there.
+    are the app's config vars. A tool without a row is set as commands there, and has no answers.
     """
 
     name: str
@@ -64,8 +64,8 @@ class Toolchain:
     first: Files
     good: Files
     broken: Files
-    unloadable: Files
-    answers: Mapping[Situation, Measured]
+    unloadable: Files = field(default_factory=dict)
+    answers: Mapping[Situation, Measured] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

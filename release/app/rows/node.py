@@ -45,6 +45,7 @@ NODE = (
                 applied="rolled_back_at IS NULL",
             ),
         ),
+        measured="6.19",
         sources=("https://www.prisma.io/docs/orm/reference/prisma-cli-reference#migrate-status",),
     ),
     Framework(
@@ -68,6 +69,7 @@ NODE = (
             # A migration that was killed leaves it locked; the next one refuses to begin.
             HistoryTable(table="knex_migrations_lock", columns=("index", "is_locked")),
         ),
+        measured="3",
         sources=("https://knexjs.org/guide/migrations.html#migration-cli",),
     ),
     Framework(
@@ -80,6 +82,7 @@ NODE = (
         shown=("db:migrate:status",),
         file="migrations/{}",
         histories=(HistoryTable(table="SequelizeMeta", columns=("name",)),),
+        measured="6",
         sources=("https://sequelize.org/docs/v6/other-topics/migrations/#running-migrations",),
     ),
     Framework(
@@ -100,6 +103,7 @@ NODE = (
         known=Question(("migration:show",), listed(r"\s*\[[ X]\] (?:\d+ )?(?=\w*?(\d{13})$)(\w+)")),
         file="migrations/{}-*",
         histories=(HistoryTable(table="migrations", columns=("timestamp", "name"), order="id"),),
+        measured="0.3",
         sources=("https://typeorm.io/docs/migrations/status",),
     ),
     Framework(
@@ -124,6 +128,7 @@ NODE = (
         ),
         file="migrations/{}.*",
         histories=(HistoryTable(table="pgmigrations", columns=("name",), order="id", more=frozenset({"run_on"})),),
+        measured="8",
         sources=("https://salsita.github.io/node-pg-migrate/cli",),
     ),
     Framework(
@@ -141,6 +146,7 @@ NODE = (
                 more=frozenset({"hash"}),
             ),
         ),
+        measured="0.31",
         sources=("https://orm.drizzle.team/docs/drizzle-kit-migrate",),
     ),
     Framework(
@@ -155,6 +161,7 @@ NODE = (
         histories=(
             HistoryTable(table="mikro_orm_migrations", columns=("name",), order="id", more=frozenset({"executed_at"})),
         ),
+        measured="6.5",
         sources=("https://mikro-orm.io/docs/migrations#using-via-cli",),
     ),
     Framework(
@@ -168,6 +175,7 @@ NODE = (
         known=Question(("status",), listed(r"\[[ X]\] (\d+)_")),
         file="migrations/{}_*.sql",
         histories=(HistoryTable(table="schema_migrations", columns=("version",)),),
+        measured="2",
         sources=("https://github.com/amacneil/dbmate#commands",),
     ),
 )

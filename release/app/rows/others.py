@@ -1,4 +1,7 @@
-"""Frameworks of other languages, and those of none."""
+"""Frameworks of other languages, and those of none.
+
+Those with `measured` were tried with the real tool: tests/toolchains/debian.py has the answers, less Liquibase's.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ OTHERS = (
             _VERSIONS,
             HistoryTable(table="ar_internal_metadata", columns=("key", "value"), entry="key || ' ' || value"),
         ),
+        measured="6.1",
         sources=("https://guides.rubyonrails.org/active_record_migrations.html#running-migrations",),
     ),
     Framework(
@@ -57,9 +61,9 @@ OTHERS = (
                 more=frozenset({"change_id", "committed_at", "planner_email"}),
             ),
         ),
+        measured="1.3",
         sources=("https://sqitch.org/docs/manual/sqitch-status/", "https://sqitch.org/docs/manual/sqitch-deploy/"),
     ),
-    # The rest is by their documentation where nothing else is said.
     Framework(
         name="Ecto",
         markers=("priv/repo/migrations/*.exs",),
@@ -79,7 +83,7 @@ OTHERS = (
         markers=("artisan",),
         tool=("php", "artisan"),
         migrate=("migrate", "--force"),
-        # Laravel 8 prints a table, a later one words at the end of the line.
+        # Laravel 8 prints a table, a later one, as documented, words at the end of the line.
         pending=Question(
             ("migrate:status",),
             said(
@@ -94,6 +98,7 @@ OTHERS = (
         histories=(
             HistoryTable(table="migrations", columns=("migration",), order="id", more=frozenset({"batch", "id"})),
         ),
+        measured="8.83",
         sources=("https://laravel.com/docs/12.x/migrations#running-migrations",),
     ),
     Framework(
@@ -101,7 +106,7 @@ OTHERS = (
         markers=("liquibase.properties",),
         tool=("liquibase",),
         migrate=("update",),
-        # Measured (4.28): 1 for a database that does not answer and for a changelog that cannot be read, else 0.
+        # 1 for a database that does not answer and for a changelog that cannot be read, else 0.
         pending=Question(
             ("status",), said(something=r"changesets? ha(s|ve) not been applied to ", nothing=r" is up to date$")
         ),
@@ -115,6 +120,7 @@ OTHERS = (
                 more=frozenset({"md5sum", "exectype", "orderexecuted"}),
             ),
         ),
+        measured="4.28",
         sources=("https://docs.liquibase.com/commands/status/status.html",),
     ),
     Framework(
@@ -123,7 +129,9 @@ OTHERS = (
         tool=("flyway",),
         migrate=("migrate",),
         # A migration that failed stands in the way: `migrate` says so.
-        pending=Question(("info",), said(something=r"\|\s*(Pending|Outdated|Failed)\s*\|", nothing=r"\|\s*State\s*\|")),
+        pending=Question(
+            ("info",), said(something=r"\|\s*(Pending|Outdated?|Failed)\s*\|", nothing=r"\|\s*State\s*\|")
+        ),
         shown=("info",),
         histories=(
             HistoryTable(

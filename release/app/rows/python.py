@@ -10,6 +10,10 @@ _CRASH = r"Traceback \(most recent call last\):|(\w+\.)*\w+(Error|Exception): "
 _FLASK_CRASH = rf"{_CRASH}|Error: (?!Can't locate revision)"
 
 _ALEMBIC_HISTORY = HistoryTable(table="alembic_version", columns=("version_num",))
+_ALEMBIC_PENDING = """said=$(alembic current --check-heads 2>&1); code=$?
+case $said in *"unrecognized arguments: --check-heads"*) ;; *) printf '%s\\n' "$said"; exit $code ;; esac
+heads=$(alembic heads) && current=$(alembic current) && [ "$heads" = "$current" ]"""
+"""Before 1.17.1 it has no --check-heads, and two answers are compared."""
 _ALEMBIC_MISSING = "New upgrade operations detected"
 _ALEMBIC_UNKNOWN = r"Can't locate revision identified by '([^']+)'"
 
@@ -31,6 +35,7 @@ PYTHON = (
         known=Question(("showmigrations", "--plan"), listed(r"\[[ X]\]\s+(\w+)\.(\w+)")),
         file="{}/migrations/{}.py",
         histories=(HistoryTable(table="django_migrations", columns=("app", "name"), order="id"),),
+        measured="5.2",
         sources=(
             "https://docs.djangoproject.com/en/5.2/ref/django-admin/#cmdoption-migrate-check",
             "https://docs.djangoproject.com/en/5.2/ref/django-admin/#cmdoption-makemigrations-check",
@@ -42,13 +47,14 @@ PYTHON = (
         markers=("alembic.ini",),
         tool=("alembic",),
         migrate=("upgrade", "head"),
-        # Since Alembic 1.17.1; an older one exits with 2: not known. 255 is all its errors', and 1 a crash's.
-        pending=Question(("current", "--check-heads"), exit_code(1, 255), crash=_CRASH),
+        # 255 is all its errors', and 1 a crash's.
+        pending=Question(("sh", "-c", _ALEMBIC_PENDING), exit_code(1, 255), whole=True, crash=_CRASH),
         shown=("history", "-r", "current:heads"),
         missing=Question(("check",), changes(255, says=_ALEMBIC_MISSING, read=operations)),  # 255 is all its errors'
         missing_at_head=True,
         unknown=Question(("show", "{}"), denied(_ALEMBIC_UNKNOWN)),
         histories=(_ALEMBIC_HISTORY,),
+        measured="1.16, 1.17, 1.20",
         sources=(
             "https://alembic.sqlalchemy.org/en/latest/api/commands.html#alembic.command.current",
             "https://alembic.sqlalchemy.org/en/latest/api/commands.html#alembic.command.check",
@@ -71,6 +77,7 @@ PYTHON = (
         missing_at_head=True,
         unknown=Question(("db", "show", "{}"), denied(_ALEMBIC_UNKNOWN)),
         histories=(_ALEMBIC_HISTORY,),
+        measured="4.1",
         sources=("https://flask-migrate.readthedocs.io/en/latest/#command-reference",),
     ),
     Framework(
@@ -92,6 +99,7 @@ PYTHON = (
                 more=frozenset({"migration_hash", "applied_at_utc"}),
             ),
         ),
+        measured="9.0",
         sources=("https://ollycope.com/software/yoyo/latest/",),
     ),
     Framework(
@@ -120,6 +128,7 @@ PYTHON = (
                 more=frozenset({"app", "id"}),
             ),
         ),
+        measured="0.10",
         sources=("https://github.com/tortoise/aerich#usage",),
     ),
 )
