@@ -48,7 +48,7 @@ def is_pending(known: set[Entry] | None, applied: list[Entry]) -> bool | None:
 
 
 def _youngest(entries: set[Entry] | list[Entry]) -> int:
-    return max((int(entry[0]) for entry in entries), default=-1)
+    return max((int(number) for number, *_ in entries if number.isdigit()), default=-1)
 
 
 class _Listed(msgspec.Struct):

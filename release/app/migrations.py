@@ -116,7 +116,8 @@ def ahead(run: Run, commands: Commands, *, pending: bool) -> list[str]:
     if framework is None or not framework.histories:
         return []
     if framework.unknown is not None:
-        # Its history holds the newest revisions only: where nothing is pending, the code has them all.
+        # Its history holds the newest revisions only, or it does not tell what is pending while it misses one: where
+        # nothing is pending, the code has them all.
         entries = _denied(run, framework, framework.unknown) if pending else []
     else:
         entries = _not_known(run, framework)

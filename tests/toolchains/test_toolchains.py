@@ -77,6 +77,10 @@ def test_a_release_with_a_real_tool_lands_or_is_undone(tried: Bench, sandbox: Sa
     assert [each["path"] for each in sandbox.requests() if not each["path"].startswith("/_")] == []
     assert again.named("transfer_started") == []
 
+    if toolchain.framework and (toolchain.row.pending or toolchain.row.index):
+        said = [each["warning"] for result in (landed, again) for each in result.named("warning_raised")]
+        assert "pending_unknown" not in said
+
     before = picture(sandbox.superuser_url(tried.app))
     undone = _release(tried, first, good, broken)
     assert undone.ended == (1, "restored", "migration_failed"), undone.stdout.decode()

@@ -3,7 +3,7 @@
 They are started from `node_modules/.bin`: `npx` costs 0.3 s, and fetches the newest version of a tool that the slug
 does not have, to run it on production. Heroku takes a tool among `devDependencies` out of the slug.
 
-Where nothing was ever migrated, the question of all but Prisma's and dbmate's makes their own empty history table.
+Where nothing was ever migrated, the questions of Knex, Sequelize, TypeORM and MikroORM make their empty history table.
 """
 
 from __future__ import annotations

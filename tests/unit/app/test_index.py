@@ -57,11 +57,12 @@ def test_the_one_journal_of_an_app_is_read(
         ([10, 15, 20], [10, 20], False),  # the tool passes over it, too
         ([9, 10], [9], True),  # numbers, not words
         ([10], [5, 6], None),
+        ([10], [None, 10], False),  # a column that may be empty
         (None, [10], None),
     ],
 )
 def test_what_is_younger_than_all_that_was_applied_is_pending(
-    known: list[int] | None, applied: list[int], pending: bool | None
+    known: list[int] | None, applied: list[int | None], pending: bool | None
 ) -> None:
     listed = None if known is None else _entries(*known)
 
