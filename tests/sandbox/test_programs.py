@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from heroku_sandbox.postgres import copied
+from heroku_sandbox.programs import copied
 
 SANDBOXES = 6
 
