@@ -146,6 +146,8 @@ class Addons:
                     f"{name} is already attached to {app.name}. This would replace it.",
                     headers={"X-Confirmation-Required": app.name},
                 )
+            if namespace == POOLED:
+                self._prepare_pool(addon)
             url = self.url(addon, namespace)
             if present:
                 self.detach(present)
@@ -186,15 +188,18 @@ class Addons:
         pooled |= {addon.id for addon in more}
         self.pooler.serve([state.addons[addon_id] for addon_id in pooled])
 
-    def attach_pool(self, app: App, addon: Addon, name: str | None) -> Attachment:
-        """Gives an app a database through the pool. Raises ApiError (422) for an Essential one or without pgbouncer."""
-        self.pooler.require()
-        if plans.of(addon.tier).essential:
-            raise lookup.invalid("You can't perform this operation on Essential-tier databases.")
+    def pooled_name(self, app: App, addon: Addon) -> str:
+        """Returns the name that a pooled attachment gets: after the one that it stands beside."""
         places = lookup.attachments(self.store.state, app_id=app.id, addon_id=addon.id)
         first = min((place.name for place in places), key=lambda name: (name != "DATABASE", name), default="DATABASE")
-        self.pool(addon)  # the URL needs the pool's port
-        return self.attach(app, addon, name=name or f"{first}_CONNECTION_POOL", namespace=POOLED)
+        return f"{first}_CONNECTION_POOL"
+
+    def _prepare_pool(self, addon: Addon) -> None:
+        """Lets the pool serve a database. Raises ApiError (422) for an Essential one or without pgbouncer."""
+        if plans.of(addon.tier).essential:
+            raise lookup.invalid("You can't perform this operation on Essential-tier databases.")
+        self.pooler.require()
+        self.pool(addon)
 
     def behind(self, url: str) -> Addon | None:
         """Returns the database that a URL leads to, whosever login it names, or None."""

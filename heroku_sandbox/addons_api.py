@@ -9,7 +9,6 @@ from flask import Blueprint, request
 
 from heroku_sandbox import lookup, plans, shapes
 from heroku_sandbox.platform_api import fields
-from heroku_sandbox.pooling import POOLED
 from heroku_sandbox.programs import MAJOR
 from heroku_sandbox.state import SERVICE, Addon, Attachment, Coupling
 from heroku_sandbox.world import World
@@ -160,8 +159,6 @@ def attachments(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, n
     @blueprint.post("/addon-attachments")
     def attach() -> Any:
         body = fields()
-        if body.get("namespace") == POOLED:
-            raise lookup.invalid("A connection pool is attached with `heroku pg:connection-pooling:attach`.")
         with world.store.change():
             attachment = world.addons.attach(
                 lookup.app(state, _identity(body.get("app"))),

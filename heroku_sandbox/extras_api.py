@@ -42,7 +42,8 @@ def pools(world: World) -> Blueprint:
         if (body.get("credential") or "default") != "default":
             raise lookup.invalid("Only the default credential can be pooled.")
         app = lookup.app(state, str(body.get("app") or record.app_id))
-        place = world.addons.attach_pool(app, record, body.get("name"))
+        name = body.get("name") or world.addons.pooled_name(app, record)
+        place = world.addons.attach(app, record, name=name, namespace=POOLED)
         return shapes.attachment(state, place, inclusion=True), HTTPStatus.CREATED
 
     return blueprint
