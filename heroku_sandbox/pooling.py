@@ -54,12 +54,17 @@ class Pooler:
     """The pool, if the machine has pgbouncer. It starts with the first database that is to be pooled."""
 
     def __init__(self, home: Path, server: Server) -> None:
-        self._program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:{_PLACES}")
+        self._program = self.program()
         self._home = home
         self._server = server
         self._lock = threading.Lock()
         self._guard: subprocess.Popen[bytes] | None = None
         self.port = 0
+
+    @staticmethod
+    def program() -> str | None:
+        """Returns the machine's pgbouncer, or None."""
+        return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:{_PLACES}")
 
     @property
     def installed(self) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from typing import Any
 
 import psycopg
 
 from heroku_sandbox import App, Sandbox
+from heroku_sandbox.pooling import Pooler
 from tests.sandbox.conftest import Push, ended, wait_until
 from tests.sandbox.schemas import MESSAGE, complaints
 
@@ -231,7 +231,7 @@ def _extras(talk: Talk) -> None:
     talk(f"DELETE {here}/links/<link>", link="other")
     talk(f"GET {here}/connection-pooling")
     talk(f"POST {here}/connection-pooling", {"credential": "nobody"}, status=422)
-    if shutil.which("pgbouncer"):
+    if Pooler.program():
         talk(f"POST {here}/connection-pooling", {"app": talk.app.name, "credential": "default"}, status=201)
     before = talk(f"GET {there}/config")["log_statement"]["value"]
     talk(f"PATCH {there}/config", {"log_statement": "mod"})
