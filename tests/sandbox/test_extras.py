@@ -155,6 +155,7 @@ def test_a_report_finds_what_is_wrong(app: App) -> None:
     )
     with psycopg.connect(app.database_url) as holder, ThreadPoolExecutor() as pool:
         holder.execute("LOCK TABLE fleeting")
+        blocking = holder.info.backend_pid
         waiter = pool.submit(query, app.database_url, "SELECT count(*) FROM fleeting")
         locked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'fleeting'::regclass"
         wait_until(lambda: query(app.database_url, locked) == [(1,)])
@@ -167,7 +168,7 @@ def test_a_report_finds_what_is_wrong(app: App) -> None:
     found = {check["name"]: check for check in report["checks"] if check["status"] != "green"}
     assert sorted(found) == ["Blocking Queries", "Sequences", "Unlogged Tables"]
     assert found["Sequences"]["results"] == [{"sequence": "public.used_up", "percent used": 99}]
-    assert found["Blocking Queries"]["results"][0]["blocking_pid"] == holder.info.backend_pid
+    assert found["Blocking Queries"]["results"][0]["blocking_pid"] == blocking
     assert app.connection.request("GET", f"/reports/{report['id']}") == report
 
 
