@@ -231,7 +231,8 @@ def env(app: str) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def psql(app: str, words: tuple[str, ...]) -> None:
     """Open psql on an app's DATABASE_URL; further words go to psql."""
-    from heroku_sandbox.postgres import tools, variables  # noqa: PLC0415 -- psycopg takes its time to load
+    from heroku_sandbox.postgres import variables  # noqa: PLC0415 -- psycopg takes its time to load
+    from heroku_sandbox.programs import tools  # noqa: PLC0415 -- see above
 
     url = _app(app).config.get("DATABASE_URL")
     if url is None:
