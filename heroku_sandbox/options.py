@@ -32,6 +32,8 @@ class Options:
     """A release phase is stopped after so long (Heroku: one hour, not extendable)."""
     grace: float = 30
     """Between SIGTERM and SIGKILL."""
+    attach_seconds: float = 60
+    """An attached one-off dyno waits so long for its client."""
     url_seconds: float = 3600
     """A signed download URL is good for so long."""
     rate_limit: int = 4500

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from heroku_sandbox import lookup
 from heroku_sandbox.dynos import Dyno, Dynos, new_number
+from heroku_sandbox.logplex import Logs
 from heroku_sandbox.names import path_of_caller
 from heroku_sandbox.options import Options
-from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, Slug, State, Store, now
+from heroku_sandbox.state import EMAIL, App, Formation, Release, ReleaseStatus, Slug, State, Store, now
+from heroku_sandbox.terminal import Ends
 
 _IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache")
 
@@ -24,9 +26,10 @@ _IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__"
 class Releases:
     """Makes releases, runs their phases one after the other or side by side, and starts one-off dynos."""
 
-    def __init__(self, store: Store, dynos: Dynos, *, options: Callable[[], Options]) -> None:
+    def __init__(self, store: Store, dynos: Dynos, *, logs: Logs, options: Callable[[], Options]) -> None:
         self._store = store
         self._dynos = dynos
+        self._logs = logs
         self._options = options
         self._running: set[str] = set()  # ids of releases whose phase runs
         self.hosts: dict[str, str] = {}  # HEROKU_HOST and HEROKU_DATA_HOST, known once the server listens
@@ -113,9 +116,14 @@ class Releases:
                 new_config=dict(config or {}),
             )
             app.releases.append(release)
+            self._say(app, description)
             if not waits or not any(self._is_pending(other) for other in app.releases[:-1]):
                 self._start(app, release)
             return release
+
+    def _say(self, app: App, text: str) -> None:
+        """Notes in the app's log what the one user there is has done through the API."""
+        self._logs.write(app.id, "app", "api", f"{text} by user {EMAIL}")
 
     def _is_pending(self, release: Release) -> bool:
         return release.status is ReleaseStatus.PENDING
@@ -128,6 +136,7 @@ class Releases:
             self._finish(app, release, ReleaseStatus.SUCCEEDED)
             return
         self._running.add(release.id)
+        self._say(app, f"Running release v{release.version} commands")
         release.has_output = True
         dyno = self.dyno(app, release, type_="release", command=slug.process_types["release"])
         dyno.output = self.output(release)
@@ -150,6 +159,8 @@ class Releases:
         """Closes a release, and starts the next one that waits."""
         release.status = status
         release.updated_at = now()
+        if status is ReleaseStatus.SUCCEEDED:
+            self._say(app, f"Release v{release.version} created")
         if app.current is release:
             self._fit_formation(app, release)
         if not any(other.id in self._running for other in app.releases):
@@ -161,6 +172,7 @@ class Releases:
         """Fits the formation to the code that runs now: a new process type gets no dyno, the first `web` gets one."""
         slug = self._store.state.slugs.get(release.slug_id or "")
         types = slug.process_types if slug else {}
+        app.restarts.clear()
         for name in types:
             app.formation.setdefault(name, Formation(quantity=1 if name == "web" else 0))
         for name in [name for name in app.formation if name not in types]:
@@ -181,18 +193,26 @@ class Releases:
         dyno.output /= dyno.id
         return dyno
 
-    def run(self, app: App, command: str, *, type_: str, size: str, extra: Mapping[str, str], limit: float) -> Dyno:
-        """Starts a one-off dyno of the current release. Raises ApiError (422) for an app without code."""
+    def run(
+        self, app: App, command: str, *, type_: str, size: str, extra: Mapping[str, str], limit: float
+    ) -> tuple[Dyno, Callable[[Ends | None], None]]:
+        """Makes a one-off dyno of the current release, and what starts it. A process type stands for its command.
+
+        Raises ApiError (422) for an app without code.
+        """
         current = app.current
         slug = self._store.state.slugs.get((current.slug_id if current else None) or "")
         if current is None or slug is None:
             raise lookup.invalid("No code has been pushed to this app.")
-        if command in slug.process_types:
-            command = slug.process_types[command]
+        first, space, rest = command.partition(" ")
+        command = slug.process_types.get(first, first) + space + rest
         dyno = self.dyno(app, current, type_=type_, command=command, size=size)
         environment = self.environment(app, current, dyno) | dict(extra)
-        self._dynos.start(dyno, folder=self.folder(slug), environment=environment, limit=limit)
-        return dyno
+
+        def start(ends: Ends | None = None) -> None:
+            self._dynos.start(dyno, folder=self.folder(slug), environment=environment, limit=limit, ends=ends)
+
+        return dyno, start
 
     def environment(self, app: App, release: Release, dyno: Dyno) -> dict[str, str]:
         """Returns what a dyno finds in its environment.

@@ -27,15 +27,16 @@ from heroku_sandbox.addons_api import addons
 from heroku_sandbox.connection import CONTROL_FILE
 from heroku_sandbox.control import control
 from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
+from heroku_sandbox.dynos_api import dynos, formations, logs
 from heroku_sandbox.lookup import ApiError
 from heroku_sandbox.options import Options
-from heroku_sandbox.platform_api import apps, processes, releases
+from heroku_sandbox.platform_api import apps, releases
 from heroku_sandbox.postgres import Embedded, Server, server_at
 from heroku_sandbox.state import new_id
 from heroku_sandbox.web import Listener
 from heroku_sandbox.world import World
 
-_OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
+_OPEN = ("/streams/", "/logs/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         api = Listener(_port(setup), flask, gate=world.gate)
         store = Listener(0, downloads.application(world), gate=world.gate, tls=certificate.context())
         world.listen(f"http://127.0.0.1:{api.port}", f"https://127.0.0.1:{store.port}")
+        world.addresses.rendezvous = world.rendezvous.listen(certificate.context())
         api.start()
         store.start()
         about = {"port": api.port, "token": token, "pid": os.getpid()}
@@ -196,7 +198,9 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
 
     for blueprint in (
         apps(world),
-        processes(world),
+        formations(world),
+        dynos(world),
+        logs(world),
         releases(world),
         addons(world),
         database_routes(world),

@@ -14,6 +14,7 @@ from typing import Any
 from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dyno
 from heroku_sandbox.state import (
+    EMAIL,
     SERVICE,
     Addon,
     App,
@@ -29,7 +30,6 @@ from heroku_sandbox.state import (
     TransferType,
 )
 
-EMAIL = "sandbox@example.com"
 _WITHOUT_PROTECTION = ("essential", "mini", "basic", "hobby")
 """Tiers that cannot be forked, nor brought back to an earlier moment."""
 
@@ -192,24 +192,29 @@ def dyno(record: App, of: Dyno) -> dict[str, Any]:
 def formation_dynos(record: App, commands: dict[str, str]) -> list[dict[str, Any]]:
     """Shows the dynos that the formation asks for. In the sandbox no process runs for them."""
     current = record.current
-    return [
-        {
-            "id": stable_id(record.id, type_, str(number), current.id),
-            "app": _reference(record),
-            "attach_url": None,
-            "command": commands.get(type_, ""),
-            "created_at": iso(current.updated_at),
-            "updated_at": iso(current.updated_at),
-            "name": f"{type_}.{number}",
-            "release": {"id": current.id, "version": current.version},
-            "size": of.size,
-            "state": "up",
-            "type": type_,
-        }
-        for type_, of in sorted(record.formation.items())
-        if current and type_ != "release"
-        for number in range(1, of.quantity + 1)
-    ]
+    if current is None:
+        return []
+    rows = []
+    for type_, of in sorted(record.formation.items()):
+        for number in range(1, of.quantity + 1 if type_ != "release" else 0):
+            name = f"{type_}.{number}"
+            since = iso(record.restarts.get(name, current.updated_at))
+            rows.append(
+                {
+                    "id": stable_id(record.id, name, current.id, since),
+                    "app": _reference(record),
+                    "attach_url": None,
+                    "command": commands.get(type_, ""),
+                    "created_at": since,
+                    "updated_at": since,
+                    "name": name,
+                    "release": {"id": current.id, "version": current.version},
+                    "size": of.size,
+                    "state": "up",
+                    "type": type_,
+                }
+            )
+    return rows
 
 
 def release(state: State, record: App, of: Release, host: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from pathlib import Path
 import msgspec
 
 SERVICE = "heroku-postgresql"
+EMAIL = "sandbox@example.com"
+"""Of the one account there is."""
 
 
 def now() -> datetime:
@@ -165,6 +167,8 @@ class App:
     maintenance: bool = False
     space: str | None = None
     formation: dict[str, Formation] = field(default_factory=dict)
+    restarts: dict[str, datetime] = field(default_factory=dict)
+    """When dynos of the formation were restarted by hand, by their names (`web.1`). The next release forgets it."""
     releases: list[Release] = field(default_factory=list)
     last_transfer: int = 0
     created_at: datetime = field(default_factory=now)
