@@ -1,4 +1,4 @@
-"""The Platform API: add-ons, attachments, their resolution, and pipelines' couplings."""
+"""The Platform API: add-ons, attachments, and their resolution."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ from typing import Any
 from flask import Blueprint, request
 
 from heroku_sandbox import lookup, shapes
-from heroku_sandbox.platform_api import fields
-from heroku_sandbox.state import Attachment, Coupling
+from heroku_sandbox.platform_api import fields, identity
+from heroku_sandbox.state import Attachment
 from heroku_sandbox.world import World
-
-
-def _identity(value: Any) -> str:
-    """Returns the id or name by which a request names an add-on, app or plan, also as an object that holds it."""
-    if isinstance(value, dict):
-        value = value.get("id") or value.get("name")
-    return str(value)
 
 
 def _option(config: dict[str, Any], name: str) -> str | None:
@@ -26,7 +19,7 @@ def _option(config: dict[str, Any], name: str) -> str | None:
 
 
 def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
-    """Makes the routes about add-ons, attachments and pipelines' couplings."""
+    """Makes the routes about add-ons and attachments."""
     blueprint = Blueprint("addons", __name__)
     state = world.store.state
 
@@ -50,7 +43,7 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
         config = body.get("config") or {}
         addon = world.addons.create(
             record,
-            _identity(body.get("plan")),
+            identity(body.get("plan")),
             name=body.get("name"),
             attachment=(body.get("attachment") or {}).get("name"),
             fork=_option(config, "fork"),
@@ -77,7 +70,7 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
     @blueprint.post("/actions/addons/resolve")
     def resolve() -> Any:
         body = fields()
-        matches = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
+        matches = lookup.resolve_addons(state, identity(body.get("addon")), body.get("app"))
         return [shapes.addon(state, addon) for addon in matches]
 
     @blueprint.get("/addons/<addon>/config")
@@ -112,8 +105,8 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
         body = fields()
         with world.store.change():
             attachment = world.addons.attach(
-                lookup.app(state, _identity(body.get("app"))),
-                lookup.addon(state, _identity(body.get("addon"))),
+                lookup.app(state, identity(body.get("app"))),
+                lookup.addon(state, identity(body.get("addon"))),
                 name=body.get("name"),
                 namespace=body.get("namespace"),
                 confirm=body.get("confirm"),
@@ -133,21 +126,5 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
         body = fields()
         matches = lookup.resolve_attachments(state, str(body.get("addon_attachment")), body.get("app"))
         return [shape(attachment) for attachment in matches]
-
-    @blueprint.post("/pipeline-couplings")
-    def couple() -> Any:
-        body = fields()
-        with world.store.change():
-            coupling = Coupling(
-                app_id=lookup.app(state, _identity(body.get("app"))).id,
-                pipeline_id=_identity(body.get("pipeline")),
-                stage=str(body.get("stage")),
-            )
-            state.couplings[coupling.id] = coupling
-            return shapes.coupling(coupling), HTTPStatus.CREATED
-
-    @blueprint.get("/pipelines/<pipeline>/pipeline-couplings")
-    def couplings(pipeline: str) -> Any:
-        return [shapes.coupling(record) for record in state.couplings.values() if record.pipeline_id == pipeline]
 
     return blueprint

@@ -210,6 +210,16 @@ def promote(app: str, addon: str) -> None:
 
 
 @main.command()
+@click.argument("pipeline")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+def connect(pipeline: str, directory: str) -> None:
+    """Let a folder stand for a pipeline's repository, for `heroku reviewapps:create`."""
+    sandbox = Sandbox(home.default())
+    sandbox.connection = _connect()
+    sandbox.connect(pipeline, directory)
+
+
+@main.command()
 @click.argument("app")
 def env(app: str) -> None:
     """Print `export` lines: for the hook, for Heroku's own CLI, and the database's URL."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -10,12 +11,14 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from heroku_sandbox import lookup, pages, shapes
+from heroku_sandbox import lookup, pages, removal, shapes
 from heroku_sandbox.releases import new_app
 from heroku_sandbox.state import App, Release, ReleaseStatus, now
 from heroku_sandbox.world import World
 
 _FOLLOW_SECONDS = 0.05
+_STACK = "heroku-24"
+_FIXED: dict[str, str | None] = {"region": "us", "stack": _STACK}
 
 
 def fields() -> dict[str, Any]:
@@ -27,6 +30,24 @@ def fields() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Unable to parse the JSON in the request body.")
     return body
+
+
+def identity(value: Any) -> str:
+    """Returns the id or name by which a request names an app, add-on or plan, also as an object that holds it."""
+    if isinstance(value, dict):
+        value = value.get("id") or value.get("name")
+    return str(value)
+
+
+def _only(body: dict[str, Any], known: dict[str, str | None]) -> None:
+    """Raises ApiError (422) for a field that is not known here, or has another value than the one there is."""
+    for name, value in body.items():
+        if value is None or value is False:
+            continue
+        if name not in known:
+            raise lookup.invalid(f"This sandbox cannot give an app {name}.")
+        if known[name] is not None and identity(value) != known[name]:
+            raise lookup.invalid(f"This sandbox has the {name} {known[name]} only, not {identity(value)}.")
 
 
 def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
@@ -48,8 +69,10 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
 
     @blueprint.post("/apps")
     def create_app() -> Any:
+        body = fields()
+        _only(body, {"name": None, **_FIXED})
         with world.store.change():
-            name = fields().get("name") or f"app-{len(state.apps) + 1}"
+            name = body.get("name") or f"app-{secrets.token_hex(5)}"
             return shapes.app(state, new_app(state, name)), HTTPStatus.CREATED
 
     @blueprint.get("/apps/<app>")
@@ -59,12 +82,23 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
     @blueprint.patch("/apps/<app>")
     def update_app(app: str) -> Any:
         with world.store.change():
-            record = lookup.app(state, app)
-            if "maintenance" in (body := fields()):
+            record, body = lookup.app(state, app), fields()
+            _only(body, {"name": None, "maintenance": None, "build_stack": _STACK})
+            if "maintenance" in body:
                 record.maintenance = bool(body["maintenance"])  # heroku3 sends 0 for false
-            record.name = body.get("name", record.name)
+            name = body.get("name") or record.name
+            if any(other.name == name for other in state.apps.values() if other is not record):
+                raise lookup.invalid(f"Name {name} is already taken")
+            record.name = name
             record.updated_at = now()
             return shapes.app(state, record)
+
+    @blueprint.delete("/apps/<app>")
+    def destroy_app(app: str) -> Any:
+        record = lookup.app(state, app)
+        last = shapes.app(state, record)
+        removal.destroy(world, record)
+        return last
 
     @blueprint.get("/apps/<app>/config-vars")
     def get_config(app: str) -> Any:
@@ -74,14 +108,6 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
     def update_config(app: str) -> Any:
         record = lookup.app(state, app)
         return change_config(world, record, fields())
-
-    @blueprint.get("/apps/<app>/pipeline-couplings")
-    def coupling(app: str) -> Any:
-        record = lookup.app(state, app)
-        for coupled in state.couplings.values():
-            if coupled.app_id == record.id:
-                return shapes.coupling(coupled)
-        raise lookup.not_found("pipeline-coupling", "pipeline coupling")
 
     return blueprint
 

@@ -9,7 +9,8 @@ flight the newest version that succeeded is current, whichever ended last.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from heroku_sandbox import lookup
@@ -20,7 +21,7 @@ from heroku_sandbox.options import Options
 from heroku_sandbox.state import EMAIL, App, Formation, Release, ReleaseStatus, Slug, State, Store, now
 from heroku_sandbox.terminal import Ends
 
-_IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache")
+_IGNORED = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache")
 
 
 class Releases:
@@ -41,6 +42,7 @@ class Releases:
                 for release in app.releases:
                     if release.status is ReleaseStatus.PENDING:
                         release.status = ReleaseStatus.FAILED
+                self._expire(app)
 
     def slug(self, folder: Path, *, commit: str, description: str, path: str | None) -> Slug:
         """Copies a folder into a slug, without what git and builds leave behind, and without the sandbox's own home."""
@@ -54,7 +56,9 @@ class Releases:
 
     def _left_out(self, folder: str, names: list[str]) -> set[str]:
         home = self._store.home.resolve()
-        return _IGNORED(folder, names) | {name for name in names if Path(folder, name).resolve() == home}
+        left_out = _IGNORED(folder, names) | {name for name in names if Path(folder, name).resolve() == home}
+        # Beside a package.json Heroku's build makes one; here the folder's own stands for it.
+        return left_out if "package.json" in names else left_out | ({"node_modules"} & set(names))
 
     def folder(self, slug: Slug) -> Path:
         """Returns the folder of a slug's files."""
@@ -83,6 +87,8 @@ class Releases:
     def rollback(self, app: App, target: Release) -> Release:
         """Makes a release with the code and the config of an older one; add-ons' config vars stay as they are."""
         with self._store.change() as state:
+            if target.status is ReleaseStatus.EXPIRED:
+                raise lookup.invalid(f"v{target.version} has expired, and its code is gone.")
             if target.status is not ReleaseStatus.SUCCEEDED or target.slug_id is None:
                 raise lookup.invalid("Cannot rollback to a release that had no app deployed or has failed")
             attached = {attachment.variable for attachment in lookup.attachments(state, app_id=app.id)}
@@ -119,7 +125,33 @@ class Releases:
             self._say(app, description)
             if not waits or not any(self._is_pending(other) for other in app.releases[:-1]):
                 self._start(app, release)
+            self._expire(app)
             return release
+
+    def _expire(self, app: App) -> None:
+        """Lets releases expire that are too old and beyond the newest ones; the current one never does."""
+        options = self._options()
+        moment = now() - timedelta(days=options.release_days)
+        newest = sorted(app.releases, key=lambda release: release.version, reverse=True)
+        old = [
+            release
+            for release in newest[options.releases_kept :]
+            if release.created_at < moment and release is not app.current
+        ]
+        old = [release for release in old if release.status in (ReleaseStatus.SUCCEEDED, ReleaseStatus.FAILED)]
+        for release in old:
+            release.status = ReleaseStatus.EXPIRED
+        self.drop_slugs({release.slug_id or release.new_slug_id for release in old})
+
+    def drop_slugs(self, ids: Collection[str | None]) -> None:
+        """Removes those of some slugs that no release needs any more."""
+        with self._store.change() as state:
+            kept = [release for app in state.apps.values() for release in app.releases]
+            kept = [release for release in kept if release.status is not ReleaseStatus.EXPIRED]
+            used = {release.slug_id for release in kept} | {release.new_slug_id for release in kept}
+            gone = [state.slugs.pop(id_) for id_ in ids if id_ in state.slugs and id_ not in used]
+        for slug in gone:
+            shutil.rmtree(self.folder(slug), ignore_errors=True)
 
     def _say(self, app: App, text: str) -> None:
         """Notes in the app's log what the one user there is has done through the API."""
@@ -227,10 +259,11 @@ class Releases:
             "DYNO": dyno.name,
             **self.hosts,
         }
-        if self._options().dyno_metadata:
+        if self.has_metadata(app):
             environment |= {
                 "HEROKU_APP_ID": app.id,
                 "HEROKU_APP_NAME": app.name,
+                "HEROKU_APP_DEFAULT_DOMAIN_NAME": app.domain,
                 "HEROKU_RELEASE_VERSION": f"v{release.version}",
                 "HEROKU_RELEASE_CREATED_AT": release.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "HEROKU_SLUG_COMMIT": slug.commit,
@@ -239,6 +272,10 @@ class Releases:
                 "HEROKU_BUILD_DESCRIPTION": slug.description,
             }
         return environment | (release.config or {})
+
+    def has_metadata(self, app: App) -> bool:
+        """Tells whether an app's dynos get their metadata: unless it was switched, as the sandbox's options say."""
+        return app.labs.get("runtime-dyno-metadata", self._options().dyno_metadata)
 
 
 def new_app(state: State, name: str) -> App:

@@ -22,7 +22,20 @@ import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from heroku_sandbox import access, certificates, databases, downloads, home, inventory, wire
+from heroku_sandbox import (
+    absent,
+    access,
+    certificates,
+    databases,
+    downloads,
+    home,
+    inventory,
+    lookup,
+    review_apps,
+    wire,
+)
+from heroku_sandbox.account_api import access as access_routes
+from heroku_sandbox.account_api import features, keys
 from heroku_sandbox.addons_api import addons
 from heroku_sandbox.connection import CONTROL_FILE
 from heroku_sandbox.control import control
@@ -30,8 +43,10 @@ from heroku_sandbox.data_api import credential_routes, database_routes, schedule
 from heroku_sandbox.dynos_api import dynos, formations, logs
 from heroku_sandbox.lookup import ApiError
 from heroku_sandbox.options import Options
+from heroku_sandbox.pipelines_api import couplings, pipelines, promotions
 from heroku_sandbox.platform_api import apps, releases
 from heroku_sandbox.postgres import Embedded, Server, server_at
+from heroku_sandbox.review_apps_api import repositories, review_app_routes
 from heroku_sandbox.state import new_id
 from heroku_sandbox.web import Listener
 from heroku_sandbox.world import World
@@ -73,6 +88,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         server = server_at(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
         world = World(setup.home, home.make_key(setup.home), server, setup.options)
         stack.callback(_leave, world, setup)
+        review_apps.recover(world)
         token = secrets.token_hex(16)
         flask = _application(world)
         flask.register_blueprint(control(world, token))
@@ -193,6 +209,8 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. "
         message += "`POST`), and did you specify your intended version with the `Accept` header?"
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            if sentence := absent.sentence(request.method, request.path):
+                return refuse(lookup.invalid(sentence))
             return refuse(ApiError(HTTPStatus.NOT_FOUND, "not_found", message))
         return {"id": "server_error", "message": str(error)}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -203,6 +221,14 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         logs(world),
         releases(world),
         addons(world),
+        pipelines(world),
+        couplings(world),
+        promotions(world),
+        repositories(world),
+        review_app_routes(world),
+        keys(world),
+        access_routes(world),
+        features(world),
         database_routes(world),
         schedule_routes(world),
         transfer_routes(world),

@@ -99,7 +99,7 @@ def app(state: State, record: App) -> dict[str, Any]:
         "updated_at": iso(record.updated_at),
         "released_at": iso(current.updated_at) if current else None,
         "git_url": f"https://git.heroku.com/{record.name}.git",
-        "web_url": f"https://{record.name}.herokuapp.com/",
+        "web_url": f"https://{record.domain}/",
         "internal_routing": None,
         "maintenance": record.maintenance,
         "owner": {"id": state.account_id, "email": EMAIL},
@@ -266,7 +266,7 @@ def coupling(of: Coupling) -> dict[str, Any]:
         "pipeline": {"id": of.pipeline_id},
         "stage": of.stage,
         "created_at": iso(of.created_at),
-        "updated_at": iso(of.created_at),
+        "updated_at": iso(of.updated_at),
     }
 
 
