@@ -173,6 +173,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
     @blueprint.patch("/options")
     def options() -> Any:
         world.options = _facts(Options, dataclasses.asdict(world.options) | fields())
+        world.manager.fit_all()
         return dataclasses.asdict(world.options)
 
     @blueprint.put("/keys/<key>")

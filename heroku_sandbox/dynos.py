@@ -43,6 +43,10 @@ class Dyno:
     created_at: datetime = field(default_factory=now)
     code: int | None = None
     pid: int = 0
+    managed: bool = False
+    """Whether it is one of the formation's: the dyno manager starts it again."""
+    stopped: bool = False
+    """Whether it was asked to end."""
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -106,7 +110,8 @@ class Dynos:
         signal_all(dyno, signal.SIGKILL)
         self._logs.ended(dyno.id)
         self.say(dyno, f"Process exited with status {code if code >= 0 else 128 - code}")
-        self.say(dyno, "State changed from up to complete")
+        after = "complete" if not dyno.managed else "down" if dyno.stopped else "crashed"
+        self.say(dyno, f"State changed from up to {after}")
         dyno.code = code
         dyno.ended.set()
         ended(dyno)
@@ -119,6 +124,7 @@ class Dynos:
         """Sends SIGTERM to all its processes and, if it has not ended within the grace, SIGKILL."""
         if self.abandon(dyno):
             return
+        dyno.stopped = True
         self.say(dyno, "Stopping all processes with SIGTERM")
         signal_all(dyno, signal.SIGTERM)
         self.kill_after_grace(dyno)

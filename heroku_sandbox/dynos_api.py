@@ -69,28 +69,38 @@ def formations(world: World) -> Blueprint:
     def update_formation(app: str) -> Any:
         with world.store.change():
             record = lookup.app(state, app)
-            return [scale(record, str(update.get("type")), update) for update in fields().get("updates", [])]
+            rows = [scale(record, str(update.get("type")), update) for update in fields().get("updates", [])]
+            world.manager.fit(record)
+            return rows
 
     @blueprint.patch("/apps/<app>/formation/<type_>")
     def update_one(app: str, type_: str) -> Any:
         with world.store.change():
-            return scale(lookup.app(state, app), type_, fields())
+            row = scale(record := lookup.app(state, app), type_, fields())
+            world.manager.fit(record)
+            return row
 
     return blueprint
 
 
+def _said(world: World, app: App) -> list[dict[str, Any]]:
+    """Shows the dynos of the formation: as processes where they run as such, else as if they did."""
+    rows = shapes.formation_dynos(app, world.commands(app.id))
+    processes = [world.manager.of(app, row["name"]) for row in rows]
+    return [shapes.dyno(app, dyno) if dyno else row for row, dyno in zip(rows, processes, strict=True)]
+
+
 def dynos(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
-    """Makes the routes of dynos: those that run as processes, and those that the formation only says."""
+    """Makes the routes that show dynos and start one-off ones."""
     blueprint = Blueprint("dynos", __name__)
     state = world.store.state
-
-    def said(app: App) -> list[dict[str, Any]]:
-        return shapes.formation_dynos(app, world.commands(app.id))
 
     @blueprint.get("/apps/<app>/dynos")
     def get_dynos(app: str) -> Any:
         record = lookup.app(state, app)
-        return said(record) + [shapes.dyno(record, dyno) for dyno in world.dynos.of(record.id)]
+        return _said(world, record) + [
+            shapes.dyno(record, dyno) for dyno in world.dynos.of(record.id) if not dyno.managed
+        ]
 
     @blueprint.get("/apps/<app>/dynos/<name>")
     def get_dyno(app: str, name: str) -> Any:
@@ -137,18 +147,28 @@ def dynos(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a b
         get_dyno(app, name)
         raise lookup.invalid("The sandbox runs no command inside of a running dyno. Use a one-off dyno: heroku run.")
 
+    return blueprint
+
+
+def restarts(world: World) -> Blueprint:
+    """Makes the routes that restart or stop dynos."""
+    blueprint = Blueprint("restarts", __name__)
+    state = world.store.state
+
     def named(app: App, name: str) -> list[str]:
         """Names the formation's dynos that are meant by a dyno's name or id or by a process type."""
-        return [dyno["name"] for dyno in said(app) if name in (dyno["name"], dyno["id"], dyno["type"])]
+        return [dyno["name"] for dyno in _said(world, app) if name in (dyno["name"], dyno["id"], dyno["type"])]
 
     def running(app: App, name: str) -> list[Dyno]:
-        return [dyno for dyno in world.dynos.of(app.id) if name in (dyno.name, dyno.id, dyno.type)]
+        one_offs = [dyno for dyno in world.dynos.of(app.id) if not dyno.managed]
+        return [dyno for dyno in one_offs if name in (dyno.name, dyno.id, dyno.type)]
 
     def restart(app: App, names: list[str]) -> None:
         with world.store.change():
             for name in names:
                 app.restarts[name] = now()
                 world.logs.write(app.id, "heroku", name, "Restarting")
+            world.manager.restart(app, names)
 
     # Heroku's dyno manager starts those of the formation again also when they were only to be stopped.
     @blueprint.delete("/apps/<app>/dynos/<name>")
@@ -168,7 +188,7 @@ def dynos(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a b
     @blueprint.delete("/apps/<app>/dynos")
     def restart_all(app: str) -> Any:
         record = lookup.app(state, app)
-        restart(record, [dyno["name"] for dyno in said(record)])
+        restart(record, [dyno["name"] for dyno in _said(world, record)])
         return {}, HTTPStatus.ACCEPTED
 
     return blueprint

@@ -33,6 +33,8 @@ class Options:
     release_days: float = 30
     """A release expires when it is so old and beyond the newest `releases_kept`; its slug is gone then."""
     releases_kept: int = 20
+    run_dynos: bool = False
+    """The formation's processes run: `web` and `worker` of each app."""
     grace: float = 30
     """Between SIGTERM and SIGKILL."""
     attach_seconds: float = 60

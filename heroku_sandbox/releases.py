@@ -33,6 +33,7 @@ class Releases:
         self._logs = logs
         self._options = options
         self._running: set[str] = set()  # ids of releases whose phase runs
+        self.changed: Callable[[App], None] = lambda _: None  # called when an app has another current release
         self.hosts: dict[str, str] = {}  # HEROKU_HOST and HEROKU_DATA_HOST, known once the server listens
 
     def recover(self) -> None:
@@ -195,6 +196,7 @@ class Releases:
             self._say(app, f"Release v{release.version} created")
         if app.current is release:
             self._fit_formation(app, release)
+            self.changed(app)
         if not any(other.id in self._running for other in app.releases):
             waiting = next((other for other in app.releases if self._is_pending(other)), None)
             if waiting:

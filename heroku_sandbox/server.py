@@ -40,7 +40,7 @@ from heroku_sandbox.addons_api import addons
 from heroku_sandbox.connection import CONTROL_FILE
 from heroku_sandbox.control import control
 from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
-from heroku_sandbox.dynos_api import dynos, formations, logs
+from heroku_sandbox.dynos_api import dynos, formations, logs, restarts
 from heroku_sandbox.lookup import ApiError
 from heroku_sandbox.options import Options
 from heroku_sandbox.pipelines_api import couplings, pipelines, promotions
@@ -100,6 +100,7 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         store.start()
         about = {"port": api.port, "token": token, "pid": os.getpid()}
         _write_control(setup.home, about)
+        world.manager.fit_all()
         ready(about)
         if setup.watch_stdin:
             threading.Thread(target=_await_end_of_stdin, args=(ended,), daemon=True).start()
@@ -218,6 +219,7 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         apps(world),
         formations(world),
         dynos(world),
+        restarts(world),
         logs(world),
         releases(world),
         addons(world),

@@ -99,7 +99,7 @@ def app(state: State, record: App) -> dict[str, Any]:
         "updated_at": iso(record.updated_at),
         "released_at": iso(current.updated_at) if current else None,
         "git_url": f"https://git.heroku.com/{record.name}.git",
-        "web_url": f"https://{record.domain}/",
+        "web_url": f"http://127.0.0.1:{record.port}/" if record.port else f"https://{record.domain}/",
         "internal_routing": None,
         "maintenance": record.maintenance,
         "owner": {"id": state.account_id, "email": EMAIL},
@@ -184,7 +184,7 @@ def dyno(record: App, of: Dyno) -> dict[str, Any]:
         "name": of.name,
         "release": {"id": of.release_id, "version": of.release_version},
         "size": of.size,
-        "state": "up" if of.pid else "starting",
+        "state": "crashed" if of.ended.is_set() else "up" if of.pid else "starting",
         "type": of.type,
     }
 

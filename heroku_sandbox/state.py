@@ -170,6 +170,8 @@ class App:
     space: str | None = None
     suffix: str = field(default_factory=lambda: secrets.token_hex(6))
     """What stands after the name in the app's domain."""
+    port: int | None = None
+    """Where web.1 listens, if it has ever been started here."""
     labs: dict[str, bool] = field(default_factory=dict)
     """The features that were switched on or off for it."""
     formation: dict[str, Formation] = field(default_factory=dict)

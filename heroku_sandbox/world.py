@@ -13,6 +13,7 @@ from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dynos
 from heroku_sandbox.faults import Faults
 from heroku_sandbox.logplex import Logs
+from heroku_sandbox.manager import Manager
 from heroku_sandbox.options import Options
 from heroku_sandbox.postgres import Server
 from heroku_sandbox.releases import Releases
@@ -57,6 +58,7 @@ class World:
     dynos: Dynos = field(init=False)
     rendezvous: Rendezvous = field(init=False)
     releases: Releases = field(init=False)
+    manager: Manager = field(init=False)
     addons: Addons = field(init=False)
     transfers: Transfers = field(init=False)
 
@@ -66,6 +68,8 @@ class World:
         self.dynos = Dynos(grace=lambda: self.options.grace, logs=self.logs)
         self.rendezvous = Rendezvous(self.dynos, patience=lambda: self.options.attach_seconds)
         self.releases = Releases(self.store, self.dynos, logs=self.logs, options=lambda: self.options)
+        self.manager = Manager(self.store, self.dynos, self.releases, options=lambda: self.options)
+        self.releases.changed = self.manager.fit
         self.addons = Addons(store=self.store, server=self.server, releases=self.releases)
         self.transfers = Transfers(self.store, self.server, self.addons, self.faults, options=lambda: self.options)
         self.releases.recover()
