@@ -13,12 +13,13 @@ LAB = "runtime-dyno-metadata"
 
 
 def test_a_key_is_made_with_its_scopes_and_revoked(app: App) -> None:
-    body = {"description": "release", "scope": ["read"]}
+    body = {"description": "release", "scope": ["read", "write-protected"]}
     made = app.connection.request("POST", "/oauth/authorizations", body)
     with_it = {"Authorization": f"Bearer {made['access_token']['token']}"}
 
     assert app.connection.exchange("GET", f"/apps/{app.name}", headers=with_it)[0] == 200
-    assert app.connection.exchange("GET", f"/apps/{app.name}/config-vars", headers=with_it)[0] == 403
+    assert app.connection.exchange("GET", "/account", headers=with_it)[0] == 403
+    assert app.connection.exchange("GET", "/oauth/authorizations", headers=with_it)[0] == 403
     assert made["id"] in [each["id"] for each in app.connection.request("GET", "/oauth/authorizations")]
     app.connection.request("DELETE", f"/oauth/authorizations/{made['id']}")
     assert app.connection.exchange("GET", f"/apps/{app.name}", headers=with_it)[0] == 401
