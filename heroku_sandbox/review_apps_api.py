@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from http import HTTPStatus
 from typing import Any
 
@@ -29,20 +30,24 @@ def _connected(state: State, text: str) -> Pipeline:
     return record
 
 
+def _number(of: Pipeline) -> int:
+    """Returns the number that stands for the repository, as one of GitHub's would."""
+    return zlib.crc32(str(of.folder).encode())
+
+
 def repositories(world: World) -> Blueprint:
     """Makes the routes of a pipeline's repository and of what is done with its branches."""
     blueprint = Blueprint("repositories", __name__)
     state = world.store.state
 
     def config_shape(of: Pipeline) -> dict[str, Any]:
-        repository_id = shapes.stable_id("repository", str(of.folder))
         return {
             "pipeline_id": of.id,
-            "repo": {"id": repository_id},
+            "repo": {"id": _number(of)},
             "base_name": of.name,
             "automatic_review_apps": False,
             "destroy_stale_apps": False,
-            "stale_days": None,
+            "stale_days": 5,
             "wait_for_ci": False,
             "deploy_target": {"id": shapes.stable_id("region", "us"), "type": "region"},
         }
@@ -56,8 +61,8 @@ def repositories(world: World) -> Blueprint:
 
     @blueprint.get("/pipelines/<name>/repo")
     def repository(name: str) -> Any:
-        folder = _connected(state, name).folder
-        return {"id": shapes.stable_id("repository", str(folder)), "full_name": folder}
+        record = _connected(state, name)
+        return {"id": _number(record), "full_name": record.folder}
 
     @blueprint.get("/pipelines/<name>/review-app-config")
     def config(name: str) -> Any:
