@@ -1,12 +1,13 @@
 """What frameworks answer, and how it is read. Exit codes alone do not tell an answer from a crash.
 
 A reader makes a fact of an answer. Readers are columns of the table of frameworks; those that several rows share, and
-those that need more than a line, are here.
+those that need more than a line, are here. They compile no pattern before there is an answer.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -17,39 +18,44 @@ Entry = tuple[str, ...]
 """A migration as the history table identifies it: its columns, such as (app, name)."""
 
 
+LAST = 1000
+"""Lines of stderr that are looked at for a crash."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams."""
+    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams.
+
+    `errors` has the last lines of stderr alone.
+    """
 
     exit_code: int | None = None
     lines: list[str] = field(default_factory=list)
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=LAST))
 
-    def hear(self, _stream: str, lines: Sequence[str]) -> None:
+    def hear(self, stream: str, lines: Sequence[str]) -> None:
         """Takes lines as they come."""
         self.lines += lines
+        self.hear_errors(stream, lines)
+
+    def hear_errors(self, stream: str, lines: Sequence[str]) -> None:
+        """Takes the lines of stderr alone."""
+        if stream == "stderr":
+            self.errors.extend(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
     """A question to a framework: words of a command that changes nothing, and the reader of its answer.
 
-    `whole`: the words are the whole command, without the framework's tool before them. `crash`: the beginning of a line
-    that the tool prints when the app does not load or the database cannot be reached, where its exit code alone would
-    be an answer.
+    `whole`: the words are the whole command, without the framework's tool before them. `ambiguous`: a crash may have
+    the exit code of an answer.
     """
 
     words: tuple[str, ...]
     read: Callable[[Answer], T]
     whole: bool = False
-    crash: str | None = None
-
-    def stopped(self, answer: Answer) -> bool:
-        """Tells a failure that is no answer: the app does not load, or the database cannot be reached."""
-        if answer.exit_code in {0, None}:
-            return False
-        if self.crash is None:
-            return self.read(answer) is None
-        return any(re.match(self.crash, line) for line in answer.lines)
+    ambiguous: bool = False
 
 
 # Is something pending? None: the answer does not tell.
@@ -88,12 +94,12 @@ def changes(
     0 says that no migration is missing. One of `exit_codes` says that some are, when a line matches the pattern `says`
     too.
     """
-    pattern, read = re.compile(says), read or _all_lines
+    read = read or _all_lines
 
     def answered(answer: Answer) -> list[str] | None:
         if answer.exit_code == 0:
             return []
-        told = answer.exit_code in exit_codes and any(pattern.search(line) for line in answer.lines)
+        told = answer.exit_code in exit_codes and any(re.search(says, line) for line in answer.lines)
         return read(answer.lines) if told else None
 
     return answered
@@ -111,8 +117,7 @@ def listed(pattern: str) -> Callable[[Answer], set[Entry]]:
 
     Its groups are the history table's columns.
     """
-    compiled = re.compile(pattern)
-    return lambda answer: {match.groups() for line in answer.lines if (match := compiled.match(line))}
+    return lambda answer: {match.groups() for line in answer.lines if (match := re.match(pattern, line))}
 
 
 def denied(pattern: str, *, separator: str | None = None) -> Callable[[Answer], set[Entry]]:
@@ -120,12 +125,11 @@ def denied(pattern: str, *, separator: str | None = None) -> Callable[[Answer], 
 
     The pattern is as in `listed`, but may match anywhere in a line. With a separator its one group is many entries.
     """
-    compiled = re.compile(pattern)
 
     def answered(answer: Answer) -> set[Entry]:
         if answer.exit_code == 0:
             return set()
-        found = {match.groups() for line in answer.lines if (match := compiled.search(line))}
+        found = {match.groups() for line in answer.lines if (match := re.search(pattern, line))}
         return {(name,) for (names,) in found for name in names.split(separator)} if separator else found
 
     return answered

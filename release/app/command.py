@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from release.app import frameworks, index, procfile
+from release.app import crashes, frameworks, index, procfile
 from release.app.answers import Answer, exit_code
 from release.app.frameworks import Framework
 from release.app.witnessed import Timeouts, witnessed
@@ -99,6 +99,18 @@ class Commands:
         question = self.framework.pending if self.framework else None
         return question.read(answer) if question else CONFIGURED(answer)
 
+    def crash(self, answer: Answer) -> str | None:
+        """Returns the error by which the app ended instead of answering; None where it answered, or cannot be told."""
+        framework = self.framework
+        if framework is None:
+            return crashes.loading(answer, self.pending or ())
+        question = framework.pending
+        if question and not question.ambiguous and question.read(answer) is not None:
+            return None
+        own = framework.crashed(answer) if framework.crashed else None
+        told = own or crashes.python(answer, framework.tool[-1:]) or crashes.node(answer)
+        return told if told or question is None or question.ambiguous else crashes.wordless(answer)
+
 
 def find_commands(run: Run) -> Commands:
     """Finds the commands to run, configured or detected. Raises Misconfigured."""
@@ -150,13 +162,15 @@ def _several(run: Run, usable: Sequence[Framework]) -> Misconfigured:
     """
     names = ", ".join(f"{framework.name} ({framework.marker})" for framework in usable)
     app = run.settings.heroku_app_name or run.settings.heroku_app_id
-    to_app = f" --app {app}" if app else ""
-    choices = [
-        f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(framework.migrate_command))}{to_app}"
-        for framework in usable
-    ]
+    choices = [choice(framework, app) for framework in usable]
     detail = f"{names}. Choose one of them: {'; '.join(choices)}"
     return Misconfigured(Reason.SEVERAL_FRAMEWORKS, detail, choices=choices)
+
+
+def choice(framework: Framework, app: str | None) -> str:
+    """Returns the command that chooses a framework for an app, to paste."""
+    to_app = f" --app {app}" if app else ""
+    return f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(framework.migrate_command))}{to_app}"
 
 
 def _runnable(run: Run, argv: Sequence[str]) -> bool:
@@ -185,12 +199,13 @@ def ask_pending(run: Run, commands: Commands) -> bool | None:
 
     Where no command tells, the framework's index is compared with its history.
 
-    Raises StepFailed when it cannot be run to its end, or a configured one answers with neither 0 nor 1.
+    Raises StepFailed when it cannot be run to its end, when the app does not start, or when a configured one answers
+    with neither 0 nor 1.
     """
     if commands.pending is None:
         return _listed_pending(run, commands.framework)
     heard = Answer()
-    on_lines = heard.hear if commands.framework else None
+    on_lines = heard.hear if commands.framework else heard.hear_errors
     try:
         ended = run_app(run, commands.pending, run.deadline.within(PENDING_LIMIT), on_lines=on_lines)
     except CommandNotStarted as error:
@@ -199,6 +214,8 @@ def ask_pending(run: Run, commands: Commands) -> bool | None:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{commands.pending[0]} took over {PENDING_LIMIT:g} s")
     heard.exit_code = ended.exit_code
     is_pending = commands.is_pending(heard)
+    if is_pending is not False and (cause := commands.crash(heard)):
+        raise StepFailed(Reason.APP_DOES_NOT_START, f"{shlex.join(commands.pending)} ended with {ended.how}: {cause}")
     if is_pending is None and commands.framework is None:
         raise StepFailed(
             Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from zlib import crc32
 
 import pytest
@@ -94,13 +95,17 @@ def problem(packages: Packages) -> str | None:
 
 def needed(request: pytest.FixtureRequest, packages: Packages, *, what: str) -> Path:
     """Returns the folder of packages. Skips a test that cannot have them, and says so where nothing is captured."""
-    why = problem(packages)
-    if why is not None:
-        capture = request.config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            print(f"\n{what} is left out: {why}", file=sys.__stderr__, flush=True)
-        pytest.skip(why)
+    if why := problem(packages):
+        leave_out(request, f"{what} is left out: {why}")
     return packages.folder
+
+
+def leave_out(request: pytest.FixtureRequest, why: str) -> NoReturn:
+    """Skips a test, and says so in a line that no capturing holds back."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{why}", file=sys.__stderr__, flush=True)
+    pytest.skip(why)
 
 
 # The registries' clients.

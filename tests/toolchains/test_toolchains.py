@@ -8,13 +8,15 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from heroku_sandbox import Sandbox
+from release.database.history import applied, recorded
 from tests.hook import Result, finish
 from tests.judge import execute, picture, query
 from tests.toolchains import debian, node, python
-from tests.toolchains.toolchain import NOWHERE, Bench, Situation, Toolchain, bench
+from tests.toolchains.toolchain import NOWHERE, Bench, Files, Situation, Toolchain, bench
 
 pytestmark = pytest.mark.timeout(600)
 """Seconds: a tool may have to be installed first, by this worker or by another one for which it waits."""
@@ -56,16 +58,17 @@ def test_a_real_tool_answers_as_was_measured(tried: Bench, sandbox: Sandbox, too
 
 @pytest.mark.thin(1)
 @pytest.mark.parametrize("toolchain", TOOLCHAINS, ids=str)
-def test_a_release_with_a_real_tool_lands_or_is_undone(
-    tried: Bench, sandbox: Sandbox, toolchain: Toolchain
-) -> None:  # fmt: skip
+def test_a_release_with_a_real_tool_lands_or_is_undone(tried: Bench, sandbox: Sandbox, toolchain: Toolchain) -> None:
     first, good, broken = toolchain.first, toolchain.good, toolchain.broken
     landed = _release(tried, first)
     assert landed.ended == (0, "released", None), landed.stdout.decode()
     assert [each["framework"] for each in landed.named("framework_detected")] == _detected(toolchain)
+    recorded_first = _history(tried)
     execute(tried.app.database_url, COURSES)
 
     assert _release(tried, first, good).ended == (0, "released", None)
+    assert _history(tried).keys() == recorded_first.keys()
+    assert not toolchain.framework or _history(tried) != recorded_first
     assert query(tried.app.database_url, "SELECT count(*), count(price) FROM courses") == [(300, 0)]
 
     sandbox.forget_requests()
@@ -91,8 +94,20 @@ def test_a_release_with_a_real_tool_lands_or_is_undone(
         assert picture(sandbox.superuser_url(tried.app)) == before
 
 
-def _release(tried: Bench, *versions: object) -> Result:
-    return finish(tried.hook(*versions).start(**UNASKED), within=180)  # type: ignore[arg-type]
+def _release(tried: Bench, *versions: Files) -> Result:
+    return finish(tried.hook(*versions).start(**UNASKED), within=180)
+
+
+def _history(tried: Bench) -> dict[str, list[str]]:
+    """What the hook reads of the tool's own record, from each of its tables: it has to be there, as the row says."""
+    if not tried.toolchain.framework:
+        return {}
+    histories = tried.toolchain.row.histories
+    with psycopg.connect(tried.app.database_url) as connection:
+        found = recorded(connection, histories)
+        assert len(found) == len(histories)
+        assert applied(connection, histories[0])
+        return found
 
 
 def _detected(toolchain: Toolchain) -> list[str]:

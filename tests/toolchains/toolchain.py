@@ -11,7 +11,8 @@ from pathlib import Path, PurePath
 import pytest
 
 from heroku_sandbox import App
-from release.app.answers import Answer, Question
+from release.app.answers import Answer
+from release.app.command import Commands
 from release.app.frameworks import FRAMEWORKS, Framework
 from tests.hook import PATH, Hook
 from tests.toolchains.cache import Packages, needed
@@ -123,7 +124,10 @@ class Bench:
         done = subprocess.run(
             ["/usr/bin/env", *argv], cwd=folder, env=environ, check=False, capture_output=True, text=True, timeout=120
         )
-        return Answer(exit_code=done.returncode, lines=[*done.stdout.splitlines(), *done.stderr.splitlines()])
+        answer = Answer(exit_code=done.returncode)
+        answer.hear("stdout", done.stdout.splitlines())
+        answer.hear("stderr", done.stderr.splitlines())
+        return answer
 
     def migrate(self, *versions: Files) -> None:
         """Migrates without the hook."""
@@ -137,13 +141,16 @@ class Bench:
         assert row.pending_command
         answer = self.run(self.slug(*versions), *row.pending_command, url=url)
         assert answer.exit_code is not None
-        return (answer.exit_code, _meaning(row.pending, answer)), answer.lines
+        return (answer.exit_code, _meaning(row, answer)), answer.lines
 
 
-def _meaning(question: Question[bool | None], answer: Answer) -> Meaning:
-    if question.stopped(answer):
+def _meaning(row: Framework, answer: Answer) -> Meaning:
+    """What the hook makes of an answer."""
+    commands = Commands(migrate=row.migrate_command, pending=row.pending_command, framework=row, asked=row)
+    pending = commands.is_pending(answer)
+    if pending is not False and commands.crash(answer):
         return Meaning.STOPPED
-    return {True: Meaning.PENDING, False: Meaning.NOTHING, None: Meaning.UNKNOWN}[question.read(answer)]
+    return {True: Meaning.PENDING, False: Meaning.NOTHING, None: Meaning.UNKNOWN}[pending]
 
 
 def bench(request: pytest.FixtureRequest, toolchain: Toolchain, *, app: App, folder: Path) -> Bench:

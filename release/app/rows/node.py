@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from release.app.answers import Question, denied, exit_code, listed, said
+from release.app.crashes import says
 from release.app.framework import Framework
 from release.app.index import Index, drizzle_journal
 from release.database.history import HistoryTable
@@ -32,6 +33,8 @@ NODE = (
                 exit_codes=(0, 1),
             ),
         ),
+        # https://www.prisma.io/docs/orm/reference/error-reference#common: P1xxx is about schema and connection.
+        crashed=says(r"^Error: P1\d{3}:|^Error code: P1012", r"^error: "),
         shown=("migrate", "status"),
         file="migrations/{}/migration.sql",
         histories=(

@@ -6,6 +6,7 @@ Those with `measured` were tried with the real tool: tests/toolchains/debian.py 
 from __future__ import annotations
 
 from release.app.answers import Question, exit_code, listed, said
+from release.app.crashes import says
 from release.app.framework import Framework
 from release.database.history import HistoryTable
 
@@ -17,11 +18,11 @@ OTHERS = (
         markers=("bin/rails",),
         tool=("bin/rails",),
         migrate=("db:migrate",),
-        # 1 is the answer of a crash, too (6.1).
-        pending=Question(
-            ("db:abort_if_pending_migrations",),
-            exit_code(1),
-            crash=r"(bin/)?(rails|rake) aborted!|.*\((Load|Name)Error\)",
+        pending=Question(("db:abort_if_pending_migrations",), exit_code(1), ambiguous=True),
+        crashed=says(
+            r"^(\S*bin/)?(rails|rake) aborted!$|^\S+:\d+:in .+ \([A-Z]\w*(::\w+)*\)$",
+            r"^([A-Z]\w*::)*[A-Z]\w*: ",
+            unless=r"pending migration",
         ),
         shown=("db:migrate:status",),
         # What the code does not have is in the list, too, without a name.

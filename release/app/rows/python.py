@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from release.app.answers import Question, changes, denied, exit_code, listed, operations, said
+from release.app.crashes import says
 from release.app.framework import Framework
 from release.database.history import HistoryTable
 
-_CRASH = r"Traceback \(most recent call last\):|(\w+\.)*\w+(Error|Exception): "
-_FLASK_CRASH = rf"{_CRASH}|Error: (?!Can't locate revision)"
-
 _ALEMBIC_HISTORY = HistoryTable(table="alembic_version", columns=("version_num",))
 _ALEMBIC_PENDING = """said=$(alembic current --check-heads 2>&1); code=$?
-case $said in *"unrecognized arguments: --check-heads"*) ;; *) printf '%s\\n' "$said"; exit $code ;; esac
+case $said in *"unrecognized arguments: --check-heads"*) ;;
+*) [ $code = 0 ] || exec >&2; printf '%s\\n' "$said"; exit $code ;;
+esac
 heads=$(alembic heads) && current=$(alembic current) && [ "$heads" = "$current" ]"""
 """Before 1.17.1 it has no --check-heads, and two answers are compared."""
 _ALEMBIC_MISSING = "New upgrade operations detected"
@@ -24,7 +24,8 @@ PYTHON = (
         tool=("python", "manage.py"),
         migrate=("migrate", "--noinput"),
         # 1 is the answer of a crash, too; then it prints a traceback, and else nothing.
-        pending=Question(("migrate", "--check"), exit_code(1), crash=_CRASH),
+        pending=Question(("migrate", "--check"), exit_code(1), ambiguous=True),
+        crashed=says(r"^SystemCheckError: ", r"\(\w+\.E\d+\)"),
         shown=("migrate", "--plan"),
         # Without --noinput it would ask; then 3 is its answer for a column that needs a default (questioner.py). It
         # exits with 1 when one is missing and when it crashes.
@@ -48,7 +49,7 @@ PYTHON = (
         tool=("alembic",),
         migrate=("upgrade", "head"),
         # 255 is all its errors', and 1 a crash's.
-        pending=Question(("sh", "-c", _ALEMBIC_PENDING), exit_code(1, 255), whole=True, crash=_CRASH),
+        pending=Question(("sh", "-c", _ALEMBIC_PENDING), exit_code(1, 255), whole=True, ambiguous=True),
         shown=("history", "-r", "current:heads"),
         missing=Question(("check",), changes(255, says=_ALEMBIC_MISSING, read=operations)),  # 255 is all its errors'
         missing_at_head=True,
@@ -70,8 +71,9 @@ PYTHON = (
             ("sh", "-c", 'heads=$(flask db heads) && current=$(flask db current) && [ "$heads" = "$current" ]'),
             exit_code(1, 2, 255),
             whole=True,
-            crash=_FLASK_CRASH,
+            ambiguous=True,
         ),
+        crashed=says(r"^Error: No such command 'db'", r"^\w[\w.]*Error: |^Error: Could not locate"),
         shown=("db", "history", "-r", "current:heads"),
         missing=Question(("db", "check"), changes(1, 255, says=_ALEMBIC_MISSING, read=operations)),
         missing_at_head=True,

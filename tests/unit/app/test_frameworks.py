@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from release.app.answers import Answer
+from release.app.command import Commands
 from release.app.frameworks import FRAMEWORKS, Framework, chosen, histories, marked, recognise, runnable
 
 BY_NAME = {each.name: each for each in FRAMEWORKS}
@@ -118,11 +119,10 @@ def read(name: str, exit_code: int | None, *lines: str) -> bool | None:
     return question.read(Answer(exit_code=exit_code, lines=list(lines)))
 
 
-def stopped(name: str, exit_code: int | None, *lines: str) -> bool:
-    """Whether the row takes the answer for a failure that is none."""
-    question = BY_NAME[name].pending
-    assert question is not None
-    return question.stopped(Answer(exit_code=exit_code, lines=list(lines)))
+def crash(name: str, exit_code: int | None, *lines: str) -> str | None:
+    """What the row takes the answer's failure for."""
+    answer = Answer(exit_code=exit_code, lines=list(lines))
+    return Commands(migrate=(), pending=(), framework=BY_NAME[name], asked=None).crash(answer)
 
 
 ECTO = (
@@ -166,24 +166,18 @@ def test_an_answer_of_words_is_read_by_its_words(name: str, nothing: tuple[str, 
     assert read(name, 0, "neither") is None
     assert read(name, 70, *nothing) is None
     assert read(name, None, *nothing) is None
-    assert stopped(name, 70, *nothing)
-    assert not stopped(name, 0, "neither")
+    assert crash(name, 70, *nothing, "it cannot connect") == "it cannot connect"
+    assert crash(name, 0, "neither") is None
+    assert crash(name, 70, "unknown command") is None, "another version does not know the question"
 
 
 @pytest.mark.parametrize(
     ("name", "codes"), [("Django", (1,)), ("Alembic", (1, 255)), ("Flask-Migrate", (1, 2, 255)), ("Rails", (1,))]
 )
-def test_an_answer_of_exit_codes_is_none_when_it_says_that_it_crashed(name: str, codes: tuple[int, ...]) -> None:
-    crash = "rails aborted!" if name == "Rails" else "ModuleNotFoundError: No module named 'shop'"
+def test_an_answer_of_exit_codes_is_read_by_them(name: str, codes: tuple[int, ...]) -> None:
     assert [read(name, code) for code in (0, 64, None)] == [False, None, None]
-    for code in codes:
-        assert read(name, code) is True
-        assert not stopped(name, code, "some words", f"  {crash}")
-        assert stopped(name, code, "some words", crash)
-    assert not stopped(name, 0, crash)
-    assert not stopped(name, None, crash)
-    assert not stopped(name, 64, "usage: it does not know this question")
-    assert stopped(name, 64, crash)
+    assert [read(name, code) for code in codes] == [True] * len(codes)
+    assert [crash(name, code, "some words") for code in codes] == [None] * len(codes)
 
 
 def test_what_rails_lists_without_a_file_is_not_in_its_code() -> None:
