@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from flask import Blueprint, request
+from flask import Blueprint, current_app, request
 
-from heroku_sandbox import access, lookup, shapes
-from heroku_sandbox.addons import DEFAULT_PLAN
+from heroku_sandbox import access, lookup, plans, shapes
 from heroku_sandbox.dynos import signal_all
 from heroku_sandbox.faults import Rule, TransferFault
 from heroku_sandbox.options import Options
+from heroku_sandbox.pipelines_api import pipeline
 from heroku_sandbox.platform_api import fields
 from heroku_sandbox.releases import new_app
 from heroku_sandbox.state import Addon, App
@@ -59,7 +59,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
 
     def provision(app: App, body: dict[str, Any]) -> Addon:
         keys = ("name", "attachment", "fork", "follow", "num_keep")
-        return world.addons.create(app, body.get("plan") or DEFAULT_PLAN, **{key: body.get(key) for key in keys})
+        return world.addons.create(app, body.get("plan") or plans.DEFAULT, **{key: body.get(key) for key in keys})
 
     @blueprint.get("")
     def status() -> Any:
@@ -70,6 +70,14 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
             "superuser_url": world.server.superuser_url,
             "apps": [app.name for app in state.apps.values()],
         }
+
+    @blueprint.get("/routes")
+    def routes() -> Any:
+        """Which requests the APIs know: `METHOD /path/<name>`."""
+        rules = [rule for rule in current_app.url_map.iter_rules() if not rule.rule.startswith(("/sandbox", "/static"))]
+        return sorted(
+            f"{method} {rule.rule}" for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        )
 
     @blueprint.post("/apps")
     def create_app() -> Any:
@@ -107,6 +115,16 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
         )
         release = world.releases.deploy(record, slug)
         return shapes.release(state, record, release, world.addresses.api), HTTPStatus.CREATED
+
+    @blueprint.put("/pipelines/<name>/repository")
+    def connect(name: str) -> Any:
+        folder = Path(fields()["folder"])
+        if not folder.is_dir():
+            raise lookup.invalid(f"{folder} is not a folder.")
+        with world.store.change():
+            record = pipeline(state, name)
+            record.folder, record.path = str(folder), fields().get("path")
+        return {}
 
     @blueprint.get("/apps/<app>/dynos")
     def dynos(app: str) -> Any:
@@ -163,6 +181,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
     @blueprint.patch("/options")
     def options() -> Any:
         world.options = _facts(Options, dataclasses.asdict(world.options) | fields())
+        world.manager.fit_all()
         return dataclasses.asdict(world.options)
 
     @blueprint.put("/keys/<key>")

@@ -12,9 +12,13 @@ from heroku_sandbox import door, lookup, shapes, wire
 from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dynos
 from heroku_sandbox.faults import Faults
+from heroku_sandbox.logplex import Logs
+from heroku_sandbox.manager import Manager
 from heroku_sandbox.options import Options
+from heroku_sandbox.pooling import POOLED, Pooler
 from heroku_sandbox.postgres import Server
 from heroku_sandbox.releases import Releases
+from heroku_sandbox.rendezvous import Rendezvous
 from heroku_sandbox.state import Store, Transfer
 from heroku_sandbox.transfers import Transfers
 from heroku_sandbox.web import Answer, Exchange
@@ -25,10 +29,11 @@ _FORMER_KEY = "sandbox"  # the key of homes made before each had its own: everyb
 
 @dataclass(slots=True, kw_only=True)
 class Addresses:
-    """Where the sandbox listens, without a slash at the end: the two APIs (http), the downloads (https)."""
+    """Where the sandbox listens, without a slash at the end: both APIs (http), downloads (https), attached dynos."""
 
     api: str = ""
     downloads: str = ""
+    rendezvous: str = ""
 
     @property
     def store(self) -> str:
@@ -50,17 +55,24 @@ class World:
     requests: deque[Exchange] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """The requests so far, without those to the control."""
     store: Store = field(init=False)
+    logs: Logs = field(default_factory=Logs)
     dynos: Dynos = field(init=False)
+    rendezvous: Rendezvous = field(init=False)
     releases: Releases = field(init=False)
+    manager: Manager = field(init=False)
     addons: Addons = field(init=False)
     transfers: Transfers = field(init=False)
 
     def __post_init__(self) -> None:
         """Builds the parts, and closes what a sandbox that was killed has left open."""
         self.store = Store(self.home)
-        self.dynos = Dynos(grace=lambda: self.options.grace)
-        self.releases = Releases(self.store, self.dynos, options=lambda: self.options)
-        self.addons = Addons(store=self.store, server=self.server, releases=self.releases)
+        self.dynos = Dynos(grace=lambda: self.options.grace, logs=self.logs)
+        self.rendezvous = Rendezvous(self.dynos, patience=lambda: self.options.attach_seconds)
+        self.releases = Releases(self.store, self.dynos, logs=self.logs, options=lambda: self.options)
+        self.manager = Manager(self.store, self.dynos, self.releases, options=lambda: self.options)
+        self.releases.changed = self.manager.fit
+        pooler = Pooler(self.home, self.server)
+        self.addons = Addons(store=self.store, server=self.server, releases=self.releases, pooler=pooler)
         self.transfers = Transfers(self.store, self.server, self.addons, self.faults, options=lambda: self.options)
         self.releases.recover()
         self.transfers.recover()
@@ -79,7 +91,10 @@ class World:
     def _renew_urls(self) -> None:
         """Puts today's URLs into the releases: PostgreSQL may listen on another port than last time."""
         with self.store.change() as state:
+            self.addons.pool()
             for attachment in state.attachments.values():
+                if attachment.namespace == POOLED and not self.addons.pooler.installed:
+                    continue
                 url = self.addons.url(state.addons[attachment.addon_id], attachment.namespace)
                 for release in state.apps[attachment.app_id].releases:
                     if release.config and attachment.variable in release.config:
@@ -101,9 +116,11 @@ class World:
             self.faults.gate(exchange, answer)
 
     def close(self) -> None:
-        """Stops all dynos and transfers."""
+        """Stops all dynos and transfers, and the pool."""
+        self.rendezvous.close()
         self.dynos.close()
         self.transfers.close()
+        self.addons.pooler.stop()
 
     def shape(self, of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
         """Shows a transfer as the Data API does, with its log if `verbose`."""
@@ -123,6 +140,7 @@ class World:
         return {
             **self.releases.hosts,
             "HEROKU_PARTICLEBOARD_URL": self.addresses.api,
+            "PGDIAGNOSE_URL": "127.0.0.1",
             "HEROKU_API_KEY": self.key,
             "HEROKU_APP": app.name,
             "HEROKU_APP_NAME": app.name,

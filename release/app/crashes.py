@@ -81,3 +81,20 @@ def loading(answer: Answer, words: Sequence[str]) -> str | None:
     """Reads an error of a command that somebody has configured, and that was not even loaded."""
     error = python(answer, words)
     return error if error and error.startswith(LOADING) else None
+
+
+_USAGE: Final = re.compile(
+    r"(?i)^usage: |(unknown|unrecognized|invalid|no such|undefined) (command|argument|option|flag)"
+)
+_WRONG: Final = re.compile(r"(?i)error|exception|sqlstate|refused|cannot|could not|failed")
+
+
+def wordless(answer: Answer) -> str | None:
+    """Reads a failure of a tool that answers in words, where it has said none of them.
+
+    It is no crash when the tool does not know the question, as another version may not.
+    """
+    lines = [line.strip() for line in answer.errors or answer.lines if line.strip()]
+    if answer.exit_code in {0, None} or not lines or any(map(_USAGE.search, lines)):
+        return None
+    return next((line for line in lines if _WRONG.search(line)), lines[-1])

@@ -6,10 +6,12 @@ without a migration. The framework is asked for both, with its own commands.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 from release.app.answers import Answer, Entry, Question
@@ -28,6 +30,9 @@ SHOWN = 10
 
 DEPTH = 3
 """Folders below the app's own in which a file of migrations is looked for by name."""
+
+SOUGHT = 20
+"""The newest migrations whose files are sought, one after the other, where nothing else tells which the code has."""
 
 
 class By(StrEnum):
@@ -111,31 +116,40 @@ def ahead(run: Run, commands: Commands, *, pending: bool) -> list[str]:
     if framework is None or not framework.histories:
         return []
     if framework.unknown is not None:
-        # Its history holds the newest revisions only: where nothing is pending, the code has them all.
+        # Its history holds the newest revisions only, or it does not tell what is pending while it misses one: where
+        # nothing is pending, the code has them all.
         entries = _denied(run, framework, framework.unknown) if pending else []
-    elif framework.known is not None:
-        entries = _not_listed(run, framework, framework.known)
     else:
-        entries = []
+        entries = _not_known(run, framework)
     return [".".join(entry) for entry in entries]
 
 
 def _denied(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
-    """Returns the newest revisions, less those that the code has: the framework is asked for each."""
-    return [
-        entry
-        for entry in history.applied(run.database.connection, framework.histories[0])
-        if entry in question.read(ask_framework(run, framework.asking(question, entry)))
-    ]
+    """Returns the newest revisions, less those that the code has: the framework is asked for each, or once for all."""
+    applied = history.applied(run.database.connection, framework.histories[0])
+    if applied and not any("{}" in word for word in question.words):
+        missing = question.read(ask_framework(run, framework.asking(question)))
+        return newer_than_known(applied, set(applied) - missing)
+    return [entry for entry in applied if entry in question.read(ask_framework(run, framework.asking(question, entry)))]
 
 
-def _not_listed(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
+def _not_known(run: Run, framework: Framework) -> list[Entry]:
     applied = history.applied(run.database.connection, framework.histories[0])
     if not applied:
         return []
     if run.settings.on_database_ahead is OnAhead.WARN and _has_file(run.folder, framework, applied[-1]):
         return []  # the newest migration of all is in this code, so it need not be asked
-    return newer_than_known(applied, question.read(ask_framework(run, framework.asking(question))))
+    return newer_than_known(applied, _known(run, framework, applied))
+
+
+def _known(run: Run, framework: Framework, applied: Sequence[Entry]) -> set[Entry]:
+    """Returns migrations that the code has; of some frameworks only the newest one of those that were applied."""
+    if framework.index is not None:
+        return framework.index.entries(run.folder) or set()
+    if framework.known is not None:
+        return framework.known.read(ask_framework(run, framework.asking(framework.known)))
+    newest = reversed(applied[-SOUGHT:])
+    return set(islice((entry for entry in newest if _has_file(run.folder, framework, entry)), 1))
 
 
 def newer_than_known(applied: Sequence[Entry], known: set[Entry]) -> list[Entry]:
@@ -161,7 +175,7 @@ def newer_than_known(applied: Sequence[Entry], known: set[Entry]) -> list[Entry]
 def _has_file(folder: Path, framework: Framework, entry: Entry) -> bool:
     if framework.file is None:
         return False
-    end = framework.file.format(*entry)
+    end = framework.file.format(*map(glob.escape, entry))
     return any(next(folder.glob(f"{'*/' * depth}{end}"), None) is not None for depth in range(DEPTH))
 
 

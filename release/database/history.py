@@ -22,7 +22,8 @@ class HistoryTable:
     `columns` identify an entry. `order` is the column by which entries stand in the order in which they happened; where
     it is None, the columns themselves do that. `entry` is SQL for an entry as text, and None where that is the columns
     with dots between. It leaves out the time, because a second run of the same migration is the same migration. `more`
-    names the other columns that `entry` uses.
+    names the other columns that `entry` uses, or by which the table is known. `applied` is SQL that is true of a row
+    whose migration is in effect; None: of each.
     """
 
     table: str
@@ -30,6 +31,7 @@ class HistoryTable:
     order: str | None = None
     entry: LiteralString | None = None
     more: frozenset[str] = frozenset()
+    applied: LiteralString | None = None
 
     @property
     def all_columns(self) -> frozenset[str]:
@@ -73,7 +75,9 @@ def applied(connection: Connection[Any], history: HistoryTable) -> list[tuple[st
             return []
         columns = sql.SQL(", ").join(map(sql.Identifier, history.columns))
         order = sql.Identifier(history.order) if history.order else columns
-        query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(columns, sql.SQL(tables[0][0]), order)
+        condition = sql.SQL(history.applied or "true")
+        selected = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}")
+        query = selected.format(columns, sql.SQL(tables[0][0]), condition, order)
         return [tuple(map(str, row)) for row in connection.execute(query)]
 
 

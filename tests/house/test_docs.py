@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 
 import release
 from heroku_sandbox.cli import main as sandbox
+from release.app.frameworks import FRAMEWORKS
 from release.commands.command_line import cli
 from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
 from release.log.events import Event
@@ -172,9 +173,10 @@ def test_every_call_of_the_sandbox_names_a_command_of_it() -> None:
 
 def test_every_path_that_the_documentation_and_the_map_name_exists() -> None:
     text = README.read_text() + BOOK + (ROOT / "CONTRIBUTING.md").read_text()
-    paths = set(re.findall(r"(?<![\w./])((?:bin|release|tests)/[\w/.]*\w)", text))
+    paths = set(re.findall(r"(?<![\w./])((?:bin|release|tests|buildpack)/[\w/.-]*\w)", text))
     assert paths >= {"bin/demo", "bin/test", "bin/docs", "bin/sandbox"}
-    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+    of_apps = {marker for framework in FRAMEWORKS for marker in framework.markers}
+    assert sorted(path for path in paths - of_apps if not (ROOT / path).exists()) == []
     modules = set(re.findall(r"python -m ((?:release|tests)[\w.]*)", text))
     assert modules >= {"release", "tests.faults"}
     places = {module: ROOT / module.replace(".", "/") for module in modules}

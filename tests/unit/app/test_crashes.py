@@ -170,7 +170,7 @@ def test_a_crash_is_told_by_its_own_words(name: str, text: str, exit_code: int, 
         ("Rails", RUBY + "You have 1 pending migration:", 1),
         ("Rails", "/app/config/boot.rb:3: warning: already initialized constant A (B)", 1),
         ("Prisma", "Error: the migrations have failed", 1),
-        ("Prisma", NODE + "and it went on", 1),
+        ("Prisma", NODE + "Following migrations have not yet been applied:", 1),
         ("Prisma", NODE, 0),
     ],
 )
