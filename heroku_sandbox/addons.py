@@ -6,20 +6,19 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
-from heroku_sandbox import databases, lookup
+from heroku_sandbox import databases, lookup, plans
 from heroku_sandbox.lookup import ApiError
+from heroku_sandbox.pooling import POOLED, Pooler
 from heroku_sandbox.postgres import Server
 from heroku_sandbox.releases import Releases
 from heroku_sandbox.state import SERVICE, Addon, App, Attachment, Credential, State, Store
 
-DEFAULT_PLAN = "essential-0"
+_TAKEN = "Name is already taken"
 _COLORS = "AMBER AQUA BLACK BLUE BRONZE BROWN CHARCOAL COBALT COPPER CRIMSON CYAN GOLD GRAY GREEN IVORY JADE MAROON \
 MAUVE NAVY OLIVE ONYX ORANGE PINK PUCE PURPLE RED ROSE SILVER TEAL VIOLET WHITE YELLOW"
 _NAMES = ("flat", "clear", "cubic", "rugged", "deep", "fluffy", "graceful", "horizontal", "sinuous", "round")
-# num_keep was observed as 2 on the smallest old plan and as 25 on standard-0 (PostgreSQL backups, manual).
-_KEPT = {"hobby": 2, "mini": 2, "basic": 2, "essential": 2, "premium": 50, "private": 50, "shield": 50}
-_KEPT_OTHERWISE = 25
 
 
 def _free_name_outside(taken: Collection[str]) -> str:
@@ -29,6 +28,16 @@ def _free_name_outside(taken: Collection[str]) -> str:
     return name
 
 
+def plan_of(asked: str) -> str:
+    """Returns the plan that `heroku-postgresql:standard-0` names, without the service. Raises ApiError (422)."""
+    service, _, tier = asked.partition(":") if ":" in asked or asked == SERVICE else (SERVICE, "", asked)
+    if service != SERVICE:
+        raise lookup.invalid(f"This sandbox has no {service}: {SERVICE} is the only add-on service in it.")
+    if not plans.known(tier or plans.DEFAULT):
+        raise lookup.invalid(f'Couldn\'t find either the add-on service or the add-on plan of "{asked}".')
+    return tier or plans.DEFAULT
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addons:
     """The add-ons and attachments, and what can be done to them. Each attach and each detach makes a release."""
@@ -36,6 +45,7 @@ class Addons:
     store: Store
     server: Server
     releases: Releases
+    pooler: Pooler
 
     def create(
         self,
@@ -49,19 +59,19 @@ class Addons:
         num_keep: int | None = None,
     ) -> Addon:
         """Provisions a database and attaches it. The first of an app is DATABASE, the next ones get a colour."""
-        tier = plan.removeprefix(f"{SERVICE}:").removeprefix(SERVICE) or DEFAULT_PLAN
+        allowed = plans.of(plan_of(plan))
         with self.store.lock:
             source = self._source(app, fork or follow)
             taken = {other.name for other in self.store.state.addons.values()}
             if name in taken:
-                raise lookup.invalid("Name is already taken")
+                raise lookup.invalid(_TAKEN)
             name = name or _free_name_outside(taken)
         addon = Addon(
             name=name,
             app_id=app.id,
-            plan=f"{SERVICE}:{tier}",
+            plan=allowed.full_name,
             database=databases.new_name("d"),
-            num_keep=num_keep or _KEPT.get(tier.partition("-")[0], _KEPT_OTHERWISE),
+            num_keep=num_keep or allowed.num_keep,
             credentials=[Credential(name="default", role=databases.new_name("u"), password=databases.new_password())],
             forked_from=source.id if source and fork else None,
             following=source.id if source and follow else None,
@@ -80,9 +90,28 @@ class Addons:
         if text is None:
             return None
         source = lookup.only(lookup.resolve_addons(self.store.state, text, app.name))
-        if source.tier.startswith(("essential", "mini", "basic", "hobby")):
+        if plans.of(source.tier).essential:
             raise lookup.invalid("Fork and follow are not supported on Essential-tier databases.")
         return source
+
+    def change_plan(self, addon: Addon, asked: str) -> None:
+        """Gives an Essential database another Essential plan. Raises ApiError (422) for all others, as Heroku does."""
+        present, wanted = plans.of(addon.tier), plans.of(plan_of(asked))
+        if not (present.essential and wanted.essential):
+            raise lookup.invalid(
+                "You can't change a Heroku Postgres plan like this. Create a database of the new plan, copy the data "
+                "with `heroku pg:copy`, and promote it."
+            )
+        with self.store.change():
+            addon.plan, addon.num_keep = wanted.full_name, wanted.num_keep
+        databases.limit(self.server, addon)
+
+    def rename(self, addon: Addon, name: str) -> None:
+        """Gives an add-on another name. Raises ApiError (422) for one that is taken."""
+        with self.store.change() as state:
+            if any(other.name == name for other in state.addons.values() if other is not addon):
+                raise lookup.invalid(_TAKEN)
+            addon.name = name
 
     def destroy(self, addon: Addon) -> None:
         """Removes an add-on with its attachments and its data. Its transfers stay with the billing app."""
@@ -117,6 +146,8 @@ class Addons:
                     f"{name} is already attached to {app.name}. This would replace it.",
                     headers={"X-Confirmation-Required": app.name},
                 )
+            if namespace == POOLED:
+                self._prepare_pool(addon)
             url = self.url(addon, namespace)
             if present:
                 self.detach(present)
@@ -140,11 +171,44 @@ class Addons:
 
     def url(self, addon: Addon, namespace: str | None = None) -> str:
         """Returns an add-on's connection URL, with its default credential or with the one that a namespace names."""
+        if namespace == POOLED:
+            return self.pooler.url(addon)
         wanted = namespace.removeprefix("credential:") if namespace else "default"
         for credential in addon.credentials:
             if credential.name == wanted:
                 return self.server.url(addon.database, credential.role, credential.password)
         raise lookup.not_found("credential")
+
+    def pool(self, *more: Addon) -> None:
+        """Lets the pool serve `more` and the databases that have a pooled attachment, with today's passwords."""
+        if not self.pooler.installed:
+            return
+        state = self.store.state
+        pooled = {place.addon_id for place in state.attachments.values() if place.namespace == POOLED}
+        pooled |= {addon.id for addon in more}
+        self.pooler.serve([state.addons[addon_id] for addon_id in pooled])
+
+    def pooled_name(self, app: App, addon: Addon) -> str:
+        """Returns the name that a pooled attachment gets: after the one that it stands beside."""
+        places = lookup.attachments(self.store.state, app_id=app.id, addon_id=addon.id)
+        first = min((place.name for place in places), key=lambda name: (name != "DATABASE", name), default="DATABASE")
+        return f"{first}_CONNECTION_POOL"
+
+    def _prepare_pool(self, addon: Addon) -> None:
+        """Lets the pool serve a database. Raises ApiError (422) for an Essential one or without pgbouncer."""
+        if plans.of(addon.tier).essential:
+            raise lookup.invalid("You can't perform this operation on Essential-tier databases.")
+        self.pooler.require()
+        self.pool(addon)
+
+    def behind(self, url: str) -> Addon | None:
+        """Returns the database that a URL leads to, whosever login it names, or None."""
+        parts = urlsplit(url)
+        logins = {self.server.port, self.pooler.port}
+        for addon in self.store.state.addons.values():
+            if parts.path.lstrip("/") == addon.database and parts.port in logins:
+                return addon
+        return None
 
     def new_credential(self, addon: Addon, name: str) -> Credential:
         """Creates another login for a database. Its role has its name, unless the cluster has such a role already."""
@@ -167,9 +231,10 @@ class Addons:
             databases.set_password(self.server, credential)
             by_app: dict[str, dict[str, str | None]] = {}
             for attachment in lookup.attachments(state, addon_id=addon.id):
-                name = (attachment.namespace or "credential:default").removeprefix("credential:")
+                name = (attachment.namespace or "default").rpartition(":")[2]
                 if name == credential.name:
                     url = self.url(addon, attachment.namespace)
                     by_app.setdefault(attachment.app_id, {})[attachment.variable] = url
             for app_id, config in by_app.items():
                 self.releases.update_silently(state.apps[app_id], config, f"Update by {SERVICE}")
+        self.pool()

@@ -7,9 +7,10 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from heroku_sandbox import lookup, shapes
+from heroku_sandbox import lookup, plans, shapes
 from heroku_sandbox.platform_api import fields
-from heroku_sandbox.state import Attachment, Coupling
+from heroku_sandbox.programs import MAJOR
+from heroku_sandbox.state import SERVICE, Addon, Attachment, Coupling
 from heroku_sandbox.world import World
 
 
@@ -20,57 +21,94 @@ def _identity(value: Any) -> str:
     return str(value)
 
 
-def _option(config: dict[str, Any], name: str) -> str | None:
-    value = config.get(name)
-    return str(value) if value else None
+def _sources(body: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Returns what a new add-on is to fork, and to follow. Raises ApiError (422) for what the sandbox cannot do."""
+    config = body.get("config") or {}
+    version = str(config.get("version") or MAJOR)
+    if version.partition(".")[0] != str(MAJOR):
+        raise lookup.invalid(f"This sandbox has PostgreSQL {MAJOR} only, not {version}.")
+    if "rollback" in config:
+        raise lookup.invalid("This sandbox cannot bring a database back to an earlier moment: it keeps no log of that.")
+    if unknown := sorted(config.keys() - {"fork", "follow", "version"}):
+        raise lookup.invalid(f"This sandbox does not know the option {', '.join(unknown)}.")
+    fork, follow = (str(config[name]) if config.get(name) else None for name in ("fork", "follow"))
+    return fork, follow
 
 
 def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
-    """Makes the routes about add-ons, attachments and pipelines' couplings."""
+    """Makes the routes about add-ons and their service."""
     blueprint = Blueprint("addons", __name__)
     state = world.store.state
 
-    def shape(of: Attachment) -> dict[str, Any]:
-        return shapes.attachment(state, of, inclusion="Accept-Inclusion" in request.headers)
+    def addon_shape(of: Addon) -> dict[str, Any]:
+        return shapes.addon(state, of, expansion=request.headers.get("Accept-Expansion", ""))
 
     @blueprint.get("/apps/<app>/addons")
     def of_app(app: str) -> Any:
         record = lookup.app(state, app)
         attached = {attachment.addon_id for attachment in lookup.attachments(state, app_id=record.id)}
         rows = [addon for addon in state.addons.values() if addon.app_id == record.id or addon.id in attached]
-        return [shapes.addon(state, row) for row in rows]
+        return [addon_shape(row) for row in rows]
+
+    @blueprint.get("/addon-services")
+    def services() -> Any:
+        return [shapes.service()]
+
+    @blueprint.get("/addon-services/<service>")
+    def get_service(service: str) -> Any:
+        known_service(service)
+        return shapes.service()
+
+    @blueprint.get("/addon-services/<service>/plans")
+    def plans_of(service: str) -> Any:
+        known_service(service)
+        return [shapes.plan(plan.tier) for plan in plans.OFFERED]
+
+    def known_service(service: str) -> None:
+        if service not in (SERVICE, shapes.service()["id"]):
+            raise lookup.not_found("addon_service", "add-on service")
 
     @blueprint.get("/addons")
     def everything() -> Any:
-        return [shapes.addon(state, addon) for addon in state.addons.values()]
+        return [addon_shape(addon) for addon in state.addons.values()]
 
     @blueprint.post("/apps/<app>/addons")
     def create(app: str) -> Any:
         record, body = lookup.app(state, app), fields()
-        config = body.get("config") or {}
+        fork, follow = _sources(body)
         addon = world.addons.create(
             record,
             _identity(body.get("plan")),
             name=body.get("name"),
             attachment=(body.get("attachment") or {}).get("name"),
-            fork=_option(config, "fork"),
-            follow=_option(config, "follow"),
+            fork=fork,
+            follow=follow,
         )
-        return shapes.addon(state, addon), HTTPStatus.CREATED
+        return addon_shape(addon), HTTPStatus.CREATED
 
     @blueprint.get("/addons/<addon>")
     def get(addon: str) -> Any:
-        return shapes.addon(state, lookup.addon(state, addon))
+        return addon_shape(lookup.addon(state, addon))
 
     @blueprint.get("/apps/<app>/addons/<addon>")
     def get_of_app(app: str, addon: str) -> Any:
-        return shapes.addon(state, lookup.only(lookup.resolve_addons(state, addon, app)))
+        return addon_shape(lookup.only(lookup.resolve_addons(state, addon, app)))
+
+    @blueprint.patch("/apps/<app>/addons/<addon>")
+    def change(app: str, addon: str) -> Any:
+        lookup.app(state, app)
+        record, body = lookup.addon(state, addon), fields()
+        if body.get("plan"):
+            world.addons.change_plan(record, _identity(body["plan"]))
+        if body.get("name"):
+            world.addons.rename(record, str(body["name"]))
+        return addon_shape(record)
 
     @blueprint.delete("/apps/<app>/addons/<addon>")
     def destroy(app: str, addon: str) -> Any:
         lookup.app(state, app)
         record = lookup.addon(state, addon)
-        last = shapes.addon(state, record) | {"state": "deprovisioned", "config_vars": []}
+        last = addon_shape(record) | {"state": "deprovisioned", "config_vars": []}
         world.addons.destroy(record)
         return last
 
@@ -78,7 +116,18 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
     def resolve() -> Any:
         body = fields()
         matches = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
-        return [shapes.addon(state, addon) for addon in matches]
+        return [addon_shape(addon) for addon in matches]
+
+    return blueprint
+
+
+def attachments(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+    """Makes the routes about attachments and pipelines' couplings."""
+    blueprint = Blueprint("attachments", __name__)
+    state = world.store.state
+
+    def shape(of: Attachment) -> dict[str, Any]:
+        return shapes.attachment(state, of, inclusion="Accept-Inclusion" in request.headers)
 
     @blueprint.get("/addons/<addon>/config")
     @blueprint.get("/addons/<addon>/config/<namespace>")
@@ -148,6 +197,9 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
 
     @blueprint.get("/pipelines/<pipeline>/pipeline-couplings")
     def couplings(pipeline: str) -> Any:
-        return [shapes.coupling(record) for record in state.couplings.values() if record.pipeline_id == pipeline]
+        rows = [record for record in state.couplings.values() if record.pipeline_id == pipeline]
+        if not rows:
+            raise lookup.not_found("pipeline")
+        return [shapes.coupling(record) for record in rows]
 
     return blueprint

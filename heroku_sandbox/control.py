@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from flask import Blueprint, request
+from flask import Blueprint, current_app, request
 
-from heroku_sandbox import access, lookup, shapes
-from heroku_sandbox.addons import DEFAULT_PLAN
+from heroku_sandbox import access, lookup, plans, shapes
 from heroku_sandbox.dynos import signal_all
 from heroku_sandbox.faults import Rule, TransferFault
 from heroku_sandbox.options import Options
@@ -59,7 +58,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
 
     def provision(app: App, body: dict[str, Any]) -> Addon:
         keys = ("name", "attachment", "fork", "follow", "num_keep")
-        return world.addons.create(app, body.get("plan") or DEFAULT_PLAN, **{key: body.get(key) for key in keys})
+        return world.addons.create(app, body.get("plan") or plans.DEFAULT, **{key: body.get(key) for key in keys})
 
     @blueprint.get("")
     def status() -> Any:
@@ -71,12 +70,21 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
             "apps": [app.name for app in state.apps.values()],
         }
 
+    @blueprint.get("/routes")
+    def routes() -> Any:
+        """Which requests the APIs know: `METHOD /path/<name>`."""
+        rules = [rule for rule in current_app.url_map.iter_rules() if not rule.rule.startswith(("/sandbox", "/static"))]
+        return sorted(
+            f"{method} {rule.rule}" for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        )
+
     @blueprint.post("/apps")
     def create_app() -> Any:
         body = fields()
         with world.store.change():
             app = new_app(state, body["name"])
             app.space = body.get("space")
+            app.stack = body.get("stack") or app.stack
         if body.get("plan") != "none":
             provision(app, {key: body.get(key) for key in ("plan", "num_keep")})
         if body.get("config"):

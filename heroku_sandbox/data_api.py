@@ -14,22 +14,15 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, request
 
-from heroku_sandbox import databases, lookup, shapes, wire
+from heroku_sandbox import databases, descriptions, lookup, shapes, wire
 from heroku_sandbox.downloads import sign
 from heroku_sandbox.platform_api import fields
-from heroku_sandbox.state import Addon, Credential, Schedule, State, Transfer, TransferType, now
+from heroku_sandbox.state import Addon, Credential, Schedule, Transfer, TransferType, now
 from heroku_sandbox.world import World
 
 
 def _extensions() -> list[str]:
     return [str(name) for name in fields().get("extensions") or []]
-
-
-def _classic(state: State, db: str) -> Addon:
-    record = lookup.database(state, db)
-    if record.advanced:
-        raise lookup.not_found("database")
-    return record
 
 
 def database_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
@@ -38,13 +31,13 @@ def database_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of route
     state = world.store.state
 
     def classic(db: str) -> Addon:
-        return _classic(state, db)
+        return lookup.classic(state, db)
 
     def transfer(of: Transfer) -> Any:
         return wire.accepted(world.shape(of.as_asked_for()), world.options.variants), HTTPStatus.CREATED
 
     def description(of: Addon, figures: tuple[int, int, int, str]) -> dict[str, Any]:
-        return wire.database(shapes.database(state, of, world.addons, figures), world.options.variants)
+        return wire.database(descriptions.database(state, of, world.addons, figures), world.options.variants)
 
     @blueprint.get("")
     def get(db: str) -> Any:
@@ -109,12 +102,12 @@ def schedule_routes(world: World) -> Blueprint:
 
     @blueprint.get("/transfer-schedules")
     def schedules(db: str) -> Any:
-        record = _classic(state, db)
+        record = lookup.classic(state, db)
         return [shapes.schedule(schedule) for schedule in state.schedules.values() if schedule.addon_id == record.id]
 
     @blueprint.post("/transfer-schedules")
     def schedule(db: str) -> Any:
-        record, body = _classic(state, db), fields()
+        record, body = lookup.classic(state, db), fields()
         timezone, hour = str(body.get("timezone") or "UTC"), str(body.get("hour", ""))
         if timezone not in zoneinfo.available_timezones() | {"UTC"} or not hour.isdigit() or int(hour) > 23:  # noqa: PLR2004 -- hours of a day
             raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Bad request.")
@@ -130,7 +123,7 @@ def schedule_routes(world: World) -> Blueprint:
 
     @blueprint.delete("/transfer-schedules/<identity>")
     def unschedule(db: str, identity: str) -> Any:
-        _classic(state, db)
+        lookup.classic(state, db)
         with world.store.change():
             for record in state.schedules.values():
                 if identity in (record.id, record.name):
@@ -242,6 +235,11 @@ def credential_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of rou
         record = lookup.database(state, db)
         world.addons.rotate(record, find_credential(record, name))
         return {"message": "Credential rotated."}
+
+    @blueprint.post("/repair-default")
+    def repair_default(db: str) -> Any:
+        databases.repair_default(world.server, lookup.database(state, db))
+        return {"message": "Default credential repaired."}
 
     @blueprint.post("/credentials_rotation")
     def rotate_all(db: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from heroku_sandbox import inventory
+from heroku_sandbox import inventory, plans
 from heroku_sandbox.options import Reset
 from heroku_sandbox.postgres import Server
 from heroku_sandbox.state import Addon, Credential
@@ -46,7 +46,16 @@ def create(server: Server, addon: Addon) -> None:
         )
         for role in ("pg_signal_backend", "pg_read_all_stats", "pg_monitor"):
             session.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(owner.role)))
+    limit(server, addon)
     _create_database(server, addon)
+
+
+def limit(server: Server, addon: Addon) -> None:
+    """Gives the credentials as many connections as the plan has: each of them that many, for they share a server."""
+    most = sql.Literal(plans.of(addon.tier).connections)
+    with _cluster, server.session() as session:
+        for credential in addon.credentials:
+            session.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(sql.Identifier(credential.role), most))
 
 
 def fork(server: Server, source: Addon, addon: Addon) -> None:
@@ -205,6 +214,38 @@ def terminate(server: Server, addon: Addon) -> None:
         )
 
 
+def terminate_one(server: Server, addon: Addon, pid: int) -> bool:
+    """Ends one session on the database. Returns whether there was one."""
+    with server.session() as session:
+        asked = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND datname = %s"
+        return session.execute(asked, [pid, addon.database]).fetchone() is not None
+
+
+def connections(server: Server, addon: Addon) -> dict[str, int]:
+    """Returns how many sessions each login has on the database."""
+    with server.session() as session:
+        asked = (
+            "SELECT usename::text, count(*) FROM pg_stat_activity WHERE datname = %s AND usename IS NOT NULL GROUP BY 1"
+        )
+        return dict(session.execute(asked, [addon.database]).fetchall())
+
+
+def reset_statistics(server: Server, addon: Addon) -> None:
+    """Forgets what the server has counted about the database."""
+    with server.session(addon.database) as session:
+        session.execute("SELECT pg_stat_reset()")
+
+
+def repair_default(server: Server, addon: Addon) -> None:
+    """Gives the default credential what others have created, and all rights on it (`pg:credentials:repair-default`)."""
+    owner = sql.Identifier(addon.default.role)
+    with _cluster, server.session(addon.database) as session, session.transaction():
+        for credential in addon.credentials[1:]:
+            session.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(credential.role), owner))
+        session.execute(sql.SQL("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}").format(owner))
+        session.execute(sql.SQL("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {}").format(owner))
+
+
 def size(server: Server, addon: Addon) -> int:
     """Returns the bytes on disk, as `pg_database_size` counts them."""
     with server.session() as session:
@@ -230,8 +271,10 @@ def add_credential(server: Server, addon: Addon, credential: Credential) -> None
     """Creates a login that may connect and, like Heroku's, nothing more; the owner grants it the rest."""
     with _cluster, server.session() as session:
         session.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-                sql.Identifier(credential.role), sql.Literal(credential.password)
+            sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT {} PASSWORD {}").format(
+                sql.Identifier(credential.role),
+                sql.Literal(plans.of(addon.tier).connections),
+                sql.Literal(credential.password),
             )
         )
         session.execute(

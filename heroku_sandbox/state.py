@@ -59,6 +59,16 @@ class Credential:
 
 
 @dataclass(slots=True, kw_only=True)
+class Link:
+    """Another add-on's data, as foreign tables in a schema of this name (`pg:links`)."""
+
+    id: str = field(default_factory=new_id)
+    name: str
+    remote_id: str
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(slots=True, kw_only=True)
 class Addon:
     """A database. `app_id` is the billing app; `plan` is `heroku-postgresql:<plan>`."""
 
@@ -72,6 +82,9 @@ class Addon:
     following: str | None = None
     forked_from: str | None = None
     provisioned: bool = True
+    window: str = "Sundays 02:00 to 06:00 UTC"
+    """When Heroku may maintain it."""
+    links: list[Link] = field(default_factory=list)
     created_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
 
@@ -93,7 +106,10 @@ class Addon:
 
 @dataclass(slots=True, kw_only=True)
 class Attachment:
-    """An add-on's place in an app: config var `<name>_URL`. `namespace` is `credential:NAME` or nothing."""
+    """An add-on's place in an app: config var `<name>_URL`.
+
+    `namespace` is `credential:NAME`, `connection-pooling:default` or nothing.
+    """
 
     id: str = field(default_factory=new_id)
     name: str
@@ -157,13 +173,14 @@ class Formation:
 class App:
     """An app with its history. `last_transfer` is the counter of its backups, restores and copies.
 
-    `space` is the name of its Private Space, if it is in one.
+    `space` is the name of its Private Space, if it is in one. `stack` is `cnb` for an app of the Fir generation.
     """
 
     id: str = field(default_factory=new_id)
     name: str
     maintenance: bool = False
     space: str | None = None
+    stack: str = "heroku-24"
     formation: dict[str, Formation] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)
     last_transfer: int = 0

@@ -13,6 +13,7 @@ from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dynos
 from heroku_sandbox.faults import Faults
 from heroku_sandbox.options import Options
+from heroku_sandbox.pooling import POOLED, Pooler
 from heroku_sandbox.postgres import Server
 from heroku_sandbox.releases import Releases
 from heroku_sandbox.state import Store, Transfer
@@ -60,7 +61,8 @@ class World:
         self.store = Store(self.home)
         self.dynos = Dynos(grace=lambda: self.options.grace)
         self.releases = Releases(self.store, self.dynos, options=lambda: self.options)
-        self.addons = Addons(store=self.store, server=self.server, releases=self.releases)
+        pooler = Pooler(self.home, self.server)
+        self.addons = Addons(store=self.store, server=self.server, releases=self.releases, pooler=pooler)
         self.transfers = Transfers(self.store, self.server, self.addons, self.faults, options=lambda: self.options)
         self.releases.recover()
         self.transfers.recover()
@@ -79,7 +81,10 @@ class World:
     def _renew_urls(self) -> None:
         """Puts today's URLs into the releases: PostgreSQL may listen on another port than last time."""
         with self.store.change() as state:
+            self.addons.pool()
             for attachment in state.attachments.values():
+                if attachment.namespace == POOLED and not self.addons.pooler.installed:
+                    continue
                 url = self.addons.url(state.addons[attachment.addon_id], attachment.namespace)
                 for release in state.apps[attachment.app_id].releases:
                     if release.config and attachment.variable in release.config:
@@ -101,9 +106,10 @@ class World:
             self.faults.gate(exchange, answer)
 
     def close(self) -> None:
-        """Stops all dynos and transfers."""
+        """Stops all dynos and transfers, and the pool."""
         self.dynos.close()
         self.transfers.close()
+        self.addons.pooler.stop()
 
     def shape(self, of: Transfer, *, verbose: bool = False) -> dict[str, Any]:
         """Shows a transfer as the Data API does, with its log if `verbose`."""
@@ -123,6 +129,7 @@ class World:
         return {
             **self.releases.hosts,
             "HEROKU_PARTICLEBOARD_URL": self.addresses.api,
+            "PGDIAGNOSE_URL": "127.0.0.1",
             "HEROKU_API_KEY": self.key,
             "HEROKU_APP": app.name,
             "HEROKU_APP_NAME": app.name,

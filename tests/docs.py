@@ -6,10 +6,12 @@ Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from release.app.frameworks import FRAMEWORKS
 from release.errors import EXIT_CODES, Outcome, Reason
 from release.settings.model import VARIABLES, description
 
@@ -17,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 LOG = ROOT / "docs" / "log.md"
-FACTS = frozenset({"HEROKU_RELEASE_VERSION", "HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION", "DYNO"})
+FACTS = frozenset(
+    {"HEROKU_RELEASE_VERSION", "HEROKU_BUILD_COMMIT", "HEROKU_BUILD_DESCRIPTION", "DYNO"}
+    | {"HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION"}
+)
 """Read, but set by Heroku and never by hand."""
 
 NONE = "–"  # noqa: RUF001 -- a dash is meant
@@ -55,6 +60,18 @@ def tables() -> dict[str, str]:
                 (f"`{name}`", _default(name), description(field))
                 for name, field in VARIABLES.items()
                 if name not in FACTS
+            ],
+        ),
+        "frameworks": _table(
+            ("framework", "recognised by", "migrates with", "its answers"),
+            [
+                (
+                    each.name,
+                    " or ".join(f"`{marker}`" for marker in each.markers) or "its command",
+                    f"`{shlex.join(each.at('FILE').migrate_command)}`",
+                    f"measured with {each.measured}" if each.measured else "as documented",
+                )
+                for each in FRAMEWORKS
             ],
         ),
         "outcomes": _table(

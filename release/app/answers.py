@@ -1,12 +1,13 @@
 """What frameworks answer, and how it is read. Exit codes alone do not tell an answer from a crash.
 
 A reader makes a fact of an answer. Readers are columns of the table of frameworks; those that several rows share, and
-those that need more than a line, are here.
+those that need more than a line, are here. They compile no pattern before there is an answer.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -17,28 +18,44 @@ Entry = tuple[str, ...]
 """A migration as the history table identifies it: its columns, such as (app, name)."""
 
 
+LAST = 1000
+"""Lines of stderr that are looked at for a crash."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams."""
+    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams.
+
+    `errors` has the last lines of stderr alone.
+    """
 
     exit_code: int | None = None
     lines: list[str] = field(default_factory=list)
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=LAST))
 
-    def hear(self, _stream: str, lines: Sequence[str]) -> None:
+    def hear(self, stream: str, lines: Sequence[str]) -> None:
         """Takes lines as they come."""
         self.lines += lines
+        self.hear_errors(stream, lines)
+
+    def hear_errors(self, stream: str, lines: Sequence[str]) -> None:
+        """Takes the lines of stderr alone."""
+        if stream == "stderr":
+            self.errors.extend(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
     """A question to a framework: words of a command that changes nothing, and the reader of its answer.
 
-    `whole`: the words are the whole command, without the framework's tool before them.
+    `whole`: the words are the whole command, without the framework's tool before them. `ambiguous`: a crash may have
+    the exit code of an answer.
     """
 
     words: tuple[str, ...]
     read: Callable[[Answer], T]
     whole: bool = False
+    ambiguous: bool = False
 
 
 # Is something pending? None: the answer does not tell.
@@ -48,6 +65,22 @@ def exit_code(*something: int) -> Callable[[Answer], bool | None]:
     """Makes a reader of exit codes: 0 says that nothing is pending, `something` that a migration is."""
     meanings: dict[int | None, bool] = {0: False, **dict.fromkeys(something, True)}
     return lambda answer: meanings.get(answer.exit_code)
+
+
+def said(*, something: str, nothing: str, exit_codes: Sequence[int] = (0,)) -> Callable[[Answer], bool | None]:
+    """Makes a reader of lines: one that matches `something` says that a migration is pending.
+
+    Else one that matches `nothing` says that none is. A command that ended with none of `exit_codes` has not answered.
+    """
+
+    def answered(answer: Answer) -> bool | None:
+        if answer.exit_code not in exit_codes:
+            return None
+        if any(re.search(something, line) for line in answer.lines):
+            return True
+        return False if any(re.search(nothing, line) for line in answer.lines) else None
+
+    return answered
 
 
 # Are migrations missing? A change, or a line, each; None: the answer does not tell.
@@ -61,12 +94,12 @@ def changes(
     0 says that no migration is missing. One of `exit_codes` says that some are, when a line matches the pattern `says`
     too.
     """
-    pattern, read = re.compile(says), read or _all_lines
+    read = read or _all_lines
 
     def answered(answer: Answer) -> list[str] | None:
         if answer.exit_code == 0:
             return []
-        told = answer.exit_code in exit_codes and any(pattern.search(line) for line in answer.lines)
+        told = answer.exit_code in exit_codes and any(re.search(says, line) for line in answer.lines)
         return read(answer.lines) if told else None
 
     return answered
@@ -84,21 +117,20 @@ def listed(pattern: str) -> Callable[[Answer], set[Entry]]:
 
     Its groups are the history table's columns.
     """
-    compiled = re.compile(pattern)
-    return lambda answer: {match.groups() for line in answer.lines if (match := compiled.match(line))}
+    return lambda answer: {match.groups() for line in answer.lines if (match := re.match(pattern, line))}
 
 
-def denied(pattern: str) -> Callable[[Answer], set[Entry]]:
+def denied(pattern: str, *, separator: str | None = None) -> Callable[[Answer], set[Entry]]:
     """Makes a reader of the entries that a command which failed says it does not know.
 
-    The pattern is as in `listed`, but may match anywhere in a line.
+    The pattern is as in `listed`, but may match anywhere in a line. With a separator its one group is many entries.
     """
-    compiled = re.compile(pattern)
 
     def answered(answer: Answer) -> set[Entry]:
         if answer.exit_code == 0:
             return set()
-        return {match.groups() for line in answer.lines if (match := compiled.search(line))}
+        found = {match.groups() for line in answer.lines if (match := re.search(pattern, line))}
+        return {(name,) for (names,) in found for name in names.split(separator)} if separator else found
 
     return answered
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from release.app import frameworks, procfile
+from release.app import crashes, frameworks, index, procfile
 from release.app.answers import Answer, exit_code
 from release.app.frameworks import Framework
 from release.app.witnessed import Timeouts, witnessed
 from release.child.process import CommandNotStarted, Ended, Lines, Running, start_command
 from release.clock import Deadline
+from release.database import history
 from release.errors import Misconfigured, Reason, StepFailed
 from release.log.events import Event
 from release.run import Run
@@ -98,6 +99,18 @@ class Commands:
         question = self.framework.pending if self.framework else None
         return question.read(answer) if question else CONFIGURED(answer)
 
+    def crash(self, answer: Answer) -> str | None:
+        """Returns the error by which the app ended instead of answering; None where it answered, or cannot be told."""
+        framework = self.framework
+        if framework is None:
+            return crashes.loading(answer, self.pending or ())
+        question = framework.pending
+        if question and not question.ambiguous and question.read(answer) is not None:
+            return None
+        own = framework.crashed(answer) if framework.crashed else None
+        told = own or crashes.python(answer, framework.tool[-1:]) or crashes.node(answer)
+        return told if told or question is None or question.ambiguous else crashes.wordless(answer)
+
 
 def find_commands(run: Run) -> Commands:
     """Finds the commands to run, configured or detected. Raises Misconfigured."""
@@ -117,9 +130,9 @@ def _detect(run: Run) -> Framework:
     """Finds the one framework of the app whose tool can be started, and logs it. Raises Misconfigured."""
     marked = frameworks.marked(run.folder)
     if not marked:
-        markers = ", ".join(framework.marker for framework in frameworks.FRAMEWORKS)
+        markers = ", ".join(marker for framework in frameworks.FRAMEWORKS for marker in framework.markers)
         raise Misconfigured(Reason.NO_FRAMEWORK, f"looked for {markers}")
-    usable = [framework for framework in marked if _runnable(run, framework.migrate_command)]
+    usable = [framework for framework in marked if _runnable(run, (framework.needed,))]
     absent = [_not_usable(framework) for framework in marked if framework not in usable]
     if not usable:
         raise Misconfigured(Reason.COMMAND_NOT_FOUND, "; ".join(absent), errors=absent)
@@ -138,8 +151,8 @@ def _detect(run: Run) -> Framework:
 
 
 def _not_usable(framework: Framework) -> str:
-    tool = framework.tool[0]
-    return f"{framework.marker} is there, but {framework.name}'s command {tool!r} cannot be started here"
+    needed = framework.needed
+    return f"{framework.marker} is there, but {framework.name}'s command {needed!r} cannot be started here"
 
 
 def _several(run: Run, usable: Sequence[Framework]) -> Misconfigured:
@@ -149,13 +162,15 @@ def _several(run: Run, usable: Sequence[Framework]) -> Misconfigured:
     """
     names = ", ".join(f"{framework.name} ({framework.marker})" for framework in usable)
     app = run.settings.heroku_app_name or run.settings.heroku_app_id
-    to_app = f" --app {app}" if app else ""
-    choices = [
-        f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(framework.migrate_command))}{to_app}"
-        for framework in usable
-    ]
+    choices = [choice(framework, app) for framework in usable]
     detail = f"{names}. Choose one of them: {'; '.join(choices)}"
     return Misconfigured(Reason.SEVERAL_FRAMEWORKS, detail, choices=choices)
+
+
+def choice(framework: Framework, app: str | None) -> str:
+    """Returns the command that chooses a framework for an app, to paste."""
+    to_app = f" --app {app}" if app else ""
+    return f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(framework.migrate_command))}{to_app}"
 
 
 def _runnable(run: Run, argv: Sequence[str]) -> bool:
@@ -182,12 +197,15 @@ def _check_runnable(run: Run, commands: Commands) -> None:
 def ask_pending(run: Run, commands: Commands) -> bool | None:
     """Runs the pending command and tells whether something is pending; None when it cannot be asked or does not say.
 
-    Raises StepFailed when it cannot be run to its end, or a configured one answers with neither 0 nor 1.
+    Where no command tells, the framework's index is compared with its history.
+
+    Raises StepFailed when it cannot be run to its end, when the app does not start, or when a configured one answers
+    with neither 0 nor 1.
     """
     if commands.pending is None:
-        return None
+        return _listed_pending(run, commands.framework)
     heard = Answer()
-    on_lines = heard.hear if commands.framework else None
+    on_lines = heard.hear if commands.framework else heard.hear_errors
     try:
         ended = run_app(run, commands.pending, run.deadline.within(PENDING_LIMIT), on_lines=on_lines)
     except CommandNotStarted as error:
@@ -196,8 +214,17 @@ def ask_pending(run: Run, commands: Commands) -> bool | None:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{commands.pending[0]} took over {PENDING_LIMIT:g} s")
     heard.exit_code = ended.exit_code
     is_pending = commands.is_pending(heard)
+    if is_pending is not False and (cause := commands.crash(heard)):
+        raise StepFailed(Reason.APP_DOES_NOT_START, f"{shlex.join(commands.pending)} ended with {ended.how}: {cause}")
     if is_pending is None and commands.framework is None:
         raise StepFailed(
             Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"
         )
     return is_pending
+
+
+def _listed_pending(run: Run, framework: Framework | None) -> bool | None:
+    if framework is None or framework.index is None:
+        return None
+    applied = history.applied(run.database.connection, framework.histories[0])
+    return index.is_pending(framework.index.entries(run.folder), applied)

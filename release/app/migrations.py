@@ -6,18 +6,24 @@ without a migration. The framework is asked for both, with its own commands.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 from release.app.answers import Answer, Entry, Question
 from release.app.command import PENDING_LIMIT, Commands, ask_pending, run_app, start_app
 from release.app.frameworks import Framework
+from release.app.memory import Memory, consult
 from release.child.process import CommandNotStarted
 from release.database import history
 from release.errors import Reason, Refused
+from release.log.events import Event
 from release.run import Run
-from release.settings.model import Guard, OnAhead, OnMissing
+from release.settings.model import Guard, OnAhead, OnMissing, Pending
 
 SHOWN = 10
 """Lines of a framework's answer that go into an event."""
@@ -25,24 +31,80 @@ SHOWN = 10
 DEPTH = 3
 """Folders below the app's own in which a file of migrations is looked for by name."""
 
+SOUGHT = 20
+"""The newest migrations whose files are sought, one after the other, where nothing else tells which the code has."""
 
-def pending(run: Run, commands: Commands) -> bool:
+
+class By(StrEnum):
+    """What has decided whether to migrate.
+
+    ASKED: the app was asked. SAME_CODE: this code landed last, and nothing has changed since. ASSUMED: nobody can say,
+    so something is. ALWAYS: a setting. DATABASE_AHEAD: the database has migrations that this code does not have.
+    """
+
+    ASKED = "asked"
+    SAME_CODE = "same_code"
+    ASSUMED = "assumed"
+    ALWAYS = "always"
+    DATABASE_AHEAD = "database_ahead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether to migrate, and what has decided that.
+
+    `code` stands for the code where its landing is to be remembered. `differs` says why this release is not taken for
+    the one that landed last.
+    """
+
+    pending: bool
+    by: By
+    code: str | None = None
+    differs: tuple[str, ...] = ()
+
+
+def pending(run: Run, commands: Commands) -> Decision:
     """Decides whether to migrate: something is pending, and the database is not ahead. Raises Refused."""
+    decision = _decide(run, commands)
+    run.log.info(
+        Event.PENDING_DECIDED, pending=decision.pending, by=decision.by, differs=list(decision.differs) or None
+    )
+    return decision
+
+
+def _decide(run: Run, commands: Commands) -> Decision:
+    way, memory = run.settings.pending, None
+    if way is Pending.SAME_CODE or (way is Pending.ASK and commands.pending is None):
+        memory = consult(run, commands)
+        if memory.same:  # the framework is asked nothing more, either: it was, when this code landed
+            return Decision(pending=False, by=By.SAME_CODE)
     with _asked_meanwhile(run, commands) as missing:
-        is_pending = _is_pending(run, commands)
-    names = ahead(run, commands, pending=is_pending)
+        decision = _is_pending(run, commands, memory)
+    names = ahead(run, commands, pending=decision.pending)
     if names:
-        return _go_on_ahead(run, commands, names, pending=is_pending)
-    _judge_missing(run, commands, missing, pending=is_pending)
-    return is_pending
+        asked = decision.pending and decision.by is not By.ALWAYS  # a setting does not make anything pending
+        is_pending = _go_on_ahead(run, commands, names, pending=asked)
+        return replace(decision, pending=is_pending, by=decision.by if is_pending else By.DATABASE_AHEAD)
+    _judge_missing(run, commands, missing, pending=decision.pending)
+    return decision
 
 
-def _is_pending(run: Run, commands: Commands) -> bool:
-    """Asks the app whether migrations are pending; assumes so where it cannot tell."""
+def _is_pending(run: Run, commands: Commands, memory: Memory | None) -> Decision:
+    """Asks the app whether migrations are pending. Where it cannot tell, the memory may; else some are."""
+    if run.settings.pending is Pending.ALWAYS:
+        return Decision(pending=True, by=By.ALWAYS)
     answer = ask_pending(run, commands)
     if answer is None:
+        memory = memory or consult(run, commands)
+        if memory.same:
+            return Decision(pending=False, by=By.SAME_CODE)
         run.warn("pending_unknown", "the app cannot say whether migrations are pending; assuming that some are")
-    return answer is not False
+    return Decision(
+        pending=answer is not False,
+        by=By.ASSUMED if answer is None else By.ASKED,
+        code=memory.code if memory else None,
+        differs=memory.differs if memory else (),
+    )
 
 
 # The database is ahead.
@@ -54,31 +116,40 @@ def ahead(run: Run, commands: Commands, *, pending: bool) -> list[str]:
     if framework is None or not framework.histories:
         return []
     if framework.unknown is not None:
-        # Its history holds the newest revisions only: where nothing is pending, the code has them all.
+        # Its history holds the newest revisions only, or it does not tell what is pending while it misses one: where
+        # nothing is pending, the code has them all.
         entries = _denied(run, framework, framework.unknown) if pending else []
-    elif framework.known is not None:
-        entries = _not_listed(run, framework, framework.known)
     else:
-        entries = []
+        entries = _not_known(run, framework)
     return [".".join(entry) for entry in entries]
 
 
 def _denied(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
-    """Returns the newest revisions, less those that the code has: the framework is asked for each."""
-    return [
-        entry
-        for entry in history.applied(run.database.connection, framework.histories[0])
-        if entry in question.read(ask_framework(run, framework.asking(question, entry)))
-    ]
+    """Returns the newest revisions, less those that the code has: the framework is asked for each, or once for all."""
+    applied = history.applied(run.database.connection, framework.histories[0])
+    if applied and not any("{}" in word for word in question.words):
+        missing = question.read(ask_framework(run, framework.asking(question)))
+        return newer_than_known(applied, set(applied) - missing)
+    return [entry for entry in applied if entry in question.read(ask_framework(run, framework.asking(question, entry)))]
 
 
-def _not_listed(run: Run, framework: Framework, question: Question[set[Entry]]) -> list[Entry]:
+def _not_known(run: Run, framework: Framework) -> list[Entry]:
     applied = history.applied(run.database.connection, framework.histories[0])
     if not applied:
         return []
     if run.settings.on_database_ahead is OnAhead.WARN and _has_file(run.folder, framework, applied[-1]):
         return []  # the newest migration of all is in this code, so it need not be asked
-    return newer_than_known(applied, question.read(ask_framework(run, framework.asking(question))))
+    return newer_than_known(applied, _known(run, framework, applied))
+
+
+def _known(run: Run, framework: Framework, applied: Sequence[Entry]) -> set[Entry]:
+    """Returns migrations that the code has; of some frameworks only the newest one of those that were applied."""
+    if framework.index is not None:
+        return framework.index.entries(run.folder) or set()
+    if framework.known is not None:
+        return framework.known.read(ask_framework(run, framework.asking(framework.known)))
+    newest = reversed(applied[-SOUGHT:])
+    return set(islice((entry for entry in newest if _has_file(run.folder, framework, entry)), 1))
 
 
 def newer_than_known(applied: Sequence[Entry], known: set[Entry]) -> list[Entry]:
@@ -104,7 +175,7 @@ def newer_than_known(applied: Sequence[Entry], known: set[Entry]) -> list[Entry]
 def _has_file(folder: Path, framework: Framework, entry: Entry) -> bool:
     if framework.file is None:
         return False
-    end = framework.file.format(*entry)
+    end = framework.file.format(*map(glob.escape, entry))
     return any(next(folder.glob(f"{'*/' * depth}{end}"), None) is not None for depth in range(DEPTH))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from release.database.journal import Entry
+from release.database.entry import Entry
 from release.errors import Misconfigured, Reason
 from release.output.history import Past
 from release.run import Run

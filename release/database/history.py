@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final, LiteralString
 from zlib import crc32
 
 from psycopg import Connection, sql
 
-from release.database.catalog.scope import SCOPE
+from release.database.catalog.scope import LIMITS, SCOPE
 from release.database.session import translated
 
 
@@ -21,7 +22,8 @@ class HistoryTable:
     `columns` identify an entry. `order` is the column by which entries stand in the order in which they happened; where
     it is None, the columns themselves do that. `entry` is SQL for an entry as text, and None where that is the columns
     with dots between. It leaves out the time, because a second run of the same migration is the same migration. `more`
-    names the other columns that `entry` uses.
+    names the other columns that `entry` uses, or by which the table is known. `applied` is SQL that is true of a row
+    whose migration is in effect; None: of each.
     """
 
     table: str
@@ -29,6 +31,7 @@ class HistoryTable:
     order: str | None = None
     entry: LiteralString | None = None
     more: frozenset[str] = frozenset()
+    applied: LiteralString | None = None
 
     @property
     def all_columns(self) -> frozenset[str]:
@@ -72,7 +75,9 @@ def applied(connection: Connection[Any], history: HistoryTable) -> list[tuple[st
             return []
         columns = sql.SQL(", ").join(map(sql.Identifier, history.columns))
         order = sql.Identifier(history.order) if history.order else columns
-        query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(columns, sql.SQL(tables[0][0]), order)
+        condition = sql.SQL(history.applied or "true")
+        selected = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}")
+        query = selected.format(columns, sql.SQL(tables[0][0]), condition, order)
         return [tuple(map(str, row)) for row in connection.execute(query)]
 
 
@@ -94,6 +99,37 @@ def recorded(connection: Connection[Any], histories: Iterable[HistoryTable]) -> 
                 read[name] = [entry or "" for (entry,) in entries]
                 break
     return read
+
+
+LARGEST: Final = 8 << 20
+"""The bytes up to which a table is read whose name looks like a history's. No tool's own has nearly as many."""
+
+_LOOK_ALIKE: Final[LiteralString] = (
+    SCOPE
+    + r"""
+SELECT r.name FROM relations r
+ WHERE r.relkind IN ('r', 'p') AND has_table_privilege(r.oid, 'SELECT') AND pg_relation_size(r.oid) <= %s
+   AND r.name ~* 'migrat|schema_?(version|info|history|revision)|db_?version|changelog|evolution|sqitch|sequelize'
+                 '|aerich|alembic|phinx|flyway|liquibase'
+ ORDER BY r.name COLLATE "C"
+"""
+)
+"""The qualified names of the tables whose names look like those in which tools keep what they have migrated."""
+
+_ROWS: Final = sql.SQL("SELECT {}, count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text FROM {} AS t")
+"""(name, number of rows, sum of their hashes) of one table."""
+
+
+def look_alikes(connection: Connection[Any]) -> str:
+    """Computes a digest of all rows in all tables that look like a history, also of a tool that nobody here knows.
+
+    Raises Failed or Lost.
+    """
+    with translated(), connection.transaction():
+        connection.execute(LIMITS)
+        names = [name for (name,) in connection.execute(_LOOK_ALIKE, [LARGEST]).fetchall()]
+        read = [connection.execute(_ROWS.format(sql.Literal(name), sql.SQL(name))).fetchone() for name in names]
+    return blake2b(repr(read).encode(), digest_size=16).hexdigest()
 
 
 def revision(histories: Iterable[HistoryTable]) -> int:

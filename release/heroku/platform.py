@@ -36,6 +36,12 @@ class Ref(msgspec.Struct, frozen=True):
     name: str
 
 
+class Stack(msgspec.Struct, frozen=True):
+    """What an app's dynos are made from: `heroku-24`, `container`, or `cnb` in the Fir generation."""
+
+    name: str
+
+
 class App(msgspec.Struct, frozen=True):
     """An app, with what is needed of it. `space` is its Private Space, in whatever form, and None where it has none."""
 
@@ -43,6 +49,15 @@ class App(msgspec.Struct, frozen=True):
     name: str
     maintenance: bool
     space: object = None
+    stack: Annotated[Stack | None, INFORMS] = None
+
+    def one_off(self, command: str) -> str:
+        """Returns a command as a one-off dyno of this app is to be given it.
+
+        On Fir a dyno has the environment that the build made only where `launcher` starts the command, as Heroku's CLI
+        does (heroku/cli, packages/cli/src/lib/run/helpers.ts).
+        """
+        return f"launcher {command}" if self.stack and self.stack.name == "cnb" else command
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -78,6 +93,12 @@ class Process(msgspec.Struct, frozen=True):
 
     type: str
     quantity: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """A feature of Heroku's labs, on or off for the app."""
+
+    enabled: bool
 
 
 class Dyno(msgspec.Struct, frozen=True):
@@ -132,8 +153,16 @@ class Platform:
 
     def config_var(self, name: str) -> str | None:
         """Reads the value of a config var, which is often a secret; None when it is not set."""
-        value = self._get(dict[str, object], "apps", self._app, "config-vars").get(name)
-        return value if isinstance(value, str) else None
+        return self.config_vars().get(name)
+
+    def config_vars(self) -> dict[str, str]:
+        """Reads all config vars, secrets among them."""
+        found = self._get(dict[str, object], "apps", self._app, "config-vars")
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    def feature(self, name: str) -> Feature:
+        """Reads a feature of Heroku's labs."""
+        return self._get(Feature, "apps", self._app, "features", name)
 
     def attachments(self) -> tuple[Attachment, ...]:
         """Lists everything attached to the app, with plans and config vars."""

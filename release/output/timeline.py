@@ -15,6 +15,7 @@ from release import __version__
 from release.output.lines import parse
 from release.output.show import bad, good, lines, note, warn
 from release.output.witnessed import Statement, slowest
+from release.program import named
 
 Fields = Mapping[str, Any]
 MOST_OUTPUT = 2000
@@ -24,7 +25,7 @@ SHOWN = frozenset(
     {"transfer_finished", "retry_scheduled", "lock_waited", "transfer_awaited", "probe_passed", "probe_failed"}
     | {"warning_raised", "fence_raised", "fence_lowered", "restore_skipped", "handover_started", "signal_received"}
     | {"guard_overridden", "framework_detected", "database_compared", "restore_planned", "command_finished"}
-    | {"migration_witnessed"}
+    | {"migration_witnessed", "pending_decided"}
 )
 """Events that stand in a timeline. The others (progress, starts) are left out: an event that ends them says it all."""
 
@@ -132,7 +133,7 @@ def _find_oddities(story: Story, events: list[Fields]) -> None:
         where = story.steps[-1].name if story.steps and story.steps[-1].ended is None else None
         story.notes.append(
             f"The log ends{f' within the step {where}' if where else ''} before release_finished: it was cut off, or"
-            " the run was killed. `bin/release recover` finishes what is unfinished."
+            " the run was killed. " + named("`release-phase recover` finishes what is unfinished.")
         )
     elif story.record.get("dropped_lines"):
         story.notes.append(f"{story.record['dropped_lines']} lines could not be written when this run was logged.")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from release import program
 from release.app import procfile
 from release.clock import Deadline, Interrupted
 from release.database import evidence
@@ -88,7 +89,7 @@ def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) ->
         hint=(
             goes_on(running)
             if running
-            else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno {dyno}`."
+            else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno-name {dyno}`."
         ),
     )
 
@@ -118,7 +119,7 @@ def _left_for_later(run: Run, backup: BackedUp, interruption: Interrupted, why: 
         Outcome.RESTORE_FAILED,
         interruption,
         backup=backup.name,
-        hint="Run `bin/release recover`, or release again. Either takes the salvage and restores the backup. The site"
+        hint="Run `release-phase recover`, or release again. Either takes the salvage and restores the backup. The site"
         " stays in maintenance mode until then.",
     )
 
@@ -135,7 +136,7 @@ def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
 
 def _start_dyno(run: Run, backup: BackedUp) -> str | None:
     """Starts the dyno that recovers. Returns its name, or None where Heroku refuses, which is a warning."""
-    command = f"{hook_command(run.folder)} recover --run {run.id}"
+    command = backup.target.app.one_off(f"{hook_command(run.folder)} recover --run {run.id}")
     try:
         dyno = backup.target.site.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
     except HerokuError as error:
@@ -151,7 +152,7 @@ def hook_command(folder: Path) -> str:
     if line and not re.search(r"[;&|<>$`\\()]", line):  # no operators, redirections or expansions of a shell
         with suppress(ValueError):  # a quotation mark that is not closed
             return shlex.join(shlex.split(line))
-    return "bin/release" if (folder / "bin" / "release").is_file() else "release-phase"
+    return "bin/release" if program.is_checkout(folder) else program.in_dyno()
 
 
 def _shows_up(run: Run, dyno: str | None) -> bool:

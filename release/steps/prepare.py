@@ -30,10 +30,14 @@ NAMED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a release works with. When nothing is pending, there is neither a target nor a stage to rehearse on."""
+    """What a release works with. When nothing is pending, there is neither a target nor a stage to rehearse on.
+
+    `code` stands for the code where its landing is to be remembered.
+    """
 
     commands: Commands
     pending: bool = False
+    code: str | None = None
     target: Target | None = None
     stage: Stage | None = None
 
@@ -49,19 +53,20 @@ def prepare(run: Run) -> Prepared | Ending:
         lock.connect(run)
         earlier = recover.finish_earlier(run)
         if earlier is None or earlier.outcome not in UNFINISHED:
-            if not pending(run, commands):
+            decision = pending(run, commands)
+            if not decision.pending:
                 return Prepared(commands=commands)
             target = restorable_target(run)
             earlier = recover.reappeared(run, target) if target else None
             if earlier is None:
                 stage = find_stage(run, target)
-                return Prepared(commands=commands, pending=True, target=target, stage=stage)
+                return Prepared(commands=commands, pending=True, code=decision.code, target=target, stage=stage)
         if earlier.outcome in UNFINISHED:
             return earlier
 
 
-def pending(run: Run, commands: Commands) -> bool:
-    """Whether to migrate, by what the app says. Raises Refused."""
+def pending(run: Run, commands: Commands) -> migrations.Decision:
+    """Decides whether to migrate, by what the app says or the journal remembers. Raises Refused."""
     if run.settings.backup is Backup.CAPTURE:  # load the HTTP client while the app's own command runs
         platform.preload()
     return migrations.pending(run, commands)
@@ -89,6 +94,12 @@ def restorable_target(run: Run) -> Target | None:
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
     target = find_target(run)  # a restore under way is waited for: until its end nothing of the database can be told
+    refuse_unrestorable(run)
+    return target
+
+
+def refuse_unrestorable(run: Run) -> None:
+    """Refuses a database that this role could not protect, or that a restore could not bring back. Raises Refused."""
     _refuse_without_create(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)
@@ -97,11 +108,10 @@ def restorable_target(run: Run) -> Target | None:
             Guard.OTHER_CREDENTIALS,
             Refused(Reason.OTHER_CREDENTIALS, "; ".join(str(each) for each in foreign[:20]), count=len(foreign)),
         )
-    _refuse_unrestorable(run)
-    return target
+    _refuse_what_is_lost(run)
 
 
-def _refuse_unrestorable(run: Run) -> None:
+def _refuse_what_is_lost(run: Run) -> None:
     """Refuses what a restore could not bring back. Each override is logged by itself, so that a plan lists all."""
     from release.database.restorable import report_on  # noqa: PLC0415 -- only a run that migrates needs it
 

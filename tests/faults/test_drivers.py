@@ -5,11 +5,7 @@ Judged from outside, also when every session that was there at the hook's end ha
 
 from __future__ import annotations
 
-import os
-import pwd
 import shlex
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +24,7 @@ from tests.faults.test_live import Case
 from tests.faults.test_live import play as play_live
 from tests.hook import Result
 from tests.judge import query
+from tests.toolchains.cache import needed, npm
 
 FOLDER = Path(__file__).with_name("drivers")
 NODE = "node-postgres"
@@ -60,7 +57,6 @@ LATER = 10.0
 """Seconds after the hook's end in which a statement of the migration may still have something to commit."""
 AT_LEAST = 1.0
 """Seconds to wait, though no session is left: something that reconnects needs a moment."""
-INSTALL_WITHIN = 90
 
 Migrate = Callable[[str, str, str], str]
 """The script that migrates by a driver, in a situation, with something of its own."""
@@ -68,50 +64,8 @@ Migrate = Callable[[str, str, str], str]
 
 @pytest.fixture(scope="session")
 def node_modules(request: pytest.FixtureRequest) -> Path:
-    """Where node-postgres is; installed once, into the user's cache. Skips loudly where it cannot be."""
-    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    folder = (cache if os.access(cache.parent, os.W_OK) else Path(os.environ.get("TMPDIR", "/tmp"))) / "release-tests"
-    problem = installed(folder / "node", home)
-    if problem:
-        loud(request, f"{NODE}: {NODE_CASES} cells are left out in this worker: {problem}")
-        pytest.skip(problem)
-    return folder / "node" / "node_modules"
-
-
-def installed(folder: Path, home: Path) -> str | None:
-    """Sees to it that the package is there; what is in the way, if something is."""
-    npm = shutil.which("npm", path="/usr/local/bin:/usr/bin:/bin")
-    if npm is None or shutil.which("node", path="/usr/local/bin:/usr/bin:/bin") is None:
-        return "there is no npm, or no node"
-    if (folder / "node_modules" / "pg" / "package.json").exists():
-        return None
-    # Each worker into a folder of its own, which takes its place in one step.
-    fresh = folder.with_name(f"node-{os.getpid()}")
-    fresh.mkdir(parents=True, exist_ok=True)
-    argv = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(fresh), NODE_PACKAGE]
-    try:
-        # Its surroundings as they are, since a proxy or an authority may be named there.
-        environ = {**os.environ, "HOME": str(home)}
-        done = subprocess.run(argv, env=environ, timeout=INSTALL_WITHIN, check=False, capture_output=True, text=True)
-    except subprocess.TimeoutExpired:
-        shutil.rmtree(fresh)
-        return f"npm did not answer within {INSTALL_WITHIN} s"
-    if done.returncode:
-        shutil.rmtree(fresh)
-        return f"npm: {(done.stderr.strip() or done.stdout.strip())[-300:]}"
-    try:
-        fresh.rename(folder)
-    except OSError:  # another worker was quicker
-        shutil.rmtree(fresh)
-    return None
-
-
-def loud(request: pytest.FixtureRequest, text: str) -> None:
-    """Prints a line that no capturing holds back."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print(f"\n{text}", file=sys.__stderr__, flush=True)
+    """Where node-postgres is."""
+    return needed(request, npm(NODE_PACKAGE), what=f"{NODE}, {NODE_CASES} cells in this worker,") / "node_modules"
 
 
 @pytest.fixture

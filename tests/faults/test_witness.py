@@ -24,13 +24,15 @@ import pytest
 from heroku_sandbox.client import shared_postgres
 from heroku_sandbox.postgres import server_at
 from release.witness.conversation import Conversation
-from release.witness.statement import Statement, Vocabulary
+from release.witness.statement import Statement
 from release.witness.tls import ServerTls
 from release.witness.verdict import Ending, Word, verdict
+from release.witness.vocabulary import Vocabulary
 from tests.faults.figures import BROKEN_HOOK, Cell, Recorder
-from tests.faults.test_drivers import FOLDER, NODE, PYTHON, loud
+from tests.faults.test_drivers import FOLDER, NODE, PYTHON
 from tests.faults.test_drivers import node_modules as node_modules  # noqa: PLC0414 -- a fixture, asked for by name
 from tests.faults.wire import Break, Direction, Fault, Player, Recording, Wire
+from tests.toolchains.cache import leave_out
 from tests.unit.database.conftest import Database, make
 from tests.unit.witness.conftest import Witnessed, before, vocabulary
 
@@ -76,9 +78,7 @@ def command(request: pytest.FixtureRequest, driver: str) -> tuple[list[str], dic
         return ["node", str(FOLDER / "drive.js")], {"NODE_PATH": str(request.getfixturevalue("node_modules"))}
     found = jar()
     if found is None or shutil.which("javac") is None:
-        problem = f"{JDBC}: its cells are left out: there is no javac, or no postgresql.jar (libpostgresql-jdbc-java)"
-        loud(request, problem)
-        pytest.skip(problem)
+        leave_out(request, f"{JDBC} is left out: there is no javac, or no postgresql.jar (libpostgresql-jdbc-java)")
     return ["java", "-XX:TieredStopAtLevel=1", "-cp", str(found), str(FOLDER / "Drive.java")], {}
 
 

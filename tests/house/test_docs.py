@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 
 import release
 from heroku_sandbox.cli import main as sandbox
+from release.app.frameworks import FRAMEWORKS
 from release.commands.command_line import cli
 from release.errors import MISCONFIGURED_EXIT_CODE, Outcome, Reason
 from release.log.events import Event
@@ -140,15 +141,27 @@ def _options(command: click.Command) -> set[str]:
 def test_every_command_is_documented_and_every_one_named_there_exists() -> None:
     assert isinstance(cli, click.Group)
     commands = set(cli.list_commands(click.Context(cli)))
-    program = r"(?:bin/release|release-phase)"
     assert commands <= {row[0].strip("`").split()[1] for row in _cells(_page("commands.md")) if " " in row[0]}
     text = README.read_text() + BOOK
-    called = re.findall(rf"(?:`|^|\| |heroku run ){program} ([a-z]+)(?: (--[a-z]+))?", text, re.MULTILINE)
+    called = re.findall(r"(?:`|^|\| |heroku run )release-phase ([a-z]+)(?: (--[a-z]+))?", text, re.MULTILINE)
     assert {command for command, _ in called} == commands
     unknown = [
         (command, option) for command, option in called if option and option not in _options(cli.commands[command])
     ]
     assert unknown == []
+
+
+CHECKOUTS = {"__main__.py", "handover.py", "procfile.py", "program.py"}
+"""The modules that have to do with a checkout's `bin/release`."""
+
+
+def test_no_text_says_bin_release_but_where_a_checkout_is_meant() -> None:
+    says = re.compile(r"bin/release\b(?!-)")
+    modules = {path.name for path in (ROOT / "release").rglob("*.py") if says.search(path.read_text())}
+    assert modules == CHECKOUTS
+    for page in (*PAGES, README, ROOT / "CHANGELOG.md", ROOT / "app.json"):
+        paragraphs = re.split(r"\n\s*\n|\n(?=- )", page.read_text())
+        assert [text for text in paragraphs if says.search(text) and "checkout" not in text] == []
 
 
 def test_every_call_of_the_sandbox_names_a_command_of_it() -> None:
@@ -162,7 +175,8 @@ def test_every_path_that_the_documentation_and_the_map_name_exists() -> None:
     text = README.read_text() + BOOK + (ROOT / "CONTRIBUTING.md").read_text()
     paths = set(re.findall(r"(?<![\w./])((?:bin|release|tests|buildpack)/[\w/.-]*\w)", text))
     assert paths >= {"bin/demo", "bin/test", "bin/docs", "bin/sandbox"}
-    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+    of_apps = {marker for framework in FRAMEWORKS for marker in framework.markers}
+    assert sorted(path for path in paths - of_apps if not (ROOT / path).exists()) == []
     modules = set(re.findall(r"python -m ((?:release|tests)[\w.]*)", text))
     assert modules >= {"release", "tests.faults"}
     places = {module: ROOT / module.replace(".", "/") for module in modules}

@@ -22,9 +22,12 @@ STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$HOME/asked"
 done=$(psql -XAtqc "SELECT to_regclass('done') IS NOT NULL" "$DATABASE_URL")
 case "$*" in
-"manage.py migrate --noinput" | "upgrade head" | "db upgrade" | "db:migrate" | "prisma migrate deploy")
+"manage.py migrate --noinput" | "upgrade head" | "db upgrade" | "db:migrate" | "migrate deploy")
   psql -Xqc "CREATE TABLE done (n integer)" "$DATABASE_URL" ;;
-"manage.py migrate --check" | "db:abort_if_pending_migrations" | "prisma migrate status") [ "$done" = t ] || exit 1 ;;
+"manage.py migrate --check" | "db:abort_if_pending_migrations") [ "$done" = t ] || exit 1 ;;
+"migrate status")
+  [ "$done" = t ] || { echo "have not yet been applied"; exit 1; }
+  echo "Database schema is up to date" ;;
 "current --check-heads") [ "$done" = t ] || exit 255 ;;
 "db heads") echo "0001 (head)" ;;
 "db current") [ "$done" = f ] || echo "0001 (head)" ;;
@@ -37,7 +40,7 @@ DJANGO = {"manage.py": "python manage.py migrate --noinput"}
 ALEMBIC = {"alembic.ini": "alembic upgrade head"}
 FLASK = {"migrations/alembic.ini": "flask db upgrade"}
 RAILS = {"bin/rails": "bin/rails db:migrate"}
-PRISMA = {"prisma/schema.prisma": "npx prisma migrate deploy"}
+PRISMA = {"prisma/schema.prisma": "node_modules/.bin/prisma migrate deploy"}
 
 
 def program(path: Path, text: str) -> None:
@@ -47,9 +50,7 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def slug(
-    app: App, folder: Path, files: Sequence[str], tools: Sequence[str] = ("python", "alembic", "flask", "npx")
-) -> Hook:
+def slug(app: App, folder: Path, files: Sequence[str], tools: Sequence[str] = ("python", "alembic", "flask")) -> Hook:
     """An app with these files, in a dyno that has these tools."""
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,8 @@ def slug(
         program(folder / "tools" / name, STAND_IN)
     if "bin/rails" in files:
         program(folder / "bin" / "rails", STAND_IN)
+    if "prisma/schema.prisma" in files:
+        program(folder / "node_modules" / ".bin" / "prisma", STAND_IN)
     path = os.pathsep.join([str(folder / "tools"), str(POSTGRES_BIN), "/usr/bin", "/bin"])
     return Hook(app=app, folder=folder, environment={"PATH": path, **UNASKED})
 
@@ -109,7 +112,7 @@ printf %s "${2#RELEASE_MIGRATE_COMMAND=}" >"$HOME/chosen"
         (1, ["alembic current --check-heads", "alembic upgrade head"]),
         (2, ["flask db heads", "flask db current", "flask db upgrade"]),
         (3, ["rails db:abort_if_pending_migrations", "rails db:migrate"]),
-        (4, ["npx prisma migrate status", "npx prisma migrate deploy"]),
+        (4, ["prisma migrate status", "prisma migrate deploy"]),
     ],
     ids=["Django", "Alembic", "Flask-Migrate", "Rails", "Prisma"],
 )
@@ -220,7 +223,7 @@ def left(answer):  # it exits with 0 whatever is pending, and says so in words
 frameworks.FRAMEWORKS += (
     frameworks.Framework(
         name="Ledger",
-        marker="ledger.toml",
+        markers=("ledger.toml",),
         tool=("./ledger",),
         migrate=("up", "--all"),
         pending=Question(("status",), left),

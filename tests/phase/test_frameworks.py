@@ -1,13 +1,8 @@
-"""Django, Alembic and Flask-Migrate for real, each guard in front of them; Rails and Prisma as stand-ins.
-
-The stand-ins are shell scripts with the names, arguments and exit codes that those frameworks document: they show that
-the table's rows are run as written, not that the frameworks do as documented.
-"""
+"""Django, Alembic and Flask-Migrate with larger apps, each guard in front of them. The rest is in tests/toolchains/."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -19,7 +14,7 @@ import pytest
 from heroku_sandbox import App, Sandbox
 from tests.apps.ship import assemble
 from tests.hook import PATH, Hook, Result, finish
-from tests.judge import picture, query
+from tests.judge import picture
 
 _numbers = itertools.count(1)
 Ship = Callable[..., Hook]
@@ -349,44 +344,3 @@ def test_flask_migrate_lands_notices_what_is_missing_and_goes_back(
     assert older.ended == (0, "released", None)
     assert "not in this code: 0002" in warnings(older)["database_ahead"]
     assert picture(sandbox.superuser_url(app)) == before
-
-
-# Rails and Prisma: stand-ins.
-
-STAND_IN = """#!/bin/sh
-echo "$(basename $0) $*" >>"$HOME/asked"
-case "$*" in
-*"{migrate}") psql -Xqc "CREATE TABLE done (n integer)" "$DATABASE_URL" ;;
-*"{pending}") [ "$(psql -XAtqc "SELECT to_regclass('done') IS NOT NULL" "$DATABASE_URL")" = t ] || exit 1 ;;
-*) exit 64 ;;
-esac
-"""
-
-
-@pytest.mark.parametrize(
-    ("marker", "program", "migrate", "pending"),
-    [
-        ("bin/rails", "bin/rails", "db:migrate", "db:abort_if_pending_migrations"),
-        ("prisma/schema.prisma", "node_modules/.bin/npx", "prisma migrate deploy", "prisma migrate status"),
-    ],
-    ids=["Rails", "Prisma"],
-)
-def test_a_stand_in_for_a_framework_is_asked_migrated_and_asked_again(
-    whole_sandbox: Sandbox, tmp_path: Path, marker: str, program: str, migrate: str, pending: str
-) -> None:
-    app = whole_sandbox.create_app(f"stand-in-{next(_numbers)}", config={"HEROKU_API_KEY": whole_sandbox.key})
-    folder = tmp_path / "slug"
-    for name, text in ((marker, ""), (program, STAND_IN.format(migrate=migrate, pending=pending))):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    hook = Hook(app=app, folder=folder, environment={"PATH": f"{folder / 'node_modules' / '.bin'}{os.pathsep}{PATH}"})
-
-    assert hook.run().ended == (0, "released", None)
-    assert query(app.database_url, "SELECT count(*) FROM done") == [(0,)]
-    name = Path(program).name
-    assert (folder / "asked").read_text().splitlines() == [
-        f"{name} {pending}", f"{name} {migrate}", f"{name} {pending}",
-    ]  # fmt: skip
-    assert hook.run().ended == (0, "released", None)
-    assert len((folder / "asked").read_text().splitlines()) == 4

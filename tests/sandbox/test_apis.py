@@ -8,61 +8,15 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from heroku_sandbox import App, Failure, Sandbox
 from tests.judge import query
-from tests.sandbox.conftest import Push, capture
+from tests.sandbox.conftest import capture
 
-SHAPES = json.loads(Path(__file__).with_name("shapes.json").read_text())
-TYPES: dict[type, str] = {
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    dict: "object",
-    list: "array",
-    type(None): "null",
-}
 INCLUSION = {"Accept-Inclusion": "addon:plan,config_vars"}
-
-
-def differences(api: str, name: str, answer: dict[str, Any]) -> list[str]:
-    """What an answer lacks, or has of another type, by Heroku's schema or by recordings of its Data API."""
-    expected: dict[str, str] = SHAPES[api][name]
-    missing = [key for key in expected if key not in answer]
-    wrong = [key for key in expected if key in answer and TYPES[type(answer[key])] not in expected[key].split("|")]
-    return missing + wrong
-
-
-def test_every_resource_has_the_fields_of_herokus_schemas(app: App, folder: Push) -> None:
-    ask = app.connection.request
-    app.release(folder("exit 0"))
-    backup = capture(app)
-    transfers = f"/client/v11/apps/{app.name}/transfers/{backup['num']}"
-    database = f"/client/v11/databases/{app.addon_id}"
-    release = app.releases()[0]
-    answers = {
-        ("platform", "account"): ask("GET", "/account"),
-        ("platform", "app"): ask("GET", f"/apps/{app.name}"),
-        ("platform", "add-on"): ask("GET", f"/apps/{app.name}/addons")[0],
-        ("platform", "add-on-attachment"): ask("GET", f"/apps/{app.name}/addon-attachments")[0],
-        ("platform", "formation"): ask("GET", f"/apps/{app.name}/formation")[0],
-        ("platform", "dyno"): ask("GET", f"/apps/{app.name}/dynos")[0],
-        ("platform", "release"): release,
-        ("platform", "slug"): ask("GET", f"/apps/{app.name}/slugs/{release['slug']['id']}"),
-        ("data", "transfer"): ask("GET", f"{transfers}?verbose=true"),
-        ("data", "database"): ask("GET", database),
-        ("data", "wait_status"): ask("GET", f"{database}/wait_status"),
-        ("data", "schedule"): ask("POST", f"{database}/transfer-schedules", {"hour": "06", "timezone": "UTC"}),
-        ("data", "credential"): ask("GET", f"/postgres/v0/databases/{app.addon_id}/credentials")[0],
-        ("data", "public-url"): ask("POST", f"{transfers}/actions/public-url"),
-    }
-
-    assert {key: found for key, answer in answers.items() if (found := differences(*key, answer))} == {}
-    assert set(answers) == {(api, name) for api, names in SHAPES.items() for name in names}
 
 
 def test_attachments_show_plan_and_config_vars_when_asked(app: App) -> None:

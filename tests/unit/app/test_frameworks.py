@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from release.app.answers import Answer
+from release.app.command import Commands
 from release.app.frameworks import FRAMEWORKS, Framework, chosen, histories, marked, recognise, runnable
 
 BY_NAME = {each.name: each for each in FRAMEWORKS}
@@ -35,6 +36,21 @@ def _program(path: Path) -> Path:
         (["prisma/schema.prisma", "package.json"], ["Prisma"]),
         (["migrations/alembic.ini", "migrations/env.py"], ["Flask-Migrate"]),
         (["manage.py", "reporting/alembic.ini"], ["Django"]),
+        (["yoyo.ini"], ["yoyo"]),
+        (["migrations/models/0_20260101000000_init.py", "migrations/models/__init__.py"], ["Aerich"]),
+        (["migrations/models/__init__.py"], []),
+        (["sqitch.plan", "sqitch.conf"], ["Sqitch"]),
+        (["mix.exs", "priv/repo/migrations/20260101000000_courses.exs"], ["Ecto"]),
+        (["mix.exs"], []),
+        (["artisan", "composer.json"], ["Laravel"]),
+        (["liquibase.properties"], ["Liquibase"]),
+        (["conf/flyway.conf"], ["Flyway"]),
+        (["knexfile.ts"], ["Knex"]),
+        (["prisma.config.ts", "prisma/schema.prisma"], ["Prisma"]),
+        (["node_modules/.bin/sequelize-cli", "config/config.js"], ["Sequelize"]),
+        (["config/config.js"], []),
+        (["dist/db/data-source.js"], ["TypeORM"]),
+        (["drizzle.config.ts", "drizzle/meta/_journal.json"], ["Drizzle"]),
         (["prisma/schema.prisma", "bin/rails", "alembic.ini", "manage.py"], ["Django", "Alembic", "Rails", "Prisma"]),
         (["reporting/manage.py"], []),
     ],
@@ -50,13 +66,17 @@ def test_a_folder_with_the_name_of_a_framework_s_file_is_none(tmp_path: Path) ->
 
 @pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda each: each.name)
 def test_a_framework_is_chosen_by_its_own_command_word_for_word(framework: Framework) -> None:
-    assert chosen(framework.migrate_command) is framework
+    framework = framework.at("build/data-source.js") if "{marker}" in framework.tool else framework
+    found = chosen(framework.migrate_command)
+    assert found == framework
     assert chosen(framework.migrate_command[:-1]) is None
     assert chosen([*framework.migrate_command, "--more"]) is None
 
 
 def test_every_row_is_whole() -> None:
-    assert len({each.name for each in FRAMEWORKS}) == len({each.marker for each in FRAMEWORKS}) == len(FRAMEWORKS)
+    markers = [marker for each in FRAMEWORKS for marker in each.markers]
+    assert len({each.name for each in FRAMEWORKS}) == len(FRAMEWORKS)
+    assert len(set(markers)) == len(markers)
     for each in FRAMEWORKS:
         assert not (each.known and each.unknown)
         assert each.histories, "the fingerprint has to know what was migrated"
@@ -65,23 +85,106 @@ def test_every_row_is_whole() -> None:
 
 
 def test_the_commands_of_the_table() -> None:
-    assert {each.name: " ".join(each.migrate_command) for each in FRAMEWORKS} == {
-        "Django": "python manage.py migrate --noinput",
-        "Alembic": "alembic upgrade head",
-        "Flask-Migrate": "flask db upgrade",
-        "Rails": "bin/rails db:migrate",
-        "Prisma": "npx prisma migrate deploy",
+    commands = {
+        each.name: (" ".join(each.migrate_command), " ".join(each.pending_command or ())) for each in FRAMEWORKS
     }
-    assert {each.name: (each.pending_command or ("?",))[0] for each in FRAMEWORKS} == {
-        "Django": "python",
-        "Alembic": "alembic",
-        "Flask-Migrate": "sh",
-        "Rails": "bin/rails",
-        "Prisma": "npx",
-    }
-    for each in FRAMEWORKS:
-        assert each.pending is not None
-        assert [each.pending.read(Answer(exit_code=code)) for code in (0, 1, 64, None)] == [False, True, None, None]
+    assert (
+        commands.items()
+        >= {
+            "Django": ("python manage.py migrate --noinput", "python manage.py migrate --check"),
+            "Rails": ("bin/rails db:migrate", "bin/rails db:abort_if_pending_migrations"),
+            "yoyo": ("yoyo apply --batch", "yoyo list --batch"),
+            "Aerich": ("aerich upgrade", "aerich heads"),
+            "Ecto": ("mix ecto.migrate", "mix ecto.migrations"),
+            "Laravel": ("php artisan migrate --force", "php artisan migrate:status"),
+            "Liquibase": ("liquibase update", "liquibase status"),
+            "Flyway": ("flyway migrate", "flyway info"),
+            "goose": ("goose up", "goose status"),
+            "golang-migrate": ("migrate up", ""),
+            "Prisma": ("node_modules/.bin/prisma migrate deploy", "node_modules/.bin/prisma migrate status"),
+            "Knex": ("node_modules/.bin/knex migrate:latest", "node_modules/.bin/knex migrate:list"),
+            "Sequelize": (
+                "node_modules/.bin/sequelize-cli db:migrate",
+                "node_modules/.bin/sequelize-cli db:migrate:status",
+            ),
+            "Drizzle": ("node_modules/.bin/drizzle-kit migrate", ""),
+        }.items()
+    )
+
+
+def read(name: str, exit_code: int | None, *lines: str) -> bool | None:
+    """What the framework's row reads from the answer to its question for pending migrations."""
+    question = BY_NAME[name].pending
+    assert question is not None
+    return question.read(Answer(exit_code=exit_code, lines=list(lines)))
+
+
+def crash(name: str, exit_code: int | None, *lines: str) -> str | None:
+    """What the row takes the answer's failure for."""
+    answer = Answer(exit_code=exit_code, lines=list(lines))
+    return Commands(migrate=(), pending=(), framework=BY_NAME[name], asked=None).crash(answer)
+
+
+ECTO = (
+    "Repo: Shop.Repo",
+    "",
+    "  Status    Migration ID    Migration Name",
+    "-" * 50,
+    "  up        20260101000000  courses",
+)
+FLYWAY = (
+    "| Category  | Version | Description | State   | Undoable |",
+    "| Versioned | 1       | courses     | Success | No |",
+)
+GOOSE = (
+    "2026/01/01 00:00:00     Applied At                  Migration",
+    "  Thu Jan  1 00:00:00 2026 -- 001_courses.sql",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing", "one"),
+    [
+        ("Ecto", ECTO, "  down      20260102000000  price"),
+        ("Laravel", ("  2026_01_01_000000_courses ....... [1] Ran",), "  2026_01_02_000000_price ......... Pending"),
+        ("Flyway", FLYWAY, "| Versioned | 2       | price       | Pending | No |"),
+        ("Flyway", FLYWAY, "| Versioned | 2       | price       | Failed  | No |"),
+        (
+            "Liquibase",
+            ("shop@jdbc:postgresql://db/shop is up to date",),
+            "2 changesets have not been applied to shop@…",
+        ),
+        ("goose", GOOSE, "2026/01/01 00:00:00     Pending                  -- 002_price.sql"),
+        ("yoyo", ("STATUS    ID    SOURCE", "A         0001  migrations"), "U         0002  migrations"),
+        ("Aerich", ("No available heads.",), "1_20260102000000_price.py"),
+        ("Sqitch", ("Nothing to deploy (up-to-date)",), "Undeployed changes:"),
+    ],
+)
+def test_an_answer_of_words_is_read_by_its_words(name: str, nothing: tuple[str, ...], one: str) -> None:
+    assert read(name, 0, *nothing) is False
+    assert read(name, 0, *nothing, one) is True
+    assert read(name, 0, "neither") is None
+    assert read(name, 70, *nothing) is None
+    assert read(name, None, *nothing) is None
+    assert crash(name, 70, *nothing, "it cannot connect") == "it cannot connect"
+    assert crash(name, 0, "neither") is None
+    assert crash(name, 70, "unknown command") is None, "another version does not know the question"
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"), [("Django", (1,)), ("Alembic", (1, 255)), ("Flask-Migrate", (1, 2, 255)), ("Rails", (1,))]
+)
+def test_an_answer_of_exit_codes_is_read_by_them(name: str, codes: tuple[int, ...]) -> None:
+    assert [read(name, code) for code in (0, 64, None)] == [False, None, None]
+    assert [read(name, code) for code in codes] == [True] * len(codes)
+    assert [crash(name, code, "some words") for code in codes] == [None] * len(codes)
+
+
+def test_what_rails_lists_without_a_file_is_not_in_its_code() -> None:
+    known = BY_NAME["Rails"].known
+    assert known is not None
+    lines = ["   up     20260101000000  Make courses", "   up     20260102000000  ********** NO FILE **********"]
+    assert known.read(Answer(exit_code=0, lines=lines)) == {("20260101000000",)}
 
 
 @pytest.mark.parametrize(
@@ -91,6 +194,10 @@ def test_the_commands_of_the_table() -> None:
         ("poetry run alembic -c db.ini upgrade head", "Alembic", "poetry run alembic -c db.ini"),
         ("./manage.py migrate learning", "Django", "./manage.py"),
         ("flask --app shop db upgrade", "Flask-Migrate", "flask --app shop"),
+        ("npx --no -- knex migrate:latest", "Knex", "npx --no -- knex"),
+        ("npx sequelize db:migrate --env production", "Sequelize", "npx sequelize"),
+        ("bin/dbmate --url x migrate", "dbmate", "bin/dbmate --url x"),
+        ("typeorm -d a.js migration:run", "TypeORM", "typeorm -d a.js"),
     ],
 )
 def test_a_configured_command_is_recognised_with_its_own_tool(command: str, name: str, tool: str) -> None:

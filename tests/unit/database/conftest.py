@@ -16,7 +16,8 @@ import pytest
 from psycopg import sql
 
 from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, server_at, tools
+from heroku_sandbox.postgres import Server, server_at
+from heroku_sandbox.programs import tools
 from release.database import fingerprint
 from release.database.comparison import Change, Difference, between
 from release.database.fingerprint import Fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -193,6 +194,15 @@ def test_entries_are_in_order_and_of_a_table_with_those_columns_only(database: D
     )
     assert applied(database.connect(), LEDGER) == [("b", "2"), ("a", "1")]
     assert applied(database.connect(), HistoryTable(table="Ledger", columns=("no_such",))) == []
+
+
+def test_a_migration_that_was_rolled_back_is_not_applied(database: Database) -> None:
+    database.execute(
+        'CREATE TABLE "Ledger" (app text, name text, id int, undone boolean)',
+        """INSERT INTO "Ledger" VALUES ('a', '1', 1, false), ('a', '2', 2, true), ('a', '3', 3, NULL)""",
+    )
+    history = replace(LEDGER, applied="undone IS NOT TRUE", more=frozenset({"undone"}))
+    assert applied(database.connect(), history) == [("a", "1"), ("a", "3")]
 
 
 def test_a_reset_that_drops_schemas_instead_of_the_database_is_as_good(database: Database) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from heroku_sandbox.postgres import tools
+from heroku_sandbox.programs import tools
 from release.clock import Clock, Deadline
 from release.database import session
 from release.database.others import others, wait_until_gone

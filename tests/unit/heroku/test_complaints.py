@@ -11,7 +11,8 @@ from time import monotonic, sleep
 import pytest
 
 from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, server_at, tools
+from heroku_sandbox.postgres import Server, server_at
+from heroku_sandbox.programs import tools
 from release.heroku.complaints import SHOWN, Complaint, complaints
 from tests.unit.database.conftest import Database, make
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from heroku_sandbox.postgres import tools
+from heroku_sandbox.programs import tools
 from release.witness.environment import destinations, rewritten
 from release.witness.relay import Relay
 from release.witness.session import Opened

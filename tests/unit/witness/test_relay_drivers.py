@@ -22,7 +22,7 @@ import psycopg
 import psycopg2
 import pytest
 
-from heroku_sandbox.postgres import tools
+from heroku_sandbox.programs import tools
 from release.witness.verdict import Word, verdict
 from tests.unit.database.conftest import Database
 from tests.unit.witness.conftest import Witnessed, before, vocabulary
