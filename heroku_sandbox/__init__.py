@@ -26,8 +26,10 @@ Several sandboxes can share one PostgreSQL, which saves a second each::
     with shared_postgres() as url, Sandbox(postgres=url) as sandbox: …
 
 In here, from the ground up: options.py home.py state.py lookup.py · postgres.py certificates.py inventory.py
-databases.py · dynos.py releases.py addons.py dumps.py transfers.py faults.py, one noun each · world.py puts them
-together · shapes.py wire.py pages.py access.py platform_api.py addons_api.py data_api.py downloads.py, the APIs ·
+databases.py · logplex.py terminal.py dynos.py rendezvous.py releases.py manager.py addons.py dumps.py transfers.py
+faults.py manifest.py, one noun each · world.py puts them together, review_apps.py and removal.py make and destroy whole
+apps · shapes.py wire.py pages.py access.py absent.py account_api.py addons_api.py data_api.py downloads.py dynos_api.py
+pipelines_api.py platform_api.py review_apps_api.py, the APIs ·
 web.py the HTTP server, door.py who may come in · control.py server.py, the process · connection.py client.py cli.py,
 its users. Nothing is imported from the hook but, where it is installed, how people read its log (cli.py).
 """

@@ -38,6 +38,8 @@ def token(headers: Mapping[str, str]) -> str:
 
 def needed(method: str, path: str) -> str:
     """Returns the scope that a request needs. What shows or changes passwords is protected."""
+    if path.startswith("/oauth"):  # the keys themselves
+        return "global"
     if path.startswith("/account"):
         return "identity"
     protected = "config" in path or path.startswith(DATA_API)

@@ -1,4 +1,4 @@
-"""The Platform API: add-ons, attachments, their resolution, and pipelines' couplings."""
+"""The Platform API: add-ons, attachments, and their resolution."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from typing import Any
 from flask import Blueprint, request
 
 from heroku_sandbox import lookup, plans, shapes
-from heroku_sandbox.platform_api import fields
+from heroku_sandbox.platform_api import fields, identity
 from heroku_sandbox.programs import MAJOR
-from heroku_sandbox.state import SERVICE, Addon, Attachment, Coupling
+from heroku_sandbox.state import SERVICE, Addon, Attachment
 from heroku_sandbox.world import World
-
-
-def _identity(value: Any) -> str:
-    """Returns the id or name by which a request names an add-on, app or plan, also as an object that holds it."""
-    if isinstance(value, dict):
-        value = value.get("id") or value.get("name")
-    return str(value)
 
 
 def _sources(body: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -78,7 +71,7 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
         fork, follow = _sources(body)
         addon = world.addons.create(
             record,
-            _identity(body.get("plan")),
+            identity(body.get("plan")),
             name=body.get("name"),
             attachment=(body.get("attachment") or {}).get("name"),
             fork=fork,
@@ -99,7 +92,7 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
         lookup.app(state, app)
         record, body = lookup.addon(state, addon), fields()
         if body.get("plan"):
-            world.addons.change_plan(record, _identity(body["plan"]))
+            world.addons.change_plan(record, identity(body["plan"]))
         if body.get("name"):
             world.addons.rename(record, str(body["name"]))
         return addon_shape(record)
@@ -115,14 +108,14 @@ def addons(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a 
     @blueprint.post("/actions/addons/resolve")
     def resolve() -> Any:
         body = fields()
-        matches = lookup.resolve_addons(state, _identity(body.get("addon")), body.get("app"))
+        matches = lookup.resolve_addons(state, identity(body.get("addon")), body.get("app"))
         return [addon_shape(addon) for addon in matches]
 
     return blueprint
 
 
 def attachments(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
-    """Makes the routes about attachments and pipelines' couplings."""
+    """Makes the routes about attachments."""
     blueprint = Blueprint("attachments", __name__)
     state = world.store.state
 
@@ -161,8 +154,8 @@ def attachments(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, n
         body = fields()
         with world.store.change():
             attachment = world.addons.attach(
-                lookup.app(state, _identity(body.get("app"))),
-                lookup.addon(state, _identity(body.get("addon"))),
+                lookup.app(state, identity(body.get("app"))),
+                lookup.addon(state, identity(body.get("addon"))),
                 name=body.get("name"),
                 namespace=body.get("namespace"),
                 confirm=body.get("confirm"),
@@ -182,24 +175,5 @@ def attachments(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, n
         body = fields()
         matches = lookup.resolve_attachments(state, str(body.get("addon_attachment")), body.get("app"))
         return [shape(attachment) for attachment in matches]
-
-    @blueprint.post("/pipeline-couplings")
-    def couple() -> Any:
-        body = fields()
-        with world.store.change():
-            coupling = Coupling(
-                app_id=lookup.app(state, _identity(body.get("app"))).id,
-                pipeline_id=_identity(body.get("pipeline")),
-                stage=str(body.get("stage")),
-            )
-            state.couplings[coupling.id] = coupling
-            return shapes.coupling(coupling), HTTPStatus.CREATED
-
-    @blueprint.get("/pipelines/<pipeline>/pipeline-couplings")
-    def couplings(pipeline: str) -> Any:
-        rows = [record for record in state.couplings.values() if record.pipeline_id == pipeline]
-        if not rows:
-            raise lookup.not_found("pipeline")
-        return [shapes.coupling(record) for record in rows]
 
     return blueprint

@@ -70,7 +70,8 @@ def main() -> None:
 @main.command()
 @click.option("--port", type=int, default=0, help="The APIs' port. By default last time's, or any free one.")
 @click.option("--detach", is_flag=True, help="Go on in the background until `down`.")
-def up(port: int, detach: bool) -> None:
+@click.option("--dynos", is_flag=True, help="Run the apps' web and worker processes, too.")
+def up(port: int, detach: bool, dynos: bool) -> None:
     """Start the sandbox. The first time, create an app with a database."""
     if connection := _running():
         click.echo(f"The sandbox is up at http://127.0.0.1:{connection.port}")
@@ -79,7 +80,7 @@ def up(port: int, detach: bool) -> None:
         home.close(home.default())
     except home.NotOurs as error:
         raise click.ClickException(str(error)) from error
-    command = _serve_command(port)
+    command = _serve_command(port, dynos=dynos)
     if not detach:
         _run_attached(command)
         return
@@ -90,9 +91,10 @@ def up(port: int, detach: bool) -> None:
         _greet(process, f"`{_command()} down`", f"Its log says why: {log.name}")
 
 
-def _serve_command(port: int) -> list[str]:
+def _serve_command(port: int, *, dynos: bool) -> list[str]:
     main_file = Path(__file__).with_name("__main__.py")
-    return [sys.executable, "-I", str(main_file), "serve", "--home", str(home.default()), "--port", str(port)]
+    options = ["--options", json.dumps({"run_dynos": dynos})]
+    return [sys.executable, "-I", str(main_file), "serve", "--home", str(home.default()), "--port", str(port), *options]
 
 
 def _run_attached(command: list[str]) -> None:
@@ -216,6 +218,16 @@ def promote(app: str, addon: str) -> None:
     """Make another add-on DATABASE. Two releases: Detach, then Attach."""
     codes = [_follow(app, release, leave=False) for release in _app(app).promote(addon, wait=False)]
     sys.exit(max(codes, default=0))
+
+
+@main.command()
+@click.argument("pipeline")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False))
+def connect(pipeline: str, directory: str) -> None:
+    """Let a folder stand for a pipeline's repository, for `heroku reviewapps:create`."""
+    sandbox = Sandbox(home.default())
+    sandbox.connection = _connect()
+    sandbox.connect(pipeline, directory)
 
 
 @main.command()

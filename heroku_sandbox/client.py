@@ -351,6 +351,11 @@ class Sandbox:
             if method in (None, request["method"]) and re.match(pattern, request["path"])
         )
 
+    def connect(self, pipeline: str, folder: str | os.PathLike[str], *, path: str | None = None) -> None:
+        """Lets a folder stand for a pipeline's repository, from which review apps are made; `path` as in release()."""
+        body = {"folder": str(Path(folder).resolve()), "path": path or path_of_caller(os.environ)}
+        self.connection.request("PUT", f"/sandbox/pipelines/{pipeline}/repository", body)
+
     def set_options(self, **options: Any) -> None:
         """Changes fields of options.Options while it runs."""
         self.connection.request("PATCH", "/sandbox/options", options)

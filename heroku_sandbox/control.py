@@ -19,6 +19,7 @@ from heroku_sandbox import access, lookup, plans, shapes
 from heroku_sandbox.dynos import signal_all
 from heroku_sandbox.faults import Rule, TransferFault
 from heroku_sandbox.options import Options
+from heroku_sandbox.pipelines_api import pipeline
 from heroku_sandbox.platform_api import fields
 from heroku_sandbox.releases import new_app
 from heroku_sandbox.state import Addon, App
@@ -115,6 +116,16 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
         release = world.releases.deploy(record, slug)
         return shapes.release(state, record, release, world.addresses.api), HTTPStatus.CREATED
 
+    @blueprint.put("/pipelines/<name>/repository")
+    def connect(name: str) -> Any:
+        folder = Path(fields()["folder"])
+        if not folder.is_dir():
+            raise lookup.invalid(f"{folder} is not a folder.")
+        with world.store.change():
+            record = pipeline(state, name)
+            record.folder, record.path = str(folder), fields().get("path")
+        return {}
+
     @blueprint.get("/apps/<app>/dynos")
     def dynos(app: str) -> Any:
         record = lookup.app(state, app)
@@ -170,6 +181,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
     @blueprint.patch("/options")
     def options() -> Any:
         world.options = _facts(Options, dataclasses.asdict(world.options) | fields())
+        world.manager.fit_all()
         return dataclasses.asdict(world.options)
 
     @blueprint.put("/keys/<key>")

@@ -30,8 +30,15 @@ class Options:
     """`processed_bytes` and `updated_at` move so often (Heroku: about 5)."""
     release_limit: float = 3600
     """A release phase is stopped after so long (Heroku: one hour, not extendable)."""
+    release_days: float = 30
+    """A release expires when it is so old and beyond the newest `releases_kept`; its slug is gone then."""
+    releases_kept: int = 20
+    run_dynos: bool = False
+    """The formation's processes run: `web` and `worker` of each app."""
     grace: float = 30
     """Between SIGTERM and SIGKILL."""
+    attach_seconds: float = 60
+    """An attached one-off dyno waits so long for its client."""
     url_seconds: float = 3600
     """A signed download URL is good for so long."""
     rate_limit: int = 4500

@@ -1,8 +1,9 @@
-"""The Platform API: account, apps, config vars, formation, dynos, releases and their output."""
+"""The Platform API: account, apps, config vars, releases and their output."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -10,13 +11,14 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from heroku_sandbox import lookup, pages, shapes
-from heroku_sandbox.dynos import Dyno
+from heroku_sandbox import lookup, pages, removal, shapes
 from heroku_sandbox.releases import new_app
-from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, now
+from heroku_sandbox.state import App, Release, ReleaseStatus, now
 from heroku_sandbox.world import World
 
 _FOLLOW_SECONDS = 0.05
+_STACK = "heroku-24"
+_FIXED: dict[str, str | None] = {"region": "us", "stack": _STACK}
 
 
 def fields() -> dict[str, Any]:
@@ -28,6 +30,24 @@ def fields() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise lookup.ApiError(HTTPStatus.BAD_REQUEST, "bad_request", "Unable to parse the JSON in the request body.")
     return body
+
+
+def identity(value: Any) -> str:
+    """Returns the id or name by which a request names an app, add-on or plan, also as an object that holds it."""
+    if isinstance(value, dict):
+        value = value.get("id") or value.get("name")
+    return str(value)
+
+
+def _only(body: dict[str, Any], known: dict[str, str | None]) -> None:
+    """Raises ApiError (422) for a field that is not known here, or has another value than the one there is."""
+    for name, value in body.items():
+        if value is None or value is False:
+            continue
+        if name not in known:
+            raise lookup.invalid(f"This sandbox cannot give an app {name}.")
+        if known[name] is not None and identity(value) != known[name]:
+            raise lookup.invalid(f"This sandbox has the {name} {known[name]} only, not {identity(value)}.")
 
 
 def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
@@ -49,8 +69,10 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
 
     @blueprint.post("/apps")
     def create_app() -> Any:
+        body = fields()
+        _only(body, {"name": None, **_FIXED})
         with world.store.change():
-            name = fields().get("name") or f"app-{len(state.apps) + 1}"
+            name = body.get("name") or f"app-{secrets.token_hex(5)}"
             return shapes.app(state, new_app(state, name)), HTTPStatus.CREATED
 
     @blueprint.get("/apps/<app>")
@@ -60,12 +82,23 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
     @blueprint.patch("/apps/<app>")
     def update_app(app: str) -> Any:
         with world.store.change():
-            record = lookup.app(state, app)
-            if "maintenance" in (body := fields()):
+            record, body = lookup.app(state, app), fields()
+            _only(body, {"name": None, "maintenance": None, "build_stack": _STACK})
+            if "maintenance" in body:
                 record.maintenance = bool(body["maintenance"])  # heroku3 sends 0 for false
-            record.name = body.get("name", record.name)
+            name = body.get("name") or record.name
+            if any(other.name == name for other in state.apps.values() if other is not record):
+                raise lookup.invalid(f"Name {name} is already taken")
+            record.name = name
             record.updated_at = now()
             return shapes.app(state, record)
+
+    @blueprint.delete("/apps/<app>")
+    def destroy_app(app: str) -> Any:
+        record = lookup.app(state, app)
+        last = shapes.app(state, record)
+        removal.destroy(world, record)
+        return last
 
     @blueprint.get("/apps/<app>/config-vars")
     def get_config(app: str) -> Any:
@@ -75,14 +108,6 @@ def apps(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a br
     def update_config(app: str) -> Any:
         record = lookup.app(state, app)
         return change_config(world, record, fields())
-
-    @blueprint.get("/apps/<app>/pipeline-couplings")
-    def coupling(app: str) -> Any:
-        record = lookup.app(state, app)
-        for coupled in state.couplings.values():
-            if coupled.app_id == record.id:
-                return shapes.coupling(coupled)
-        raise lookup.not_found("pipeline-coupling", "pipeline coupling")
 
     return blueprint
 
@@ -100,102 +125,6 @@ def change_config(world: World, app: App, changes: dict[str, Any]) -> dict[str, 
         world.releases.configure(app, config, f"{verb} {', '.join(config)} config vars")
     merged = {**present, **config}
     return {name: value for name, value in merged.items() if value is not None}
-
-
-def processes(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
-    """Makes the routes of formations and dynos."""
-    blueprint = Blueprint("processes", __name__)
-    state = world.store.state
-
-    def shape(app: App, type_: str) -> dict[str, Any]:
-        return shapes.formation(app, type_, app.formation[type_], world.commands(app.id).get(type_, ""))
-
-    def scale(app: App, type_: str, update: dict[str, Any]) -> dict[str, Any]:
-        if type_ not in app.formation:
-            raise lookup.not_found("formation", f"process type ({type_})")
-        of: Formation = app.formation[type_]
-        if "quantity" in update:
-            asked = str(update["quantity"])  # Heroku's CLI sends "2" and "+1"
-            try:
-                number = int(asked)
-            except ValueError:
-                raise lookup.invalid("Invalid quantity.") from None
-            of.quantity = max(0, of.quantity + number if asked[:1] in "+-" else number)
-        size = update.get("dyno_size") or update.get("size") or of.size
-        of.size = size.get("name", of.size) if isinstance(size, dict) else size
-        of.updated_at = now()
-        return shape(app, type_)
-
-    @blueprint.get("/apps/<app>/formation")
-    def get_formation(app: str) -> Any:
-        record = lookup.app(state, app)
-        return [shape(record, type_) for type_ in sorted(record.formation)]
-
-    @blueprint.get("/apps/<app>/formation/<type_>")
-    def get_one(app: str, type_: str) -> Any:
-        return scale(lookup.app(state, app), type_, {})
-
-    @blueprint.patch("/apps/<app>/formation")
-    def update_formation(app: str) -> Any:
-        with world.store.change():
-            record = lookup.app(state, app)
-            return [scale(record, str(update.get("type")), update) for update in fields().get("updates", [])]
-
-    @blueprint.patch("/apps/<app>/formation/<type_>")
-    def update_one(app: str, type_: str) -> Any:
-        with world.store.change():
-            return scale(lookup.app(state, app), type_, fields())
-
-    @blueprint.get("/apps/<app>/dynos")
-    def get_dynos(app: str) -> Any:
-        record = lookup.app(state, app)
-        said = shapes.formation_dynos(record, world.commands(record.id))
-        return said + [shapes.dyno(record, dyno) for dyno in world.dynos.of(record.id)]
-
-    @blueprint.get("/apps/<app>/dynos/<name>")
-    def get_dyno(app: str, name: str) -> Any:
-        record = lookup.app(state, app)
-        return shapes.dyno(record, one_dyno(record, name))
-
-    @blueprint.post("/apps/<app>/dynos")
-    def create_dyno(app: str) -> Any:
-        record, body = lookup.app(state, app), fields()
-        if not isinstance(body.get("command"), str):
-            raise lookup.invalid("Require params: command.")
-        dyno = world.releases.run(
-            record,
-            body["command"],
-            type_=body.get("type") or "run",
-            size=body.get("size") or "Standard-1X",
-            extra={str(name): str(value) for name, value in (body.get("env") or {}).items()},
-            limit=float(body.get("time_to_live") or 86_400),
-        )
-        return shapes.dyno(record, dyno), HTTPStatus.CREATED
-
-    def one_dyno(app: App, name: str) -> Dyno:
-        for dyno in world.dynos.of(app.id):
-            if name in (dyno.id, dyno.name):
-                return dyno
-        raise lookup.not_found("dyno")
-
-    @blueprint.post("/apps/<app>/dynos/<name>/actions/stop")
-    @blueprint.delete("/apps/<app>/dynos/<name>")
-    def stop_dyno(app: str, name: str) -> Any:
-        record = lookup.app(state, app)
-        if name not in {dyno["name"] for dyno in shapes.formation_dynos(record, {})}:
-            world.dynos.stop(one_dyno(record, name))
-        return {}, HTTPStatus.ACCEPTED
-
-    @blueprint.delete("/apps/<app>/dynos")
-    @blueprint.delete("/apps/<app>/formations/<type_>")
-    @blueprint.post("/apps/<app>/formations/<type_>/actions/stop")
-    def restart(app: str, type_: str | None = None) -> Any:
-        for dyno in world.dynos.of(lookup.app(state, app).id):
-            if type_ == dyno.type:
-                world.dynos.stop(dyno)
-        return {}, HTTPStatus.ACCEPTED
-
-    return blueprint
 
 
 def releases(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function

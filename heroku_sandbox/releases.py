@@ -9,26 +9,31 @@ flight the newest version that succeeded is current, whichever ended last.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from heroku_sandbox import lookup
 from heroku_sandbox.dynos import Dyno, Dynos, new_number
+from heroku_sandbox.logplex import Logs
 from heroku_sandbox.names import path_of_caller
 from heroku_sandbox.options import Options
-from heroku_sandbox.state import App, Formation, Release, ReleaseStatus, Slug, State, Store, now
+from heroku_sandbox.state import EMAIL, App, Formation, Release, ReleaseStatus, Slug, State, Store, now
+from heroku_sandbox.terminal import Ends
 
-_IGNORED = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache")
+_IGNORED = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache")
 
 
 class Releases:
     """Makes releases, runs their phases one after the other or side by side, and starts one-off dynos."""
 
-    def __init__(self, store: Store, dynos: Dynos, *, options: Callable[[], Options]) -> None:
+    def __init__(self, store: Store, dynos: Dynos, *, logs: Logs, options: Callable[[], Options]) -> None:
         self._store = store
         self._dynos = dynos
+        self._logs = logs
         self._options = options
         self._running: set[str] = set()  # ids of releases whose phase runs
+        self.changed: Callable[[App], None] = lambda _: None  # called when an app has another current release
         self.hosts: dict[str, str] = {}  # HEROKU_HOST and HEROKU_DATA_HOST, known once the server listens
 
     def recover(self) -> None:
@@ -38,6 +43,7 @@ class Releases:
                 for release in app.releases:
                     if release.status is ReleaseStatus.PENDING:
                         release.status = ReleaseStatus.FAILED
+                self._expire(app)
 
     def slug(self, folder: Path, *, commit: str, description: str, path: str | None) -> Slug:
         """Copies a folder into a slug, without what git and builds leave behind, and without the sandbox's own home."""
@@ -51,7 +57,9 @@ class Releases:
 
     def _left_out(self, folder: str, names: list[str]) -> set[str]:
         home = self._store.home.resolve()
-        return _IGNORED(folder, names) | {name for name in names if Path(folder, name).resolve() == home}
+        left_out = _IGNORED(folder, names) | {name for name in names if Path(folder, name).resolve() == home}
+        # Beside a package.json Heroku's build makes one; here the folder's own stands for it.
+        return left_out if "package.json" in names else left_out | ({"node_modules"} & set(names))
 
     def folder(self, slug: Slug) -> Path:
         """Returns the folder of a slug's files."""
@@ -80,6 +88,8 @@ class Releases:
     def rollback(self, app: App, target: Release) -> Release:
         """Makes a release with the code and the config of an older one; add-ons' config vars stay as they are."""
         with self._store.change() as state:
+            if target.status is ReleaseStatus.EXPIRED:
+                raise lookup.invalid(f"v{target.version} has expired, and its code is gone.")
             if target.status is not ReleaseStatus.SUCCEEDED or target.slug_id is None:
                 raise lookup.invalid("Cannot rollback to a release that had no app deployed or has failed")
             attached = {attachment.variable for attachment in lookup.attachments(state, app_id=app.id)}
@@ -113,9 +123,40 @@ class Releases:
                 new_config=dict(config or {}),
             )
             app.releases.append(release)
+            self._say(app, description)
             if not waits or not any(self._is_pending(other) for other in app.releases[:-1]):
                 self._start(app, release)
+            self._expire(app)
             return release
+
+    def _expire(self, app: App) -> None:
+        """Lets releases expire that are too old and beyond the newest ones; the current one never does."""
+        options = self._options()
+        moment = now() - timedelta(days=options.release_days)
+        newest = sorted(app.releases, key=lambda release: release.version, reverse=True)
+        old = [
+            release
+            for release in newest[options.releases_kept :]
+            if release.created_at < moment and release is not app.current
+        ]
+        old = [release for release in old if release.status in (ReleaseStatus.SUCCEEDED, ReleaseStatus.FAILED)]
+        for release in old:
+            release.status = ReleaseStatus.EXPIRED
+        self.drop_slugs({release.slug_id or release.new_slug_id for release in old})
+
+    def drop_slugs(self, ids: Collection[str | None]) -> None:
+        """Removes those of some slugs that no release needs any more."""
+        with self._store.change() as state:
+            kept = [release for app in state.apps.values() for release in app.releases]
+            kept = [release for release in kept if release.status is not ReleaseStatus.EXPIRED]
+            used = {release.slug_id for release in kept} | {release.new_slug_id for release in kept}
+            gone = [state.slugs.pop(id_) for id_ in ids if id_ in state.slugs and id_ not in used]
+        for slug in gone:
+            shutil.rmtree(self.folder(slug), ignore_errors=True)
+
+    def _say(self, app: App, text: str) -> None:
+        """Notes in the app's log what the one user there is has done through the API."""
+        self._logs.write(app.id, "app", "api", f"{text} by user {EMAIL}")
 
     def _is_pending(self, release: Release) -> bool:
         return release.status is ReleaseStatus.PENDING
@@ -128,6 +169,7 @@ class Releases:
             self._finish(app, release, ReleaseStatus.SUCCEEDED)
             return
         self._running.add(release.id)
+        self._say(app, f"Running release v{release.version} commands")
         release.has_output = True
         dyno = self.dyno(app, release, type_="release", command=slug.process_types["release"])
         dyno.output = self.output(release)
@@ -150,8 +192,11 @@ class Releases:
         """Closes a release, and starts the next one that waits."""
         release.status = status
         release.updated_at = now()
+        if status is ReleaseStatus.SUCCEEDED:
+            self._say(app, f"Release v{release.version} created")
         if app.current is release:
             self._fit_formation(app, release)
+            self.changed(app)
         if not any(other.id in self._running for other in app.releases):
             waiting = next((other for other in app.releases if self._is_pending(other)), None)
             if waiting:
@@ -161,6 +206,7 @@ class Releases:
         """Fits the formation to the code that runs now: a new process type gets no dyno, the first `web` gets one."""
         slug = self._store.state.slugs.get(release.slug_id or "")
         types = slug.process_types if slug else {}
+        app.restarts.clear()
         for name in types:
             app.formation.setdefault(name, Formation(quantity=1 if name == "web" else 0))
         for name in [name for name in app.formation if name not in types]:
@@ -181,20 +227,28 @@ class Releases:
         dyno.output /= dyno.id
         return dyno
 
-    def run(self, app: App, command: str, *, type_: str, size: str, extra: Mapping[str, str], limit: float) -> Dyno:
-        """Starts a one-off dyno of the current release. Raises ApiError (422) for an app without code."""
+    def run(
+        self, app: App, command: str, *, type_: str, size: str, extra: Mapping[str, str], limit: float
+    ) -> tuple[Dyno, Callable[[Ends | None], None]]:
+        """Makes a one-off dyno of the current release, and what starts it. A process type stands for its command.
+
+        Raises ApiError (422) for an app without code.
+        """
         current = app.current
         slug = self._store.state.slugs.get((current.slug_id if current else None) or "")
         if current is None or slug is None:
             raise lookup.invalid("No code has been pushed to this app.")
-        if command in slug.process_types:
-            command = slug.process_types[command]
+        first, space, rest = command.partition(" ")
+        command = slug.process_types.get(first, first) + space + rest
         dyno = self.dyno(app, current, type_=type_, command=command, size=size)
         environment = self.environment(app, current, dyno) | dict(extra)
         if app.stack == "cnb":
             dyno.command, environment["PATH"] = _launched(command, environment["PATH"])
-        self._dynos.start(dyno, folder=self.folder(slug), environment=environment, limit=limit)
-        return dyno
+
+        def start(ends: Ends | None = None) -> None:
+            self._dynos.start(dyno, folder=self.folder(slug), environment=environment, limit=limit, ends=ends)
+
+        return dyno, start
 
     def environment(self, app: App, release: Release, dyno: Dyno) -> dict[str, str]:
         """Returns what a dyno finds in its environment.
@@ -209,10 +263,11 @@ class Releases:
             "DYNO": dyno.name,
             **self.hosts,
         }
-        if self._options().dyno_metadata:
+        if self.has_metadata(app):
             environment |= {
                 "HEROKU_APP_ID": app.id,
                 "HEROKU_APP_NAME": app.name,
+                "HEROKU_APP_DEFAULT_DOMAIN_NAME": app.domain,
                 "HEROKU_RELEASE_VERSION": f"v{release.version}",
                 "HEROKU_RELEASE_CREATED_AT": release.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "HEROKU_SLUG_COMMIT": slug.commit,
@@ -221,6 +276,10 @@ class Releases:
                 "HEROKU_BUILD_DESCRIPTION": slug.description,
             }
         return environment | (release.config or {})
+
+    def has_metadata(self, app: App) -> bool:
+        """Tells whether an app's dynos get their metadata: unless it was switched, as the sandbox's options say."""
+        return app.labs.get("runtime-dyno-metadata", self._options().dyno_metadata)
 
 
 def _launched(command: str, path: str) -> tuple[str, str]:

@@ -22,25 +22,41 @@ import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from heroku_sandbox import access, certificates, databases, downloads, home, inventory, lookup, wire
+from heroku_sandbox import (
+    absent,
+    access,
+    certificates,
+    databases,
+    downloads,
+    home,
+    inventory,
+    lookup,
+    review_apps,
+    wire,
+)
+from heroku_sandbox.account_api import access as access_routes
+from heroku_sandbox.account_api import features, keys
 from heroku_sandbox.addons_api import addons, attachments
 from heroku_sandbox.connection import CONTROL_FILE
 from heroku_sandbox.control import control
 from heroku_sandbox.data_api import credential_routes, database_routes, schedule_routes, transfer_routes
+from heroku_sandbox.dynos_api import dynos, formations, logs, restarts
 from heroku_sandbox.extras_api import configuration, linked, pools
 from heroku_sandbox.lookup import ApiError
 from heroku_sandbox.maintenance_api import maintenance, upgrades
 from heroku_sandbox.options import Options
-from heroku_sandbox.platform_api import apps, processes, releases
+from heroku_sandbox.pipelines_api import couplings, pipelines, promotions
+from heroku_sandbox.platform_api import apps, releases
 from heroku_sandbox.postgres import Embedded, Server, server_at
 from heroku_sandbox.programs import Unusable
+from heroku_sandbox.review_apps_api import repositories, review_app_routes
 from heroku_sandbox.state import new_id
 from heroku_sandbox.statistics_api import reports, statistics
 from heroku_sandbox.unprivileged import NotOurs
 from heroku_sandbox.web import Listener
 from heroku_sandbox.world import World
 
-_OPEN = ("/streams/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
+_OPEN = ("/streams/", "/logs/", "/sandbox")  # no API key: streams have none on Heroku either, the control has its token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +95,19 @@ def serve(setup: Setup, ready: Callable[[dict[str, Any]], None]) -> None:
         server = server_at(named) if foreign else _embedded(setup, certificate, stack)
         world = World(setup.home, home.make_key(setup.home), server, setup.options)
         stack.callback(_leave, world, setup)
+        review_apps.recover(world)
         token = secrets.token_hex(16)
         flask = _application(world)
         flask.register_blueprint(control(world, token))
         api = Listener(_port(setup), flask, gate=world.gate)
         store = Listener(0, downloads.application(world), gate=world.gate, tls=certificate.context())
         world.listen(f"http://127.0.0.1:{api.port}", f"https://127.0.0.1:{store.port}")
+        world.addresses.rendezvous = world.rendezvous.listen(certificate.context())
         api.start()
         store.start()
         about = {"port": api.port, "token": token, "pid": os.getpid()}
         _write_control(setup.home, about)
+        world.manager.fit_all()
         ready(about)
         if setup.watch_stdin:
             threading.Thread(target=_await_end_of_stdin, args=(ended,), daemon=True).start()
@@ -203,6 +222,8 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         message = "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. "
         message += "`POST`), and did you specify your intended version with the `Accept` header?"
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            if sentence := absent.sentence(request.method, request.path):
+                return refuse(lookup.invalid(sentence))
             if request.path.startswith(access.DATA_API):
                 return refuse(lookup.invalid(f"This sandbox does not do {request.method} {request.path}."))
             return refuse(ApiError(HTTPStatus.NOT_FOUND, "not_found", message))
@@ -210,10 +231,21 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
 
     for blueprint in (
         apps(world),
-        processes(world),
+        formations(world),
+        dynos(world),
+        restarts(world),
+        logs(world),
         releases(world),
         addons(world),
         attachments(world),
+        pipelines(world),
+        couplings(world),
+        promotions(world),
+        repositories(world),
+        review_app_routes(world),
+        keys(world),
+        access_routes(world),
+        features(world),
         database_routes(world),
         schedule_routes(world),
         transfer_routes(world),

@@ -13,6 +13,7 @@ from typing import Any
 
 from heroku_sandbox.dynos import Dyno
 from heroku_sandbox.state import (
+    EMAIL,
     SERVICE,
     Addon,
     App,
@@ -28,7 +29,6 @@ from heroku_sandbox.state import (
     TransferType,
 )
 
-EMAIL = "sandbox@example.com"
 _LONG_AGO = "2012-01-01T12:00:00Z"
 _FREE = {"cents": 0, "contract": False, "metered": False, "unit": "month"}
 
@@ -110,7 +110,7 @@ def app(state: State, record: App) -> dict[str, Any]:
         "updated_at": iso(record.updated_at),
         "released_at": iso(current.updated_at) if current else None,
         "git_url": f"https://git.heroku.com/{record.name}.git",
-        "web_url": f"https://{record.name}.herokuapp.com/",
+        "web_url": f"http://127.0.0.1:{record.port}/" if record.port else f"https://{record.domain}/",
         "internal_routing": None,
         "maintenance": record.maintenance,
         "owner": {"id": state.account_id, "email": EMAIL},
@@ -227,7 +227,7 @@ def dyno(record: App, of: Dyno) -> dict[str, Any]:
         "name": of.name,
         "release": {"id": of.release_id, "version": of.release_version},
         "size": of.size,
-        "state": "up" if of.pid else "starting",
+        "state": "crashed" if of.ended.is_set() else "up" if of.pid else "starting",
         "type": of.type,
     }
 
@@ -235,24 +235,29 @@ def dyno(record: App, of: Dyno) -> dict[str, Any]:
 def formation_dynos(record: App, commands: dict[str, str]) -> list[dict[str, Any]]:
     """Shows the dynos that the formation asks for. In the sandbox no process runs for them."""
     current = record.current
-    return [
-        {
-            "id": stable_id(record.id, type_, str(number), current.id),
-            "app": _reference(record),
-            "attach_url": None,
-            "command": commands.get(type_, ""),
-            "created_at": iso(current.updated_at),
-            "updated_at": iso(current.updated_at),
-            "name": f"{type_}.{number}",
-            "release": {"id": current.id, "version": current.version},
-            "size": of.size,
-            "state": "up",
-            "type": type_,
-        }
-        for type_, of in sorted(record.formation.items())
-        if current and type_ != "release"
-        for number in range(1, of.quantity + 1)
-    ]
+    if current is None:
+        return []
+    rows = []
+    for type_, of in sorted(record.formation.items()):
+        for number in range(1, of.quantity + 1 if type_ != "release" else 0):
+            name = f"{type_}.{number}"
+            since = iso(record.restarts.get(name, current.updated_at))
+            rows.append(
+                {
+                    "id": stable_id(record.id, name, current.id, since),
+                    "app": _reference(record),
+                    "attach_url": None,
+                    "command": commands.get(type_, ""),
+                    "created_at": since,
+                    "updated_at": since,
+                    "name": name,
+                    "release": {"id": current.id, "version": current.version},
+                    "size": of.size,
+                    "state": "up",
+                    "type": type_,
+                }
+            )
+    return rows
 
 
 def release(state: State, record: App, of: Release, host: str) -> dict[str, Any]:
@@ -304,7 +309,7 @@ def coupling(of: Coupling) -> dict[str, Any]:
         "pipeline": {"id": of.pipeline_id},
         "stage": of.stage,
         "created_at": iso(of.created_at),
-        "updated_at": iso(of.created_at),
+        "updated_at": iso(of.updated_at),
     }
 
 

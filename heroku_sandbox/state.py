@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from pathlib import Path
 import msgspec
 
 SERVICE = "heroku-postgresql"
+EMAIL = "sandbox@example.com"
+"""Of the one account there is."""
 
 
 def now() -> datetime:
@@ -32,11 +35,12 @@ def new_id() -> str:
 
 
 class ReleaseStatus(StrEnum):
-    """`status` of a release in the Platform API (its schema also knows `expired`, which nothing here becomes)."""
+    """`status` of a release in the Platform API. The slug of one that is expired is gone."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    EXPIRED = "expired"
 
 
 class TransferType(StrEnum):
@@ -181,11 +185,24 @@ class App:
     maintenance: bool = False
     space: str | None = None
     stack: str = "heroku-24"
+    suffix: str = field(default_factory=lambda: secrets.token_hex(6))
+    """What stands after the name in the app's domain."""
+    port: int | None = None
+    """Where web.1 listens, if it has ever been started here."""
+    labs: dict[str, bool] = field(default_factory=dict)
+    """The features that were switched on or off for it."""
     formation: dict[str, Formation] = field(default_factory=dict)
+    restarts: dict[str, datetime] = field(default_factory=dict)
+    """When dynos of the formation were restarted by hand, by their names (`web.1`). The next release forgets it."""
     releases: list[Release] = field(default_factory=list)
     last_transfer: int = 0
     created_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
+
+    @property
+    def domain(self) -> str:
+        """The app's own domain on Heroku, which leads nowhere from here."""
+        return f"{self.name}-{self.suffix}.herokuapp.com"
 
     @property
     def current(self) -> Release | None:
@@ -255,6 +272,79 @@ class Coupling:
     pipeline_id: str
     stage: str
     created_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=now)
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipeline:
+    """Apps in stages. `config` has a stage's config vars, which only review apps and tests get."""
+
+    id: str = field(default_factory=new_id)
+    name: str
+    config: dict[str, dict[str, str]] = field(default_factory=dict)
+    folder: str | None = None
+    """What stands for the connected repository: a folder of this machine."""
+    path: str | None = None
+    """The PATH of dynos whose code comes from there."""
+    created_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=now)
+
+
+@dataclass(slots=True, kw_only=True)
+class Target:
+    """An app to which code was promoted, and the release that this has made there."""
+
+    id: str = field(default_factory=new_id)
+    app_id: str
+    release_id: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Promotion:
+    """The promotion of a release's code from one app of a pipeline to others."""
+
+    id: str = field(default_factory=new_id)
+    pipeline_id: str
+    app_id: str
+    release_id: str
+    targets: list[Target]
+    created_at: datetime = field(default_factory=now)
+
+
+class ReviewStatus(StrEnum):
+    """`status` of a review app in the Platform API."""
+
+    PENDING = "pending"
+    CREATING = "creating"
+    CREATED = "created"
+    DELETING = "deleting"
+    ERRORED = "errored"
+
+
+@dataclass(slots=True, kw_only=True)
+class ReviewApp:
+    """An app that lives as long as a pull request does."""
+
+    id: str = field(default_factory=new_id)
+    pipeline_id: str
+    branch: str
+    pr_number: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    app_id: str | None = None
+    status: ReviewStatus = ReviewStatus.PENDING
+    message: str | None = None
+    created_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=now)
+
+
+@dataclass(slots=True, kw_only=True)
+class Authorization:
+    """An API key that was made through the API (`heroku authorizations:create`)."""
+
+    id: str = field(default_factory=new_id)
+    key: str
+    description: str
+    created_at: datetime = field(default_factory=now)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -270,6 +360,10 @@ class State:
     transfers: dict[str, Transfer] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     couplings: dict[str, Coupling] = field(default_factory=dict)
+    pipelines: dict[str, Pipeline] = field(default_factory=dict)
+    promotions: dict[str, Promotion] = field(default_factory=dict)
+    review_apps: dict[str, ReviewApp] = field(default_factory=dict)
+    authorizations: dict[str, Authorization] = field(default_factory=dict)
 
 
 class Store:

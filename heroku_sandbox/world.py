@@ -12,10 +12,13 @@ from heroku_sandbox import door, lookup, shapes, wire
 from heroku_sandbox.addons import Addons
 from heroku_sandbox.dynos import Dynos
 from heroku_sandbox.faults import Faults
+from heroku_sandbox.logplex import Logs
+from heroku_sandbox.manager import Manager
 from heroku_sandbox.options import Options
 from heroku_sandbox.pooling import POOLED, Pooler
 from heroku_sandbox.postgres import Server
 from heroku_sandbox.releases import Releases
+from heroku_sandbox.rendezvous import Rendezvous
 from heroku_sandbox.state import Store, Transfer
 from heroku_sandbox.transfers import Transfers
 from heroku_sandbox.web import Answer, Exchange
@@ -26,10 +29,11 @@ _FORMER_KEY = "sandbox"  # the key of homes made before each had its own: everyb
 
 @dataclass(slots=True, kw_only=True)
 class Addresses:
-    """Where the sandbox listens, without a slash at the end: the two APIs (http), the downloads (https)."""
+    """Where the sandbox listens, without a slash at the end: both APIs (http), downloads (https), attached dynos."""
 
     api: str = ""
     downloads: str = ""
+    rendezvous: str = ""
 
     @property
     def store(self) -> str:
@@ -51,16 +55,22 @@ class World:
     requests: deque[Exchange] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """The requests so far, without those to the control."""
     store: Store = field(init=False)
+    logs: Logs = field(default_factory=Logs)
     dynos: Dynos = field(init=False)
+    rendezvous: Rendezvous = field(init=False)
     releases: Releases = field(init=False)
+    manager: Manager = field(init=False)
     addons: Addons = field(init=False)
     transfers: Transfers = field(init=False)
 
     def __post_init__(self) -> None:
         """Builds the parts, and closes what a sandbox that was killed has left open."""
         self.store = Store(self.home)
-        self.dynos = Dynos(grace=lambda: self.options.grace)
-        self.releases = Releases(self.store, self.dynos, options=lambda: self.options)
+        self.dynos = Dynos(grace=lambda: self.options.grace, logs=self.logs)
+        self.rendezvous = Rendezvous(self.dynos, patience=lambda: self.options.attach_seconds)
+        self.releases = Releases(self.store, self.dynos, logs=self.logs, options=lambda: self.options)
+        self.manager = Manager(self.store, self.dynos, self.releases, options=lambda: self.options)
+        self.releases.changed = self.manager.fit
         pooler = Pooler(self.home, self.server)
         self.addons = Addons(store=self.store, server=self.server, releases=self.releases, pooler=pooler)
         self.transfers = Transfers(self.store, self.server, self.addons, self.faults, options=lambda: self.options)
@@ -107,6 +117,7 @@ class World:
 
     def close(self) -> None:
         """Stops all dynos and transfers, and the pool."""
+        self.rendezvous.close()
         self.dynos.close()
         self.transfers.close()
         self.addons.pooler.stop()

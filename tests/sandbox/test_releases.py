@@ -241,3 +241,59 @@ def test_quantities_are_numbers_or_the_strings_of_herokus_cli(app: App, folder: 
     assert names == ["web.1", "web.2", "worker.1", "worker.2", "worker.3"]
     with pytest.raises(Failure):
         app.scale(clock=1)
+
+
+def test_a_dyno_of_the_formation_is_found_and_restarted_by_name_or_type(app: App, folder: Push) -> None:
+    app.release(folder("exit 0"))
+    app.scale(web=2)
+    path = f"/apps/{app.name}/dynos"
+    before = app.connection.request("GET", f"{path}/web.1")
+    time.sleep(1)  # times have no fractions
+
+    app.connection.request("DELETE", f"{path}/web")
+    after = app.connection.request("GET", f"{path}/web.1")
+
+    assert (before["name"], before["state"], after["state"]) == ("web.1", "up", "up")
+    assert after["updated_at"] > before["updated_at"]
+    app.connection.request("POST", f"{path}/web.2/actions/stop")
+    for gone in ("web.3", "clock", "clock.1"):
+        assert app.connection.exchange("DELETE", f"{path}/{gone}")[0] == 404
+        assert app.connection.exchange("GET", f"{path}/{gone}")[0] == 404
+
+
+def test_sizes_are_herokus_in_any_case(app: App, folder: Push) -> None:
+    app.release(folder("exit 0"))
+    path = f"/apps/{app.name}/formation/web"
+
+    assert app.connection.request("PATCH", path, {"size": "performance-l"})["size"] == "Performance-L"
+    with pytest.raises(Failure, match="There is no dyno size huge"):
+        app.connection.request("PATCH", path, {"dyno_size": {"name": "huge"}, "quantity": 5})
+    assert app.formation()["web"] == 1
+
+
+def test_old_releases_expire_and_their_code_goes(sandbox: Sandbox, app: App, folder: Push) -> None:
+    first = app.release(folder("echo first"))
+    slug = app.releases()[0]["slug"]["id"]
+    app.release(folder("exit 0"))
+    sandbox.set_options(release_days=0, releases_kept=1)
+    app.set_config({"ANY": "thing"})
+    sandbox.set_options(release_days=30, releases_kept=20)
+
+    by_version = {each["version"]: each for each in app.releases()}
+    statuses = [by_version[version]["status"] for version in sorted(by_version)]
+    assert statuses[-3:] == ["expired", "succeeded", "succeeded"]  # the one before the last was current then
+    assert (by_version[first.version]["eligible_for_rollback"], app.config["ANY"]) == (False, "thing")
+    assert app.connection.exchange("GET", f"/apps/{app.name}/slugs/{slug}")[0] == 404
+    with pytest.raises(Failure, match=f"v{first.version} has expired, and its code is gone"):
+        app.rollback(first.version)
+
+
+def test_node_modules_come_along_where_a_build_would_have_made_them(app: App, folder: Push) -> None:
+    plain, node = folder("ls -d node_modules || echo none"), folder("ls node_modules/express")
+    for place in (plain, node):
+        (place / "node_modules" / "express").mkdir(parents=True)
+        (place / "node_modules" / "express" / "index.js").write_text("")
+    (node / "package.json").write_text("{}")
+
+    assert app.release(plain).output.endswith("none\n")
+    assert app.release(node).output == "index.js\n"
