@@ -178,22 +178,3 @@ def test_an_environment_that_is_ready_or_shared_is_left_as_it_is(tmp_path: Path,
 
     assert (done.stdout, done.stderr) == ("", "")
     assert python.resolve() == Path("/bin/true").resolve()
-
-
-def test_the_release_phase_of_a_procfile_is_the_checkouts_hook(tmp_path: Path) -> None:
-    for folder in ("bin", ".venv/bin"):
-        (tmp_path / folder).mkdir(parents=True)
-    shutil.copy(PROGRAM.parent / "setup", tmp_path / "bin")
-    (tmp_path / "bin" / "release").write_text('#!/bin/sh\necho "the hook: $*"\n')
-    (tmp_path / "bin" / "release").chmod(0o755)
-    (tmp_path / ".venv" / "bin" / "python").symlink_to("/bin/true")
-    for name in ("requirements-dev.txt", ".venv/installed"):
-        (tmp_path / name).write_text("nothing==1\n")
-    subprocess.run([tmp_path / "bin" / "setup"], check=True)
-
-    environ = {"PATH": f"{tmp_path}/.venv/bin:/usr/bin:/bin"}
-    done = subprocess.run(
-        ["/bin/sh", "-c", "release-phase plan"], check=True, cwd="/", env=environ, capture_output=True
-    )
-
-    assert done.stdout == b"the hook: plan\n"
