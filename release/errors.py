@@ -368,7 +368,7 @@ class Reason(Enum):
     MIGRATION_FAILED = (
         "migration_failed",
         "The migration failed",
-        "Mend the migration; its output is above.",
+        "Mend the migration; its output is in the log of this run.",
     )
     MIGRATION_TIMED_OUT = (
         "migration_timed_out",
@@ -408,7 +408,8 @@ class Reason(Enum):
     WEB_CRASHED = (
         "web_crashed",
         "The web process ended before it answered",
-        "Its output is above. It ran with the new code on the migrated database; correct either, then release again.",
+        "Its output is in the log of this run. It ran with the new code on the migrated database; correct either, then "
+        "release again.",
     )
     WEB_NOT_LISTENING = (
         "web_not_listening",

@@ -108,7 +108,7 @@ def router_headers(run: Run) -> dict[str, str]:
 
 def _failure(answer: Answer, ended: Ended, took: float, *, by_itself: bool) -> ProbeFailed:
     if by_itself:
-        last = f": {ended.tail[-1]}" if ended.tail else ""
+        last = f": {ended.last_words}" if ended.last_words else ""
         reason = Reason.WEB_NOT_FOUND if ended.exit_code in NOT_STARTED else Reason.WEB_CRASHED
         return ProbeFailed(reason, f"it ended with {ended.how} after {took:.1f} s{last}", exit_code=ended.exit_code)
     if answer.status is not None:

@@ -65,13 +65,13 @@ def test_a_failing_release_is_told_live_and_ends_in_two_sentences(hook: Hook) ->
     text = settled(shown)
     assert exit_code == 1
     assert "\nmigrate\n  $ ./migrate\n    applying 001\n" in text
-    assert "  ✗ The migration failed: it ended with exit code 3" in text
+    assert "  ✗ The migration failed: division by zero (SQLSTATE 22012, exit code 3)" in text
     assert "· column public.learners.points removed" in text
     end = " ".join(text[text.index("restored after") :].split())
     assert (
-        "The migration failed: it ended with exit code 3. The database's last error was: division by zero (SQLSTATE"
-        " 22012). The database is as it was before the release, proved, from the backup b001; what was overwritten is"
-        " kept in b002. What to do: Mend the migration; its output is above." in end
+        "The migration failed: division by zero (SQLSTATE 22012, exit code 3). The database is as it was before the"
+        " release, proved, from the backup b001; what was overwritten is kept in b002. What to do: Mend the migration;"
+        " its output is in the log of this run." in end
     )
     assert CLEAR in shown
     assert "\x1b[32m" in shown
