@@ -245,9 +245,9 @@ def backups(context: click.Context, as_json: bool) -> None:
 def download(context: click.Context, backup: str | None, output: Path | None, from_any_database: bool) -> None:
     """Download a backup and check it.
 
-    BACKUP is b012, 12 or a uuid; by default the latest of this database. A download that broke is taken up where it
-    ended when the command is run again. The file appears under its name only when it is whole; where pg_restore is at
-    hand, its table of contents is read first.
+    BACKUP is b012, 12 or a uuid; by default the newest of this database that is no salvage. A download that broke
+    is taken up where it ended when the command is run again. The file appears under its name only when it is whole;
+    where pg_restore is at hand, its table of contents is read first.
 
     Example: bin/release download b012 -o backups/
     """
@@ -263,7 +263,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
                 progress=progress,
                 ca=run.environ.get("RELEASE_SANDBOX_CA"),
             )
-        click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
+        click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}; {saved.origin}.")
         return 0
 
     context.exit(_run_inspection(context, save))

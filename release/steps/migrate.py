@@ -36,7 +36,9 @@ def migrate(run: Run, commands: Commands, backup: Before) -> None:
     run = replace(run, witnessing=True)
     deadline = migration_deadline(run, backup.reserve)
     check_still_ours(run)
-    run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
+    run.journal.begin_migration(
+        run.id, backup=backup.uuid, outset=backup.outset.to_json(), names={"backup": backup.name}
+    )
     attempts(
         lambda: _attempt(run, commands, backup, deadline),
         most=run.settings.migrate_attempts,

@@ -322,7 +322,15 @@ def _conclude(
         if isinstance(error, Undecided) or not may_restore:
             return restore.not_restored(run, backup, error, cause, transfer=newest)
         return restore.carry_out(run, backup, None, cause)
-    return restore.close(run, target, ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name))
+    ending = ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name)
+    return restore.close(run, target, ending, salvage=_salvage_by_place(backup, newest))
+
+
+def _salvage_by_place(backup: BackedUp, restored: Transfer) -> str | None:
+    """Names the salvage of a run that was killed while it restored, which has taken the name out of its row."""
+    own = backup.target.own_backups()
+    first = next((each.number for each in own if each.uuid == backup.uuid), restored.number)
+    return next((each.name for each in own if first < each.number < restored.number), None)
 
 
 def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: str | None) -> Refused:
