@@ -17,7 +17,7 @@ from msgspec import structs
 from release import __version__
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
 from release.output.words import size
-from release.settings.model import Guard, LogFormat
+from release.settings.model import Guard
 from release.settings.reading import read
 
 if TYPE_CHECKING:
@@ -89,13 +89,18 @@ def _heroku_known(environ: Mapping[str, str]) -> bool:
     return given("HEROKU_API_KEY") and (given("HEROKU_APP_ID") or given("HEROKU_APP_NAME"))
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
 @cli.command()
+@json_option
 @click.pass_context
-def plan(context: click.Context) -> None:
+def plan(context: click.Context, as_json: bool) -> None:
     """Say what a release would do and why, changing nothing.
 
-    The same checks as a release, the settings in effect, what is pending, the time it will take, and which guard would
-    refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be reached).
+    The same checks as a release, the settings that are not the defaults, what is pending, the time it will take, and
+    which guard would refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be
+    reached).
 
     Example: heroku run bin/release plan
     """
@@ -104,26 +109,17 @@ def plan(context: click.Context) -> None:
 
     edge: Edge = context.obj
     made = make_plan(edge)
-    if _for_people(edge.environ):
-        click.echo(text.as_text(made), nl=False)
-    else:
+    if as_json:
         click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(made)}))
+    else:
+        click.echo(text.as_text(made, width=_columns()), nl=False)
     context.exit(made.exit_code)
-
-
-def _for_people(environ: Mapping[str, str]) -> bool:
-    """Tells whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
-    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
-    return wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1))
 
 
 class WrongInput(click.ClickException):
     """A usage error: what was given cannot be worked with, and nothing was started."""
 
     exit_code = MISCONFIGURED_EXIT_CODE
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
 @cli.command()

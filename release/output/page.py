@@ -104,16 +104,16 @@ def _run(story: Story) -> Iterator[str]:
     for moment in story.loose:
         yield f"<ul>{_moment(moment)}</ul>"
     for step in story.steps:
-        yield from _step(step)
+        yield from _step(step, story.error_of(step))
 
 
-def _step(step: Step) -> Iterator[str]:
+def _step(step: Step, error: str | None) -> Iterator[str]:
     took = seconds(step.ended - step.began) if step.ended is not None else "not ended"
     yield f'<section><h3>{escape(step.name)} <span class="took">{took}</span></h3>'
     if step.moments:
         yield "<ul>" + "".join(map(_moment, step.moments)) + "</ul>"
-    if step.error:
-        yield f'<p class="error">{escape(step.error)}</p>'
+    if error:
+        yield f'<p class="error">{escape(error)}</p>'
     if step.output:
         lines = "\n".join(
             f'<span class="stderr">{escape(line)}</span>' if stream == "stderr" else escape(line)

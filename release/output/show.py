@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 
 from release.output.tracebacks import Fold
 from release.output.witnessed import NOTICED, doubts, slowest, summary, visible
-from release.output.words import count, seconds, sentence, size, title, what_happened, what_the_database_is
+from release.output.words import (
+    count,
+    in_short,
+    seconds,
+    sentence,
+    size,
+    title,
+    what_happened,
+    what_the_database_is,
+)
 
 Fields = Mapping[str, Any]
 
@@ -44,6 +53,7 @@ class Telling:
         self._folds = folds
         self._outputs: dict[str, Fold] = {}
         self._error: str | None = None
+        self._owed: str | None = None
 
     def __call__(self, event: Fields) -> Iterator[Line]:
         """Returns the lines for the next event."""
@@ -55,14 +65,29 @@ class Telling:
         if folded := sum(output.folded for output in self._outputs.values()):
             yield note(f"{count(folded, 'line')} more in the log", 4)
         self._outputs.clear()
+        if event.get("event") == "release_finished":
+            yield from self._paid(event)
         yield from lines(self._unrepeated(event))
 
     def _unrepeated(self, event: Fields) -> Fields:
-        """Leaves out words that were just read: a step that fails within another fails both, with the same words."""
+        """Leaves out words that were just read, or are the end's.
+
+        A step that fails within another fails both, with the same words, and most often they end the run as well.
+        """
         if event.get("event") != "step_failed":
             return event
-        before, self._error = self._error, event.get("error")
-        return {**event, "error": f"{event.get('step')} failed for the same reason"} if before == self._error else event
+        before, self._error = self._error, str(event.get("error"))
+        if before == self._error:
+            return {**event, "error": f"{event.get('step')} failed for the same reason"}
+        short = in_short(self._error)
+        if short != self._error:
+            self._owed = self._error
+        return {**event, "error": short}
+
+    def _paid(self, end: Fields) -> Iterator[Line]:
+        """Tells in full what was told in short, where the run ends by something else."""
+        if self._owed and self._owed not in f"{end.get('error')} {end.get('hint')}":
+            yield bad(self._owed)
 
 
 def good(text: str) -> Line:

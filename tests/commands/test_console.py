@@ -226,7 +226,7 @@ WORDS = (
 @pytest.mark.parametrize(
     "event",
     [
-        {"event": "step_failed", "step": "recover", "error": WORDS},
+        {"event": "warning_raised", "detail": WORDS},
         {"event": "command_output", "line": "    " + WORDS},
         {"event": "command_started", "command": WORDS},
         {"event": "release_finished", "outcome": "untouched", "exit_code": 1, "error": WORDS, "hint": WORDS},
@@ -431,6 +431,17 @@ def test_a_step_that_fails_with_the_one_within_it_does_not_say_it_again() -> Non
     ]
 
     assert shown(events(*failures), columns=100)[-1] == "  ✗ prepare failed for the same reason (1.0 s)"
+
+
+def test_what_takes_up_lines_is_said_once_at_the_end() -> None:
+    failed = {"event": "step_failed", "step": "recover", "error": WORDS, "duration": 1}
+    end = {"event": "release_finished", "outcome": "refused", "exit_code": 3, "error": WORDS}
+
+    told = "\n".join(shown(events(failed, {**failed, "step": "prepare"}, end), columns=100))
+    other = "\n".join(shown(events(failed, {**end, "error": "The restore failed"}), columns=100))
+
+    assert "✗ An earlier run was interrupted and left changes (1.0 s)\n" in told
+    assert (told.count("learning.0014_tidy_learners"), other.count("learning.0014_tidy_learners")) == (1, 1)
 
 
 def test_a_stream_that_ends_within_a_step_leaves_no_live_line() -> None:
