@@ -109,7 +109,7 @@ def _run(story: Story) -> Iterator[str]:
 
 def _step(step: Step, error: str | None) -> Iterator[str]:
     took = seconds(step.ended - step.began) if step.ended is not None else "not ended"
-    yield f'<section><h3>{escape(step.name)} <span class="took">{took}</span></h3>'
+    yield f'<section><h3>{escape(step.label)} <span class="took">{took}</span></h3>'
     if step.moments:
         yield "<ul>" + "".join(map(_moment, step.moments)) + "</ul>"
     if error:
@@ -169,9 +169,9 @@ def _row(step: Step, y: int, scale: float, whole: float) -> Iterator[str]:
     x, width = LABEL + step.began * scale, max(2.0, (ended - step.began) * scale)
     kind = "bad" if step.error else "step" if step.ended is not None else "open"
     took = seconds(ended - step.began)
-    yield f'<text x="0" y="{y + 15}">{escape(step.name)}</text>'
+    yield f'<text x="0" y="{y + 15}">{escape(step.label)}</text>'
     yield f'<rect class="{kind}" x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="16" rx="2">'
-    yield f"<title>{escape(step.name)}: {took}</title></rect>"
+    yield f"<title>{escape(step.label)}: {took}</title></rect>"
     for moment in step.moments:
         yield from _within(moment, y, scale)
     yield f'<text class="axis" x="{x + width + 5:.1f}" y="{y + 15}">{took}</text>'

@@ -99,7 +99,7 @@ def _step(step: Step, whole: float, width: int, error: str | None) -> Iterator[s
     bar = " " * first + mark * (last - first)
     glyph = GLYPHS["bad"] if step.error else GLYPHS["good"] if step.ended is not None else GLYPHS["warn"]
     took = seconds(ended - step.began) if step.ended is not None else "not ended"
-    yield f"{glyph} {step.name:<10} {took:>12}  {bar}".rstrip()
+    yield f"{glyph} {step.label:<10} {took:>12}  {bar}".rstrip()
     for moment in step.moments:
         at = f"{moment.began:8.1f}"
         for number, text in enumerate(moment.texts):

@@ -58,6 +58,12 @@ class Step:
     output: list[tuple[str, str]] = field(default_factory=list)
     dropped: int = 0
 
+    @property
+    def label(self) -> str:
+        """Its name for people: the step in which nothing was restored is not called a restore."""
+        skipped = self.name == "restore" and any(moment.event == "restore_skipped" for moment in self.moments)
+        return "no restore" if skipped else self.name
+
 
 @dataclass(slots=True, kw_only=True)
 class Story:

@@ -433,6 +433,34 @@ def test_a_step_that_fails_with_the_one_within_it_does_not_say_it_again() -> Non
     assert shown(events(*failures), columns=100)[-1] == "  ✗ prepare failed for the same reason (1.0 s)"
 
 
+def test_a_probe_shows_the_status_and_the_body_that_it_saw() -> None:
+    failed = {"event": "probe_failed", "probe": "boot", "detail": "status 500 after 3.0 s", "status": 500}
+    passed = {"event": "probe_passed", "probe": "boot", "path": "/healthz", "status": 204, "booted_in": 1.25}
+
+    told = shown(events({**failed, "body": "<h1>Server\tError\x1b[2J</h1>\n" * 20}, passed), columns=80)
+
+    assert told[0] == "  ✗ probe boot: status 500 after 3.0 s"
+    assert told[1].startswith("    · its answer: <h1>Server Error")
+    assert told[-1] == "  ✓ probe boot passed: status 204, booted in 1.2 s"
+    assert "\x1b[2J" not in "".join(told)
+
+
+def test_the_rows_that_were_not_true_are_shown() -> None:
+    failed = {"event": "probe_failed", "probe": "sql", "detail": "1 of 2 rows are not all true", "rows": [["a", False]]}
+
+    assert shown(events(failed))[1] == '    · row: "a", false'
+
+
+def test_restore_took_is_said_of_a_restore_only() -> None:
+    def told(*within: dict[str, object]) -> str:
+        begin, end = ({"event": f"step_{how}", "step": "restore"} for how in ("started", "finished"))
+        return shown(events(begin, *within, {**end, "duration": 0.3}))[-1]
+
+    restore = {"event": "transfer_finished", "kind": "restore", "transfer": "r003", "succeeded": True}
+    assert told(restore) == "  ✓ restore took 0.3 s"
+    assert told({"event": "restore_skipped", "why": "the database is proved unchanged"}) == "  ✓ that took 0.3 s"
+
+
 def test_what_takes_up_lines_is_said_once_at_the_end() -> None:
     failed = {"event": "step_failed", "step": "recover", "error": WORDS, "duration": 1}
     end = {"event": "release_finished", "outcome": "refused", "exit_code": 3, "error": WORDS}
