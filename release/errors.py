@@ -87,6 +87,13 @@ class Reason(Enum):
         "Attach a database with `heroku addons:create heroku-postgresql`. In the Detach release of a promotion there "
         "is nothing to do.",
     )
+    DATABASE_NOT_NAMED = (
+        "database_not_named",
+        "RELEASE_DATABASE names a config var that is not set",
+        "Correct it with `heroku config:set RELEASE_DATABASE=NAME`, where NAME is the config var that holds the "
+        "database's URL. `heroku config:unset RELEASE_DATABASE` goes back to DATABASE_URL. In the Detach release of a "
+        "promotion there is nothing to do.",
+    )
     POOLED_URL = (
         "pooled_url",
         "The database URL leads through a connection pooler",
