@@ -158,7 +158,8 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
             return
         headers = g.exchange.headers
         key = access.authenticated_key(world.store.state, headers, request.method, request.path)
-        if not request.path.startswith(access.DATA_API):  # whose limits are not known
+        if not request.path.startswith(access.DATA_API):  # whose limits, and headers, are not known
+            g.scopes = " ".join(world.store.state.keys[key])
             count = limit.remaining if request.path == "/account/rate-limits" else limit.take
             g.remaining = count(key, world.options.rate_limit)
 
@@ -171,6 +172,7 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         response.headers["Request-Id"] = new_id()
         if "remaining" in g:
             response.headers.setdefault("RateLimit-Remaining", str(g.remaining))
+            response.headers.setdefault("Oauth-Scope", g.scopes)
         return response
 
     @flask.errorhandler(ApiError)

@@ -1,4 +1,4 @@
-"""`python -m release`, and the file that bin/release runs.
+"""`python -m release`, and the file that a checkout's bin/release runs.
 
 Nothing in the app's folder may shadow an import of the hook: on Heroku PYTHONPATH is the app's folder, and an app may
 well have a `json.py` or a `release/` of its own. So Python runs isolated (-I: no PYTHONPATH, no current folder), and
@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
     # There is no log yet, and nothing to write one with.
     why, python = str(error), "Python " + sys.version.split()[0] + " at " + sys.executable
     advice = "On your own machine run bin/setup once; on a dyno, add this tool's requirements.txt to the app's."
-    sys.stderr.write("bin/release cannot start: " + why + " (" + python + "). " + advice + "\n")
+    sys.stderr.write("release-phase cannot start: " + why + " (" + python + "). " + advice + "\n")
     sys.exit(2)
 
 if __name__ == "__main__":

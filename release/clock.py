@@ -65,7 +65,7 @@ class Signals:
         self._writer.setblocking(False)
         self._previous_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in STOPPING:
-            # `nohup bin/release` asks not to be stopped by a hang-up; that wish is kept.
+            # `nohup release-phase` asks not to be stopped by a hang-up; that wish is kept.
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             self._previous[number] = signal.signal(number, self._note)

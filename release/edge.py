@@ -30,6 +30,7 @@ from release.log.logger import Log, Render, open_log
 from release.log.redact import secrets_in
 from release.notify.notifiers import find_audience
 from release.output import show
+from release.program import named
 from release.record import Tally, final_record, keep_record
 from release.run import Ending, Run, ended, explain, hook_name
 from release.settings.model import LogFormat, Settings
@@ -38,7 +39,7 @@ from release.settings.reading import read, without_database
 MARGIN = 0.02
 """The share of the time limit, at most 30 s, that is kept back: the dyno starts before this process and ends after."""
 
-GOES_ON = "The restore goes on at Heroku; `bin/release recover`, or the next release, waits for it and proves it."
+GOES_ON = "The restore goes on at Heroku; `release-phase recover`, or the next release, waits for it and proves it."
 
 Work = Callable[[Run], Ending]
 Record = Callable[[Ending], dict[str, Any]]
@@ -177,7 +178,7 @@ def inspect(edge: Edge, work: Callable[[Run], int]) -> int:
             return work(run)
     except (ReleaseError, Interrupted) as error:
         reason, detail = explain(error)
-        log.last_words(f"Error: {detail}\n{reason.hint}")
+        log.last_words(named(f"Error: {detail}\n{reason.hint}"))
         return stopped(error).exit_code
 
 

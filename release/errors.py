@@ -182,7 +182,7 @@ class Reason(Enum):
     NOT_RESTORABLE = (
         "not_restorable",
         "A restore could not bring everything back",
-        "`bin/release plan` lists all of it; change what it names. You can also set RELEASE_REHEARSAL_DATABASE: a "
+        "`release-phase plan` lists all of it; change what it names. You can also set RELEASE_REHEARSAL_DATABASE: a "
         "rehearsal restores the backup elsewhere before anything is changed, and shows what is missing. "
         "RELEASE_ALLOW=not-restorable releases without either.",
     )
@@ -201,13 +201,13 @@ class Reason(Enum):
     UNFINISHED_RUN = (
         "unfinished_run",
         "An earlier run was interrupted and left changes",
-        "Look at what is listed, then decide. `bin/release recover --restore` takes the database back to its backup. "
-        "`bin/release recover --keep` accepts the database as it is.",
+        "Look at what is listed, then decide. `release-phase recover --restore` takes the database back to its backup. "
+        "`release-phase recover --keep` accepts the database as it is.",
     )
     UNFINISHED_RESTORE = (
         "unfinished_restore",
         "The last restore of this database did not succeed",
-        "The database may be half full. Restore it with `bin/release restore BACKUP`; `bin/release backups` lists "
+        "The database may be half full. Restore it with `release-phase restore BACKUP`; `release-phase backups` lists "
         "what there is. If the database is right as it is, set RELEASE_ALLOW=unfinished-restore.",
     )
     DATABASE_AHEAD = (
@@ -238,24 +238,24 @@ class Reason(Enum):
     NOT_CONFIRMED = (
         "not_confirmed",
         "The command writes to the database, and nobody has confirmed it",
-        "On a terminal, type the app's name when you are asked. In a script, add --yes: `bin/release restore BACKUP "
+        "On a terminal, type the app's name when you are asked. In a script, add --yes: `release-phase restore BACKUP "
         "--yes`.",
     )
     BACKUP_UNKNOWN = (
         "backup_unknown",
         "There is no such backup",
-        "`bin/release backups` lists them. You can name one as b012, as 12, or by its uuid.",
+        "`release-phase backups` lists them. You can name one as b012, as 12, or by its uuid.",
     )
     RUN_UNKNOWN = (
         "run_unknown",
         "The journal knows no such run",
-        "`bin/release history` lists the runs. You can name one by its id, by the beginning of its id, or by a "
+        "`release-phase history` lists the runs. You can name one by its id, by the beginning of its id, or by a "
         "release such as v42.",
     )
     OTHER_BACKUP = (
         "other_backup",
         "The backup is of another database",
-        "Name one of this database; `bin/release backups` lists them. `bin/release download BACKUP "
+        "Name one of this database; `release-phase backups` lists them. `release-phase download BACKUP "
         "--from-any-database` downloads it all the same.",
     )
 
@@ -263,25 +263,25 @@ class Reason(Enum):
     NO_SALVAGE = (
         "no_salvage",
         "There is no salvage to bring rows back from",
-        "`bin/release history` lists the runs, with the outcome and the salvage of each. Only a run that was restored "
-        "has taken anything back.",
+        "`release-phase history` lists the runs, with the outcome and the salvage of each. Only a run that was "
+        "restored has taken anything back.",
     )
     NOT_A_SALVAGE = (
         "not_a_salvage",
         "The backup is no salvage of a run that was restored",
-        "`bin/release backups` says what each backup is. `bin/release reconcile` without a name takes the salvage of "
-        "the newest run that was restored.",
+        "`release-phase backups` says what each backup is. `release-phase reconcile` without a name takes the salvage "
+        "of the newest run that was restored.",
     )
     NO_PG_RESTORE = (
         "no_pg_restore",
         "No pg_restore is at hand that can read the salvage",
-        "It has to be at least as new as the database's server. Heroku's run images have one: `heroku run bin/release "
-        "reconcile`. On your own machine, install PostgreSQL's client programs.",
+        "It has to be at least as new as the database's server. Heroku's run images have one: `heroku run "
+        "release-phase reconcile`. On your own machine, install PostgreSQL's client programs.",
     )
     TABLE_UNKNOWN = (
         "table_unknown",
         "There is no such table to bring rows back into",
-        "Name it as the list of `bin/release reconcile` does, with its schema, as in `--table public.orders`. "
+        "Name it as the list of `release-phase reconcile` does, with its schema, as in `--table public.orders`. "
         "Of a partitioned table, name the partitions.",
     )
     TABLES_NOT_NAMED = (
@@ -293,7 +293,7 @@ class Reason(Enum):
     TABLE_NOT_COMPARABLE = (
         "table_not_comparable",
         "Rows cannot be brought back into a table",
-        "Leave the table out. Its rows are in the salvage: `bin/release download SALVAGE`, then `pg_restore "
+        "Leave the table out. Its rows are in the salvage: `release-phase download SALVAGE`, then `pg_restore "
         "--data-only --table=NAME --file=rows.sql SALVAGE.dump` writes them to a file.",
     )
     COLUMNS_DIFFER = (
@@ -448,7 +448,7 @@ class Reason(Enum):
     LOCK_LOST = (
         "lock_lost",
         "The session that holds the lock was lost and another run took over",
-        "Wait until the other run has ended, then release again. `bin/release history` lists the runs.",
+        "Wait until the other run has ended, then release again. `release-phase history` lists the runs.",
     )
 
     # The restore.
@@ -456,7 +456,7 @@ class Reason(Enum):
         "restore_off",
         "The database was changed and RELEASE_RESTORE says to keep it",
         "The event database_compared lists what has changed. Undo that by hand in `heroku pg:psql`, or restore the "
-        "backup with `bin/release restore BACKUP`.",
+        "backup with `release-phase restore BACKUP`.",
     )
     NO_BACKUP = (
         "no_backup",
@@ -467,24 +467,24 @@ class Reason(Enum):
     RESTORE_FAILED = (
         "restore_failed",
         "The restore failed",
-        "The database is not usable. Restore it with `bin/release restore BACKUP`, then lift maintenance mode with "
+        "The database is not usable. Restore it with `release-phase restore BACKUP`, then lift maintenance mode with "
         "`heroku maintenance:off`.",
     )
     RESTORE_UNFINISHED = (
         "restore_unfinished",
         "The restore was still running when the time ran out",
-        "It goes on at Heroku. `bin/release recover`, or the next release, waits for it and proves it.",
+        "It goes on at Heroku. `release-phase recover`, or the next release, waits for it and proves it.",
     )
     RESTORE_UNPROVED = (
         "restore_unproved",
         "The restore ended, but the database is not proved to be as it was",
         "Look at the differences in the detail. If they do not matter, lift maintenance mode with `heroku "
-        "maintenance:off`. If they do, restore again with `bin/release restore BACKUP`.",
+        "maintenance:off`. If they do, restore again with `release-phase restore BACKUP`.",
     )
     BACKUP_GONE = (
         "backup_gone",
         "The backup is no longer there",
-        "Restore another one: `bin/release backups` lists them, `bin/release restore BACKUP` restores one.",
+        "Restore another one: `release-phase backups` lists them, `release-phase restore BACKUP` restores one.",
     )
     DOWNLOAD_FAILED = (
         "download_failed",
@@ -510,7 +510,7 @@ class Reason(Enum):
     NOT_A_LOG = (
         "not_a_log",
         "This is not a log of a release phase",
-        "Give it the JSON lines of a run: `heroku releases:output | bin/release report`.",
+        "Give it the JSON lines of a run: `heroku releases:output | release-phase report`.",
     )
     NOTHING_TO_RECOVER = (
         "nothing_to_recover",
@@ -520,7 +520,8 @@ class Reason(Enum):
     UNEXPECTED_ERROR = (
         "unexpected_error",
         "The hook itself failed",
-        "Please report it with the log (`heroku releases:output`). `bin/release recover` finishes what is unfinished.",
+        "Please report it with the log (`heroku releases:output`). `release-phase recover` finishes what is "
+        "unfinished.",
     )
 
 

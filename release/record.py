@@ -13,6 +13,7 @@ from release.clock import Clock
 from release.errors import Outcome, ReleaseError
 from release.log.events import Event
 from release.log.shorten import plain, shorten
+from release.program import named
 from release.run import Ending, Run
 
 MOST = 40
@@ -106,8 +107,8 @@ def final_record(ending: Ending, tally: Tally, *, duration: float, steps: Mappin
         "backup": ending.backup,
         "salvage": ending.salvage,
         "restore": ending.restore,
-        "error": ending.detail or None,
-        "hint": ending.hint or None,
+        "error": named(ending.detail) or None,
+        "hint": named(ending.hint) or None,
         "facts": dict(ending.facts) or None,
         **tally.fields(),
     }

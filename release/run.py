@@ -15,6 +15,7 @@ from release.database.session import Database
 from release.errors import Outcome, Reason, ReleaseError
 from release.log.events import Event
 from release.log.logger import Log
+from release.program import named
 from release.settings.model import Guard, Settings
 from release.witness.verdict import Account
 
@@ -66,8 +67,8 @@ class Run:
             within.log.error(
                 Event.STEP_FAILED,
                 reason=reason.slug,
-                error=detail,
-                hint=reason.hint,
+                error=named(detail),
+                hint=named(reason.hint),
                 duration=self._add_duration(name, began),
             )
             raise
@@ -87,7 +88,7 @@ class Run:
 
     def warn(self, warning: str, detail: str, **facts: object) -> None:
         """Logs what an operator should know although it stops nothing. `warning` is a slug."""
-        self.log.warning(Event.WARNING_RAISED, warning=warning, detail=detail, **facts)
+        self.log.warning(Event.WARNING_RAISED, warning=warning, detail=named(detail), **facts)
 
     def guard(self, name: Guard, refusal: ReleaseError) -> None:
         """Raises `refusal` unless the operator overrides this guard, which is logged every time."""

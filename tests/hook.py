@@ -118,6 +118,12 @@ def finish(process: subprocess.Popen[bytes], *, within: float = 60) -> Result:
     return Result(exit_code=process.returncode, stdout=stdout, stderr=stderr)
 
 
+def run_in(folder: Path, *argv: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a folder to its end, as somebody on their own machine would: PATH is all it inherits."""
+    environ = {"PATH": PATH, **environ}
+    return subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
 MIGRATE = """#!/bin/sh
 # An app's migrations in the smallest form: SQL files, and a table that knows which are in.
 set -eu

@@ -54,21 +54,27 @@ class Arrivals:
         """Whether the server counts sessions, and lets this role read the count."""
         return self._first is not None
 
+    def strangers(self, known: int) -> int:
+        """Returns how many sessions have come that are not known. `known` is how many went through the witness.
+
+        Raises Lost.
+        """
+        present = self._count()
+        return 0 if self._first is None or present is None else present - self._first - known
+
     def unexplained(self, known: int) -> str | None:
         """Returns, in words, why sessions may have gone past the witness; None where nothing speaks for it.
 
-        `known` is how many went through it. Raises Lost.
+        An older server, or one that lets nobody read this, tells nothing here: only the sockets do. Raises Lost.
         """
-        present = self._count()
-        if self._first is None or present is None:
-            return None  # an older server, or one that lets nobody read this: only the sockets tell
-        strangers = present - self._first - known
+        strangers = self.strangers(known)
         took = self._clock.monotonic() - self._began
-        if strangers <= 0 or self._more_come(present, EXPECTED * took / strangers):
+        if strangers <= 0 or self._more_come(EXPECTED * took / strangers):
             return None
         return f"{strangers} sessions came to the database beside the witness while the command ran, and none since"
 
-    def _more_come(self, present: int, seconds: float) -> bool:
+    def _more_come(self, seconds: float) -> bool:
+        present = self._count() or 0
         with suppress(TimedOut):
             return wait_until(
                 lambda: (self._count() or 0) > present,

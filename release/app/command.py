@@ -149,13 +149,15 @@ def _several(run: Run, usable: Sequence[Framework]) -> Misconfigured:
     """
     names = ", ".join(f"{framework.name} ({framework.marker})" for framework in usable)
     app = run.settings.heroku_app_name or run.settings.heroku_app_id
-    to_app = f" --app {app}" if app else ""
-    choices = [
-        f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(framework.migrate_command))}{to_app}"
-        for framework in usable
-    ]
+    choices = [choice(framework, app) for framework in usable]
     detail = f"{names}. Choose one of them: {'; '.join(choices)}"
     return Misconfigured(Reason.SEVERAL_FRAMEWORKS, detail, choices=choices)
+
+
+def choice(framework: Framework, app: str | None) -> str:
+    """Returns the command that chooses a framework for an app, to paste."""
+    to_app = f" --app {app}" if app else ""
+    return f"heroku config:set RELEASE_MIGRATE_COMMAND={shlex.quote(shlex.join(framework.migrate_command))}{to_app}"
 
 
 def _runnable(run: Run, argv: Sequence[str]) -> bool:

@@ -14,3 +14,8 @@ def command(folder: Path, process: str) -> str | None:
         return None
     line = re.search(rf"^{re.escape(process)}:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)
     return line[1] if line else None
+
+
+def starts_hook(line: str) -> bool:
+    """Tells whether a shell line starts this hook: installed, in a checkout, or as a module."""
+    return re.search(r"(^|[\s/;&'\"])(release-phase|bin/release|-m release)(?=$|[\s;&|'\"])", line) is not None

@@ -26,6 +26,7 @@ from release.child.sockets import own_ports
 from release.clock import Clock, Deadline
 from release.database.journal import Journal
 from release.database.others import others, wait_until_gone
+from release.database.reach import reach
 from release.database.session import Database
 from release.errors import ReleaseError
 from release.run import Run, hook_name
@@ -34,9 +35,9 @@ from release.settings.urls import LOOPBACK
 from release.witness.environment import Destination, destinations, rewritten
 from release.witness.relay import Entrance, Relay
 from release.witness.session import Opened
-from release.witness.statement import VOCABULARY, Vocabulary
 from release.witness.tls import Certificate, ServerTls
 from release.witness.verdict import NOT_ENDED, Account, Ending, Seen, Verdict, Word, verdict
+from release.witness.vocabulary import VOCABULARY, Vocabulary
 
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks for connections beside the witness."""
@@ -161,14 +162,25 @@ class Witness:
         self._beside.look(set())
         seen = self._here.end()
         elsewhere = {names: relay.end() for names, (_, relay) in self._elsewhere.items()}
+        beside = self._beside_it(elsewhere)
+        found = self._verdict(seen, elsewhere, beside)
         return Account(
             seen=seen,
-            verdict=self._verdict(seen, elsewhere),
+            verdict=found,
             elsewhere=self._committed(elsewhere),
+            written=() if found.word is Word.NOTHING else self._written(seen, elsewhere, beside),
             variables=tuple(self.variables),
         )
 
-    def _verdict(self, seen: Seen, elsewhere: Mapping[str, Seen]) -> Verdict:
+    def _beside_it(self, elsewhere: Mapping[str, Seen]) -> list[str]:
+        """Returns why something may have gone past the witness, as far as sockets and the environment tell."""
+        doubts = [*self._beside.found, *self._maybe_here(elsewhere)]
+        doubts += [blind for blind in (self._blind, self._beside.blind) if blind]
+        if self._unreplaced:
+            doubts.append(f"it could not stand behind {', '.join(self._unreplaced)}")
+        return doubts
+
+    def _verdict(self, seen: Seen, elsewhere: Mapping[str, Seen], beside: list[str]) -> Verdict:
         """The word on the sessions, unless something may have gone past the witness.
 
         A command that opened no session at all has surely committed nothing only where all others can be told.
@@ -177,19 +189,38 @@ class Witness:
         if found.word is Word.COMMITTED:
             return found
         absent = not seen.sessions and not seen.doubts
-        doubts = [] if absent else list(found.why)
-        doubts += [*self._beside.found, *self._maybe_here(elsewhere)]
-        doubts += [blind for blind in (self._blind, self._beside.blind) if blind]
-        if self._unreplaced:
-            doubts.append(f"it could not stand behind {', '.join(self._unreplaced)}")
+        doubts = [*([] if absent else found.why), *beside]
         if not doubts and self._arrivals:
-            doubts += self._came_beside(self._arrivals, sum(each.sessions for each in (seen, *elsewhere.values())))
+            doubts += self._came_beside(self._arrivals, _sessions(seen, elsewhere))
         if absent and self._arrivals and not self._arrivals.counted:
             doubts += found.why
         return Verdict(word=Word.UNKNOWN if doubts else Word.NOTHING, why=tuple(doubts))
 
+    def _written(self, seen: Seen, elsewhere: Mapping[str, Seen], beside: list[str]) -> tuple[str, ...] | None:
+        """Returns the tables to which the command may have written; None where it may have been any."""
+        touched = seen.touched
+        if beside or touched.unclear:
+            return None
+        try:
+            if self._arrivals and self._others_came(self._arrivals, _sessions(seen, elsewhere)):
+                return None
+            return reach(self._run.database, written=touched.rows, shaped=touched.shaped)
+        except ReleaseError:
+            return None
+
     def _came_beside(self, arrivals: Arrivals, known: int) -> list[str]:
         """Returns why sessions may have come to the database past the witness, once its own have ended there, too."""
+        self._wait_for_the_end()
+        unexplained = arrivals.unexplained(known)
+        return [unexplained] if unexplained else []
+
+    def _others_came(self, arrivals: Arrivals, known: int) -> bool:
+        """Whether others came to the database meanwhile. Who they are is not watched for, since that takes time."""
+        self._wait_for_the_end()
+        return not arrivals.counted or arrivals.strangers(known) > 0
+
+    def _wait_for_the_end(self) -> None:
+        """Waits until the command's sessions have ended at the server, too, where they are counted."""
         clock = Clock()  # a signal must not cut this short: what it finds decides whether there is anything to undo
         wait_until_gone(
             self._run.database,
@@ -197,8 +228,6 @@ class Witness:
             clock=clock,
             deadline=Deadline(clock, PATIENCE),
         )
-        unexplained = arrivals.unexplained(known)
-        return [unexplained] if unexplained else []
 
     def _committed(self, elsewhere: Mapping[str, Seen]) -> tuple[str, ...]:
         """Returns the variables of other databases in which something was, or may have been, committed."""
@@ -331,6 +360,10 @@ def _account(witness: Witness | Absent) -> Account:
     except Exception as error:  # noqa: BLE001 -- whatever it is, it costs a doubt and nothing more
         why = f"the witness failed: {type(error).__name__}"
         return Account(verdict=Verdict(word=Word.UNKNOWN, why=(why,)))
+
+
+def _sessions(seen: Seen, elsewhere: Mapping[str, Seen]) -> int:
+    return sum(each.sessions for each in (seen, *elsewhere.values()))
 
 
 def _place(run: Run) -> Place:

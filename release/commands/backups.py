@@ -142,13 +142,13 @@ def makers(runs: Runs) -> Makers:
         for kind, uuid in (("backup", entry.backup), ("salvage", entry.salvage)):
             if kind == "backup" and by_hand:  # it restored that one and did not make it
                 continue
-            for name in (uuid, named(record, kind)):
+            for name in (uuid, name_in(record, kind)):
                 if name:
                     made[name] = Maker(who=who, salvage=kind == "salvage")
     return made
 
 
-def named(record: Mapping[str, Any], kind: str) -> str | None:
+def name_in(record: Mapping[str, Any], kind: str) -> str | None:
     """Returns the name of a run's `backup` or `salvage`: by its record, or as another run noted it that finished it."""
     name = record.get(kind) or (record.get("names") or {}).get(kind)
     return str(name) if name else None

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from msgspec import structs
 
 from release import __version__
-from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused, ReleaseError
+from release.commands.anywhere import complete, heroku_known, run_inspection
+from release.commands.help import Group
+from release.commands.newcomer import check, init
+from release.commands.sandbox import sandbox
+from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused
 from release.output.words import size
-from release.settings.model import Guard
-from release.settings.reading import read
+from release.program import name, named
 
 if TYPE_CHECKING:
     from release.edge import Edge
@@ -31,7 +33,7 @@ LONGEST_LINE = 1_000_000
 def command(words: Sequence[str], edge: Edge) -> int:
     """Does what the words ask for; returns the exit code."""
     try:
-        return int(cli.main(args=list(words), prog_name="release-phase", obj=edge, standalone_mode=False) or 0)
+        return int(cli.main(args=list(words), prog_name=name(), obj=edge, standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
     except click.Abort:
@@ -39,16 +41,20 @@ def command(words: Sequence[str], edge: Edge) -> int:
     return MISCONFIGURED_EXIT_CODE
 
 
-@click.group()
+@click.group(cls=Group)
 @click.version_option(__version__, prog_name="release-phase")
 def cli() -> None:
     """Back up the database, migrate, probe; restore the backup when a step fails.
 
-    Without a command it runs the release phase, as the Procfile's `release: bin/release` does. Settings are environment
-    variables; docs/settings.md lists them.
+    Without a command it runs the release phase, as the Procfile's `release: release-phase` does. Settings are
+    environment variables; docs/settings.md lists them.
 
-    Example: heroku run bin/release history
+    Example: heroku run release-phase history
     """
+
+
+for each in (init, check, sandbox):
+    cli.add_command(each)
 
 
 @cli.command()
@@ -63,7 +69,7 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
     changes, it asks for a decision: --restore or --keep. Nothing to do is a good end, and it may be run again at any
     time.
 
-    Example: heroku run bin/release recover --restore
+    Example: heroku run release-phase recover --restore
     """
 
     def work(run: Run) -> Ending:
@@ -73,20 +79,11 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
         return finish(run, Choice(choice) if choice else None, run_id)
 
     edge = context.obj
-    if choice == "keep" and not _heroku_known(edge.environ):  # the journal's row is enough to keep what is there
+    if choice == "keep" and not heroku_known(edge.environ):  # the journal's row is enough to keep what is there
         needing = {"RELEASE_FENCE", "RELEASE_REHEARSAL_DATABASE"}
         environ = {name: value for name, value in edge.environ.items() if name not in needing}
         edge = replace(edge, environ={**environ, "RELEASE_BACKUP": "off"})
     context.exit(edge(work))
-
-
-def _heroku_known(environ: Mapping[str, str]) -> bool:
-    """Tells whether there is a key and an app's name to ask Heroku with."""
-
-    def given(name: str) -> bool:
-        return bool(environ.get(name, "").strip())
-
-    return given("HEROKU_API_KEY") and (given("HEROKU_APP_ID") or given("HEROKU_APP_NAME"))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
@@ -102,7 +99,7 @@ def plan(context: click.Context, as_json: bool) -> None:
     which guard would refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be
     reached).
 
-    Example: heroku run bin/release plan
+    Example: heroku run release-phase plan
     """
     from release.commands.plan import plan as make_plan  # noqa: PLC0415 -- only for this command
     from release.output import plan as text  # noqa: PLC0415 -- only for this command
@@ -134,7 +131,7 @@ def report(file: Path | None, html: bool, as_json: bool, output: Path | None) ->
     Other programs' lines and the prefixes of `heroku logs` do no harm, several runs in one log are shown one by one,
     and a log that is cut off says so.
 
-    Example: heroku releases:output --app my-app | bin/release report
+    Example: heroku releases:output --app my-app | release-phase report
     """
     from release.output import page, timeline  # noqa: PLC0415 -- only for this command
     from release.output import report as text  # noqa: PLC0415 -- only for this command
@@ -149,7 +146,7 @@ def report(file: Path | None, html: bool, as_json: bool, output: Path | None) ->
     stories = timeline.read(lines)
     if not stories:
         empty = "" if any(map(str.strip, lines)) else " is empty"
-        raise WrongInput(f"{Reason.NOT_A_LOG.text}: {what}{empty}. {Reason.NOT_A_LOG.hint}")
+        raise WrongInput(named(f"{Reason.NOT_A_LOG.text}: {what}{empty}. {Reason.NOT_A_LOG.hint}"))
     if html:
         result = page.as_html(stories)
     elif as_json:
@@ -192,7 +189,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
     its release. Runs that had nothing to migrate are not in the journal, and a restore takes the journal back with
     everything else.
 
-    Example: heroku run bin/release history v42
+    Example: heroku run release-phase history v42
     """
     from release.commands import history as past  # noqa: PLC0415 -- only for this command
     from release.output import history as text  # noqa: PLC0415 -- only for this command
@@ -206,7 +203,7 @@ def history(context: click.Context, run_name: str | None, as_json: bool) -> None
             click.echo(_json(runs) if as_json else text.as_text(runs), nl=False)
         return 0
 
-    context.exit(_run_inspection(context, show))
+    context.exit(run_inspection(context, show))
 
 
 @cli.command()
@@ -218,7 +215,7 @@ def backups(context: click.Context, as_json: bool) -> None:
     Age, size, state, which run made each, and which of them the next backup makes Heroku drop. Works from any
     machine with HEROKU_API_KEY and HEROKU_APP_NAME; DATABASE_URL is asked of Heroku where it is not set.
 
-    Example: heroku run bin/release backups
+    Example: heroku run release-phase backups
     """
     from release.commands.backups import backups as held_now  # noqa: PLC0415 -- only for this command
     from release.output.backups import as_text  # noqa: PLC0415 -- only for this command
@@ -228,7 +225,7 @@ def backups(context: click.Context, as_json: bool) -> None:
         click.echo(_json(held) if as_json else as_text(held), nl=False)
         return 0
 
-    context.exit(_run_inspection(context, show))
+    context.exit(run_inspection(context, show))
 
 
 @cli.command()
@@ -245,7 +242,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
     is taken up where it ended when the command is run again. The file appears under its name only when it is whole;
     where pg_restore is at hand, its table of contents is read first.
 
-    Example: bin/release download b012 -o backups/
+    Example: release-phase download b012 -o backups/
     """
     from release.commands.download import download as fetch  # noqa: PLC0415 -- only for this command
 
@@ -262,7 +259,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
         click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}; {saved.origin}.")
         return 0
 
-    context.exit(_run_inspection(context, save))
+    context.exit(run_inspection(context, save))
 
 
 def _progress(environ: Mapping[str, str]) -> AbstractContextManager[Callable[[int, int | None], None]]:
@@ -285,7 +282,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
     then asks for the app's name. Refuses while a release runs, and without a terminal unless --yes is given. Works
     from any machine with HEROKU_API_KEY and HEROKU_APP_NAME.
 
-    Example: bin/release restore b012
+    Example: release-phase restore b012
     """
 
     def confirm(run: Run, app: str) -> None:
@@ -306,7 +303,7 @@ def restore(context: click.Context, backup: str, yes: bool) -> None:
 
         return restore_by_hand(run, backup, lambda app: confirm(run, app))
 
-    context.exit(_complete(context.obj)(work))
+    context.exit(complete(context.obj)(work))
 
 
 @cli.command()
@@ -351,7 +348,7 @@ def reconcile(
     or different. Then it asks, and puts rows back in one transaction: those that the database lacks, of the tables
     that are named. Without a terminal and without --yes it only shows. Needs pg_restore, which Heroku's dynos have.
 
-    Example: heroku run bin/release reconcile b012 --table public.orders
+    Example: heroku run release-phase reconcile b012 --table public.orders
     """
     from release.commands.reconcile import Order, Talk, confirm_on_terminal  # noqa: PLC0415 -- only for this command
     from release.commands.reconcile import reconcile as bring_back  # noqa: PLC0415 -- only for this command
@@ -382,39 +379,4 @@ def reconcile(
             click.echo(_json(done) if as_json else done_as_text(done), nl=False)
         return 0
 
-    context.exit(_run_inspection(context, work))
-
-
-def _run_inspection(context: click.Context, work: Callable[[Run], int]) -> int:
-    """Runs a command that only looks. No guard holds it up, since guards are there for what changes something."""
-
-    def freely(run: Run) -> int:
-        return work(replace(run, settings=structs.replace(run.settings, allow=frozenset(Guard))))
-
-    edge: Edge = _complete(context.obj)
-    return edge.inspect(freely)
-
-
-def _complete(edge: Edge) -> Edge:
-    """Asks Heroku for the database's URL, which is not set on somebody's own machine.
-
-    It is left out where that fails.
-    """
-    environ = edge.environ
-    try:
-        settings = read(environ)
-    except ReleaseError:
-        return edge  # the command itself says what is wrong
-    if settings.database_url is not None or settings.heroku_api_key is None or settings.app is None:
-        return edge
-    from release.heroku.http import Session  # noqa: PLC0415 -- only for this command
-    from release.heroku.platform import Platform  # noqa: PLC0415 -- only for this command
-
-    session = Session(settings.heroku_api_key.reveal(), clock=edge.clock, signals=edge.signals)
-    try:
-        url = Platform(session, settings.api_url, settings.app).config_var(settings.database)
-    except ReleaseError as error:
-        sys.stderr.write(f"{settings.database} is not set, and Heroku does not tell it: {error}\n")
-        return edge
-    known: Mapping[str, str] = {**environ, settings.database: url} if url else environ
-    return replace(edge, environ=known)
+    context.exit(run_inspection(context, work))

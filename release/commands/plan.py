@@ -17,7 +17,7 @@ from msgspec import structs
 from release.app import migrations
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
-from release.commands.backups import named
+from release.commands.backups import name_in
 from release.database.comparison import compare
 from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
@@ -33,6 +33,7 @@ from release.output.plan import Plan
 from release.probes.built_in import BUILT_IN
 from release.probes.check import described
 from release.probes.configured import CONFIGURED
+from release.program import named
 from release.protected import lock
 from release.protected.before import take_fingerprint
 from release.protected.changes import proved_untouched
@@ -66,10 +67,10 @@ def plan(edge: Edge) -> Plan:
     """Finds out what a release would do, and the exit code that it would refuse with. Nothing in it is secret."""
     draft = Plan()
 
-    def hear(event: Mapping[str, Any]) -> None:
-        _hear(draft, event)
+    def observe(event: Mapping[str, Any]) -> None:
+        hear(draft, event)
 
-    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=hear)
+    log = open_log(fd=2, secrets=secrets_in(edge.environ), clock=edge.clock, render=lambda _: "", observe=observe)
     try:
         _draw_up(draft, edge, log)
     except (ReleaseError, Interrupted) as error:
@@ -79,7 +80,7 @@ def plan(edge: Edge) -> Plan:
     return msgspec.convert(plain(msgspec.to_builtins(draft), log.redactor.text), Plan)
 
 
-def _hear(draft: Plan, event: Mapping[str, Any]) -> None:
+def hear(draft: Plan, event: Mapping[str, Any]) -> None:
     """Takes note of what the checks have to say."""
     match event["event"]:
         case Event.WARNING_RAISED:
@@ -92,7 +93,7 @@ def _stop(draft: Plan, error: ReleaseError | Interrupted) -> None:
     """Ends the plan with what ends the release."""
     if isinstance(error, Interrupted):
         error = Refused(Reason.INTERRUPTED, str(error))
-    draft.stopped = {"reason": error.reason.slug, "error": str(error), "hint": error.reason.hint}
+    draft.stopped = {"reason": error.reason.slug, "error": named(str(error)), "hint": named(error.reason.hint)}
     draft.exit_code = stopped(error).exit_code
 
 
@@ -120,7 +121,7 @@ def _check_everything(draft: Plan, run: Run) -> None:
     lock.examine(run)
     (size, version), name = run.database.one(FACTS), run.settings.database
     draft.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
-    _look_for_others(run)
+    look_for_others(run)
     draft.pending = prepare.pending(run, commands)
     if not draft.pending:
         draft.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(draft)]
@@ -136,7 +137,7 @@ def _check_everything(draft: Plan, run: Run) -> None:
     draft.steps = _steps(draft, run.settings, target)
 
 
-def _look_for_others(run: Run) -> None:
+def look_for_others(run: Run) -> None:
     """Warns of what a release would wait for, or finish first; it is only named here."""
     if holder := run.database.lock_holder():
         run.warn("locked", f"{holder.application_name} has held the lock since {holder.since}; a release would wait")
@@ -172,7 +173,7 @@ def _what_is_left(run: Run, entry: Entry, since: Evidence) -> str | None:
         return None
     comparison = compare(Fingerprint.from_json(document), take_fingerprint(run), since=since)
     record = next((record for other, record in run.journal.history(1000) if other.run_id == entry.run_id), {})
-    return recover.what_is_left(entry, named(record, "backup") or "of no known name", comparison)
+    return recover.what_is_left(entry, name_in(record, "backup") or "of no known name", comparison)
 
 
 def _describe(draft: Plan, run: Run, target: Target) -> None:

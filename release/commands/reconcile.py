@@ -189,10 +189,21 @@ def _salvages(entry: Entry, record: Record, target: Target) -> tuple[Transfer, .
     return tuple(sorted(found, key=lambda transfer: transfer.number))
 
 
-def others_wrote(record: Record) -> frozenset[str]:
-    """Returns the tables of which the run's record says that others wrote them and the migration did not."""
-    taken_back = (record.get("facts") or {}).get("taken_back") or {}
-    return frozenset(taken_back.get("only_others") or ())
+def only_others_wrote(record: Record, table: str) -> bool:
+    """Whether the run's record tells that others wrote to a table and its migration did not, by witness or counters."""
+    told = _taken_back(record)
+    migration = told.get("migration")
+    return table in (told.get("only_others") or ()) or (migration is not None and table not in migration)
+
+
+def _taken_back(record: Record) -> Mapping[str, Any]:
+    return (record.get("facts") or {}).get("taken_back") or {}
+
+
+def _is_told(record: Record) -> bool:
+    """Whether anything is known of who wrote what."""
+    told = _taken_back(record)
+    return bool(told.get("only_others")) or told.get("migration") is not None
 
 
 def _fetch(run: Run, target: Target, salvage: Transfer, order: Order, talk: Talk) -> Dump:
@@ -246,7 +257,6 @@ def _compare(run: Run, dump: Dump, tables: Sequence[Table], order: Order, restor
     connection = run.database.connection
     by_name = {table.full_name: table for table in tables if not why_not(table)}
     yield from (Compared(table=table, problem=why_not(table)) for table in tables if why_not(table))
-    keep = others_wrote(restored.record)
     if not by_name:
         return
     with dumps.copied(dump, list(by_name)) as every:
@@ -254,7 +264,7 @@ def _compare(run: Run, dump: Dump, tables: Sequence[Table], order: Order, restor
             run.signals.check()
             table = by_name[copied.name]
             found = compare(connection, table, copied, since=order.wishes.since)
-            if not found.problem and not (order.tables or table.text in keep):
+            if not found.problem and not (order.tables or only_others_wrote(restored.record, table.text)):
                 with translated():
                     forget(connection, table)
             yield found
@@ -263,8 +273,10 @@ def _compare(run: Run, dump: Dump, tables: Sequence[Table], order: Order, restor
 def choose(found: Sequence[Compared], order: Order, restored: Restored) -> list[Compared]:
     """Returns the tables whose rows are to be put back. Raises Refused (table_not_comparable, columns_differ)."""
     if not order.tables:
-        known = others_wrote(restored.record)
-        fit = [each for each in found if each.table.text in known and each.differs and not each.problem]
+        known = restored.record
+        fit = [
+            each for each in found if each.differs and not each.problem and only_others_wrote(known, each.table.text)
+        ]
         return fit if order.common_columns else [each for each in fit if not each.lost and not each.added]
     for each in found:
         if each.problem:
@@ -307,10 +319,12 @@ def _shown(
 
 def by_whom(record: Record, table: str) -> str:
     """Returns who wrote to a table between backup and salvage, in words, as far as the run's record tells."""
-    taken_back = (record.get("facts") or {}).get("taken_back") or {}
-    if table in (taken_back.get("only_others") or ()):
+    if only_others_wrote(record, table):
         return "only others wrote to it"
-    if table in (taken_back.get("meanwhile") or ()):
+    told = _taken_back(record)
+    if table in (told.get("migration") or ()):
+        return "the migration wrote to it, and others may have, too"
+    if table in (told.get("meanwhile") or ()):
         return "it was written while the migration ran, by it or by others"
     return ""
 
@@ -344,9 +358,9 @@ def _notes(dump: Dump, tables: Mapping[Name, Table], restored: Restored, salvage
     if others := [each.name for each in restored.salvages if each != salvage]:
         notes.append(
             f"The same run has taken other salvages, too: {', '.join(others)}. The newest holds what was written last;"
-            " `bin/release reconcile SALVAGE` compares another"
+            " `release-phase reconcile SALVAGE` compares another"
         )
-    if not order.tables and not others_wrote(restored.record):
+    if not order.tables and not _is_told(restored.record):
         notes.append("Who wrote what is not known. Name the tables whose rows are to come back with --table")
     notes.append(f"The salvage is kept in {dump.path} ({size(dump.path.stat().st_size)}). Remove it when you are done")
     return notes

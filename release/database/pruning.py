@@ -18,7 +18,7 @@ DAYS: Final = 90
 """The number of days for which a run is kept, if it is not beyond RUNS before."""
 
 BACKUPS: Final = 25
-"""The number of backups whose counters are kept. `bin/release restore` needs them to say what was written since."""
+"""The number of backups whose counters are kept. `release-phase restore` needs them to say what was written since."""
 
 LIMITS: Final = "SELECT set_config('statement_timeout', '3s', true), set_config('lock_timeout', '1s', true)"
 """Short limits: pruning can as well be done by the next run, and nobody is to wait for it."""

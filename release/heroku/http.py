@@ -8,6 +8,7 @@ heroku3's own handling (a 429 without its response, prints to stdout) is never r
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -151,6 +152,8 @@ class Session:
         self._clock = clock
         self._signals = signals
         self.sent = 0
+        self.scopes: frozenset[str] | None = None
+        """What Heroku says of the key's scopes; None where it has not said so."""
         self.deadline: Deadline | None = None
         """When set, no request waits longer: in the seconds between SIGTERM and SIGKILL."""
 
@@ -173,6 +176,8 @@ class Session:
         response = self._requests.request(method, url, **kwargs)
         with response:
             response._content = self._body(what, response)  # noqa: SLF001 -- requests has no capped read
+        if scopes := response.headers.get("Oauth-Scope"):
+            self.scopes = frozenset(re.split(r"[\s,]+", scopes.strip()))
         if not 200 <= response.status_code < 300:  # noqa: PLR2004 -- HTTP statuses
             raise _refused(what, response)
         return response

@@ -80,6 +80,12 @@ class Process(msgspec.Struct, frozen=True):
     quantity: Annotated[int, msgspec.Meta(ge=0)]
 
 
+class Feature(msgspec.Struct, frozen=True):
+    """A feature of Heroku's labs, on or off for the app."""
+
+    enabled: bool
+
+
 class Dyno(msgspec.Struct, frozen=True):
     """A dyno that was started. It is there whatever it is called, so its name only informs."""
 
@@ -132,8 +138,16 @@ class Platform:
 
     def config_var(self, name: str) -> str | None:
         """Reads the value of a config var, which is often a secret; None when it is not set."""
-        value = self._get(dict[str, object], "apps", self._app, "config-vars").get(name)
-        return value if isinstance(value, str) else None
+        return self.config_vars().get(name)
+
+    def config_vars(self) -> dict[str, str]:
+        """Reads all config vars, secrets among them."""
+        found = self._get(dict[str, object], "apps", self._app, "config-vars")
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+
+    def feature(self, name: str) -> Feature:
+        """Reads a feature of Heroku's labs."""
+        return self._get(Feature, "apps", self._app, "features", name)
 
     def attachments(self) -> tuple[Attachment, ...]:
         """Lists everything attached to the app, with plans and config vars."""

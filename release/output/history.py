@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from release.output.words import columns, seconds, what_happened, what_the_database_is
+from release.program import named
 
 FINISHED = "finished"
 """The state of a run that has come to its end, as in the journal."""
@@ -91,7 +92,7 @@ def in_full(run: Past) -> str:
     if record:
         text += f"\n{what_happened(record)} {what_the_database_is(record)}\n"
     elif run.state != FINISHED and not run.foreign:
-        text += "\nIt is under way, or was cut off: `bin/release recover` finishes it.\n"
+        text += named("\nIt is under way, or was cut off: `release-phase recover` finishes it.\n")
     return text
 
 

@@ -16,6 +16,7 @@ from release.output.lines import parse
 from release.output.show import bad, good, lines, note, warn
 from release.output.witnessed import Statement, slowest
 from release.output.words import in_short
+from release.program import named
 
 Fields = Mapping[str, Any]
 MOST_OUTPUT = 2000
@@ -148,7 +149,7 @@ def _find_oddities(story: Story, events: list[Fields]) -> None:
         where = story.steps[-1].name if story.steps and story.steps[-1].ended is None else None
         story.notes.append(
             f"The log ends{f' within the step {where}' if where else ''} before release_finished: it was cut off, or"
-            " the run was killed. `bin/release recover` finishes what is unfinished."
+            " the run was killed. " + named("`release-phase recover` finishes what is unfinished.")
         )
     elif story.record.get("dropped_lines"):
         story.notes.append(f"{story.record['dropped_lines']} lines could not be written when this run was logged.")

@@ -15,6 +15,8 @@ Fields = Mapping[str, Any]
 
 MOST = 5
 """Statements that are shown: as many as the event has."""
+NAMED = 3
+"""Tables that are named in a line."""
 NOTICED = 1.0
 """Seconds from which on a statement is worth a line while a run is watched."""
 OFF = "RELEASE_WITNESS=off"
@@ -73,6 +75,9 @@ def _parts(event: Fields) -> Iterator[str]:
             yield count(number, name)
     if (waited := _number(event.get("lock_wait")) or 0) >= A_TENTH:
         yield f"{seconds(waited)} waiting for locks"
+    if written := _texts(event, "written"):
+        more = [f"{len(written) - NAMED} more"] if len(written) > NAMED else []
+        yield f"wrote to {' and '.join([*written[:NAMED], *more])}"
     for name in _texts(event, "elsewhere"):
         yield f"something was committed in {name}, too"
 

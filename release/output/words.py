@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from release.program import named
+
 Record = Mapping[str, Any]
 
 
@@ -53,7 +55,7 @@ def what_the_database_is(record: Record) -> str:  # noqa: PLR0911 -- one sentenc
         case "restore_failed":
             return "The database is not proved to be usable: somebody has to look, and maintenance mode stays on."
         case "crashed":
-            return "What the database looks like is not known here: `bin/release recover` finds out."
+            return named("What the database looks like is not known here: `release-phase recover` finds out.")
         case "released" | "refused":
             return "The database was not changed."
         case _:

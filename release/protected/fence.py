@@ -165,7 +165,7 @@ def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:
     If maintenance mode was on by then, the fence may have been up already, and only the journal knows what to put back.
     """
     if target.app.maintenance:
-        run.warn("fence_not_lowered", f"{why}; `bin/release recover` or the next release lowers it")
+        run.warn("fence_not_lowered", f"{why}; `release-phase recover` or the next release lowers it")
         return False
     run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
     return _try_lowering(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
@@ -176,7 +176,7 @@ def _try_lowering(run: Run, lowering: Callable[[], None]) -> bool:
     try:
         lowering()
     except (HerokuError, StepFailed) as error:
-        run.warn("fence_not_lowered", f"{error}; `bin/release recover` or the next release lowers it")
+        run.warn("fence_not_lowered", f"{error}; `release-phase recover` or the next release lowers it")
         return False
     return True
 

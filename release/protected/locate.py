@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from release.errors import Reason, Refused
 from release.heroku.http import HerokuError, Session
@@ -23,16 +24,32 @@ WITHOUT_BACKUPS = ("advanced", "performance")
 """What the names of plans of the Advanced tier begin with, which has no endpoints for backups."""
 
 
-def find_addon(run: Run) -> Attached:
-    """Finds the add-on behind the database's variable. Raises Refused, or HerokuError when the API cannot be used."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """An app that Heroku shows to this key, with the way to it."""
+
+    app: App
+    platform: Platform
+    session: Session
+
+
+def find_app(run: Run) -> Reached:
+    """Finds the app. Raises Refused, or HerokuError when the API cannot be used."""
     settings = run.settings
     assert settings.heroku_api_key and settings.app  # noqa: S101, PT018 -- settings/reading.py has checked it
     session = Session(settings.heroku_api_key.reveal(), clock=run.clock, signals=run.signals)
     platform = Platform(session, settings.api_url, settings.app)
-    with _explained(settings.app):
-        app = run.retried("GET app", platform.app)
+    with explained(settings.app):
+        return Reached(app=run.retried("GET app", platform.app), platform=platform, session=session)
+
+
+def find_addon(run: Run) -> Attached:
+    """Finds the add-on behind the database's variable. Raises Refused, or HerokuError when the API cannot be used."""
+    reached = find_app(run)
+    app, platform, session = reached.app, reached.platform, reached.session
+    with explained(app.name):
         addon = _addon(run, app, run.retried("GET addon-attachments", platform.attachments))
-    store = Store(addon=addon, data=DataAPI(session, settings.data_url))
+    store = Store(addon=addon, data=DataAPI(session, run.settings.data_url))
     site = Site(platform=platform, private=app.space is not None)
     return Attached(app=app, addon=addon, site=site, store=store, session=session)
 
@@ -41,7 +58,7 @@ def find_target(run: Run) -> Target:
     """Finds the add-on behind the database, and checks that it may be restored. Raises Refused or HerokuError."""
     attached = find_addon(run)
     app, addon, site, store = attached.app, attached.addon, attached.site, attached.store
-    with _explained(app.name):
+    with explained(app.name):
         _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: site.platform.places_of(addon)))
         source = _database(run, store)
         formation = site.formation(run)
@@ -61,7 +78,7 @@ def find_target(run: Run) -> Target:
 
 
 @contextmanager
-def _explained(app: str) -> Iterator[None]:
+def explained(app: str) -> Iterator[None]:
     """Turns answers that will not change by themselves into refusals."""
     try:
         yield

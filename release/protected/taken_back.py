@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from release.database import hold
@@ -10,6 +10,7 @@ from release.database.comparison import Comparison
 from release.database.evidence import Counters, Written, compare
 from release.database.hold import Reading
 from release.protected.before import BackedUp
+from release.witness.verdict import Account
 
 NAMED = 10
 """How many tables a sentence names at most."""
@@ -19,34 +20,55 @@ NAMED = 10
 class TakenBack:
     """Rows written since the backup began, by table; rows of transactions that were rolled back are among them.
 
-    `by_others` were written before the migration began, or after it had ended. `meanwhile` were written while it ran,
-    by it or by others. `only_others` has the tables to which surely nothing was written while it ran, so that
-    `reconcile` may bring their rows in again unasked; none where the counters do not prove that.
+    `by_others` were written by others: before the migration began, after it had ended, or to a table to which it has
+    not written. `meanwhile` were written while it ran, by it or by others. `migration` has the tables to which it may
+    have written, as the witness knows; None: it may have been any. `only_others` has those to which surely only others
+    wrote, so that `reconcile` may bring their rows in again unasked; few where neither the witness nor the counters
+    prove that.
     """
 
     by_others: dict[str, int] = field(default_factory=dict)
     meanwhile: dict[str, int] = field(default_factory=dict)
     only_others: tuple[str, ...] = ()
+    migration: tuple[str, ...] | None = None
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self.by_others or self.meanwhile)
 
 
-def taken_back(backup: BackedUp, comparison: Comparison, last: Reading | None) -> TakenBack:
+def written_by(accounts: Sequence[Account]) -> tuple[str, ...] | None:
+    """Returns the tables to which the app's commands may have written, as the witness knows; None: it may be any."""
+    written = [account.written for account in accounts]
+    if not written or None in written:
+        return None
+    return tuple(sorted({table for tables in written for table in tables or ()}))
+
+
+def taken_back(
+    backup: BackedUp, comparison: Comparison, last: Reading | None, accounts: Sequence[Account]
+) -> TakenBack:
     """Counts the rows. `comparison` is of the moment when the restore was decided; `last` was read after that."""
     if backup.sealed:
         return TakenBack()
     outset = backup.outset.evidence
     first = compare(backup.before.evidence, outset).written
     all_since = hold.written(outset.writes, _comparable(outset.epoch, last))
-    meanwhile = {table: _rows(written) for table, written in comparison.written.items()}
+    own = written_by(accounts)
     others = {table: _rows(written) for table, written in first.items()}
+    meanwhile = {table: _rows(written) for table, written in comparison.written.items()}
     for table, written in all_since.items():
         others[table] = others.get(table, 0) + max(_rows(written) - meanwhile.get(table, 0), 0)
-    sure = comparison.traces is not None and comparison.unproved is None
-    alone = sorted(_some(others).keys() - comparison.written.keys()) if sure else ()
-    return TakenBack(by_others=_some(others), meanwhile=_some(meanwhile), only_others=tuple(alone))
+    for table in [] if own is None else meanwhile.keys() - own:
+        others[table] = others.get(table, 0) + meanwhile.pop(table)
+    counted = comparison.traces is not None and comparison.unproved is None
+    alone = others.keys() - (comparison.written.keys() if own is None else own) if counted or own is not None else ()
+    return TakenBack(
+        by_others=_some(others),
+        meanwhile=_some(meanwhile),
+        only_others=tuple(table for table in _some(others) if table in alone),
+        migration=own,
+    )
 
 
 def _comparable(epoch: str | None, last: Reading | None) -> Mapping[str, Counters]:
@@ -71,7 +93,7 @@ def sentence(taken: TakenBack, salvage: str | None, lost: Mapping[str, str]) -> 
             f"Rows written while the migration ran, by it or by others, were taken back: {_named(taken.meanwhile)}."
         )
     if parts and salvage:
-        parts.append(f"{salvage} holds them; `bin/release reconcile {salvage}` brings others' rows in again.")
+        parts.append(f"{salvage} holds them; `release-phase reconcile {salvage}` brings others' rows in again.")
     elif parts:
         parts.append("No salvage holds them.")
     if lost:

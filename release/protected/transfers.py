@@ -241,7 +241,7 @@ def restore(
 
 def goes_on(restore: Transfer) -> str:
     """Returns what a person is told of a restore that this run does not wait for."""
-    return f"The restore {restore.name} goes on at Heroku; `bin/release recover`, or the next release, proves it."
+    return f"The restore {restore.name} goes on at Heroku; `release-phase recover`, or the next release, proves it."
 
 
 class DumpWatch:

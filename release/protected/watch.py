@@ -134,6 +134,7 @@ def say_what_was_seen(run: Run, watch: Watch) -> None:
         errors=seen.errors,
         slowest=[{"shape": ran.shape, "seconds": round(ran.seconds, 3), "rows": ran.rows} for ran in seen.slowest],
         lock_wait=round(sum(watch.lock_waits.values()), 3),
+        written=None if account.written is None else list(account.written),
         elsewhere=list(account.elsewhere),
     )
     if account.elsewhere:

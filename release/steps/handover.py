@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from release import program
 from release.app import procfile
 from release.clock import Deadline, Interrupted
 from release.database import evidence
@@ -118,7 +119,7 @@ def _left_for_later(run: Run, backup: BackedUp, interruption: Interrupted, why: 
         Outcome.RESTORE_FAILED,
         interruption,
         backup=backup.name,
-        hint="Run `bin/release recover`, or release again. Either takes the salvage and restores the backup. The site"
+        hint="Run `release-phase recover`, or release again. Either takes the salvage and restores the backup. The site"
         " stays in maintenance mode until then.",
     )
 
@@ -151,7 +152,7 @@ def hook_command(folder: Path) -> str:
     if line and not re.search(r"[;&|<>$`\\()]", line):  # no operators, redirections or expansions of a shell
         with suppress(ValueError):  # a quotation mark that is not closed
             return shlex.join(shlex.split(line))
-    return "bin/release" if (folder / "bin" / "release").is_file() else "release-phase"
+    return "bin/release" if program.is_checkout(folder) else program.in_dyno()
 
 
 def _shows_up(run: Run, dyno: str | None) -> bool:

@@ -89,6 +89,12 @@ def restorable_target(run: Run) -> Target | None:
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
     target = find_target(run)  # a restore under way is waited for: until its end nothing of the database can be told
+    refuse_unrestorable(run)
+    return target
+
+
+def refuse_unrestorable(run: Run) -> None:
+    """Refuses a database that this role could not protect, or that a restore could not bring back. Raises Refused."""
     _refuse_without_create(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)
@@ -97,11 +103,10 @@ def restorable_target(run: Run) -> Target | None:
             Guard.OTHER_CREDENTIALS,
             Refused(Reason.OTHER_CREDENTIALS, "; ".join(str(each) for each in foreign[:20]), count=len(foreign)),
         )
-    _refuse_unrestorable(run)
-    return target
+    _refuse_what_is_lost(run)
 
 
-def _refuse_unrestorable(run: Run) -> None:
+def _refuse_what_is_lost(run: Run) -> None:
     """Refuses what a restore could not bring back. Each override is logged by itself, so that a plan lists all."""
     from release.database.restorable import report_on  # noqa: PLC0415 -- only a run that migrates needs it
 

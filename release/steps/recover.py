@@ -39,7 +39,7 @@ from release.steps.keep import keep
 EXIT_WITHIN = 15.0
 """Seconds within which a recovery that was told to stop has to end."""
 
-GOES_ON = "`bin/release recover`, or the next release, goes on. The site stays in maintenance mode until then."
+GOES_ON = "`release-phase recover`, or the next release, goes on. The site stays in maintenance mode until then."
 
 RECOVERED = frozenset({Outcome.RELEASED, Outcome.UNTOUCHED, Outcome.RESTORED, Outcome.KEPT})
 """Endings of an earlier run after which the database is as it was, or as somebody decided. `recover` exits with 0."""

@@ -179,7 +179,7 @@ def close(run: Run, target: Target | None, ending: Ending, *, salvage: str | Non
 
 def still_fenced(run: Run, ending: Ending, target: Target) -> Ending:
     """The ending of a run whose fence may still be up: never a good one, and with what to paste."""
-    paste = "; ".join(commands_by_hand(run, target)) or "bin/release recover"
+    paste = "; ".join(commands_by_hand(run, target)) or "release-phase recover"
     return replace(
         ending,
         exit_code=ending.outcome.exit_code if ending.outcome else ending.exit_code,
@@ -201,7 +201,7 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
         transfer, problem = load_and_prove(
             run, backup, lambda log_read: prove(run, backup, added, log_read=log_read), late
         )
-    taken = taken_back(backup, comparison, late.last) if comparison else TakenBack()
+    taken = taken_back(backup, comparison, late.last, run.accounts) if comparison else TakenBack()
     if problem is not None or transfer is None:
         failed = problem or StepFailed(Reason.RESTORE_FAILED)
         return with_others(run, not_restored(run, backup, failed, failure, salvaged, transfer), taken, late)
@@ -243,7 +243,12 @@ def with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) ->
     if not taken and not lost:
         return ending
     rows = (
-        {"by_others": taken.by_others, "meanwhile": taken.meanwhile, "only_others": list(taken.only_others)}
+        {
+            "by_others": taken.by_others,
+            "meanwhile": taken.meanwhile,
+            "only_others": list(taken.only_others),
+            "migration": None if taken.migration is None else list(taken.migration),
+        }
         if taken
         else None
     )

@@ -13,8 +13,10 @@ from operator import attrgetter
 from typing import Final
 
 from release.witness.protocol import Message, server_error, texts
-from release.witness.statement import PREPARED, UNKNOWN, Statement, Vocabulary, statements
+from release.witness.statement import PREPARED, UNKNOWN, Statement, statements
+from release.witness.touched import ANY, NONE, Touched
 from release.witness.verdict import SLOWEST, Complaint, Ending, Ran, Seen
+from release.witness.vocabulary import Vocabulary
 
 NOT_ASCII_SAFE: Final = frozenset({"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFT_JIS_2004", "UHC"})
 """Encodings in which a byte of a longer character may look like a quote or a backslash (PG_ENCODING_BE_LAST)."""
@@ -53,6 +55,7 @@ class Conversation:
         self._settings = {b"standard_conforming_strings": b"on", b"client_encoding": b"UTF8"}
         self._skipping = self._copying = False
         self._any = self._wrote = self._failed = self._block = False
+        self._touched = self._touched_now = NONE
         self._answered_at = 0.0
         self._endings: Counter[Ending] = Counter()
         self._statements = self._errors = 0
@@ -110,13 +113,18 @@ class Conversation:
         if not self._open:
             return
         if self._any or self._queue:
-            self._settle(Ending.UNKNOWN if self._may_have_committed() else Ending.ROLLED_BACK)
+            if self._may_have_committed():
+                self._touch(ANY)
+                self._settle(Ending.UNKNOWN)
+            else:
+                self._settle(Ending.ROLLED_BACK)
         self._queue.clear()
         self._open = False
 
     def doubt(self, why: str) -> None:
         """Nothing sure can be said of this session any more."""
         self._doubts[why] = None
+        self._touched = ANY
 
     def refused(self, sqlstate: str, text: str) -> None:
         """The witness itself has said no, since the server could not be reached or not be trusted."""
@@ -132,6 +140,7 @@ class Conversation:
             transactions=dict(self._endings),
             statements=self._statements,
             errors=self._errors,
+            touched=self._touched,
             first_error=first,
             last_error=last,
             slowest=tuple(sorted(self._slowest, key=attrgetter("seconds"), reverse=True)),
@@ -204,6 +213,7 @@ class Conversation:
             # A named portal can be run by a FETCH, which does not say what it runs.
             if asked.name and bound.tag is None:
                 self._any = self._wrote = True
+                self._touch(bound.touched)
 
     def _closed(self, _: Message) -> None:
         if asked := self._take(b"C"):
@@ -240,11 +250,13 @@ class Conversation:
             statement = self._portals.get(asked.name, UNKNOWN)
             self._any = True
             self._wrote |= statement.tag is None
+            self._touch(statement.touched)
             self._note(statement)
 
     def _called(self, _: Message) -> None:
         self._head(b"F")
         self._any = self._wrote = True
+        self._touch(ANY)
         self._statements += 1
 
     def _copies_in(self, _: Message) -> None:
@@ -320,6 +332,7 @@ class Conversation:
         self._statements += 1
         self._any = True
         self._wrote |= not statement.reads(tag)
+        self._touch(statement.touched if statement.tag is None or statement.reads(tag) else ANY)
         self._note(statement)
         self._measure(statement, asked_at, tag)
         if verb in {"PREPARE", "DEALLOCATE", "DISCARD"}:
@@ -337,14 +350,26 @@ class Conversation:
         """A COMMIT that failed and a ROLLBACK answer alike; so does a ROLLBACK TO, which undoes only a part."""
         if statement.to_savepoint or statement.tag is None:
             self._failed = False
+            if self._touched_now.made:  # which of these are still there is not known
+                self._touch(ANY)
         else:
             self._settle(Ending.ROLLED_BACK)
 
     def _note(self, statement: Statement) -> None:
         if statement.outlasts:
+            touched = self._touched
             self.doubt(f"no rollback undoes {statement.outlasts.rstrip(' (')}: {statement.shape}")
+            if statement.touched != ANY:  # it has moved a sequence, say, and written to no table
+                self._touched = touched
+
+    def _touch(self, touched: Touched) -> None:
+        """Notes to which tables the transaction may have written. Those that the session has made are known to it."""
+        self._touched_now = self._touched_now.then(touched)
 
     def _settle(self, ending: Ending) -> None:
+        if ending is not Ending.ROLLED_BACK:
+            self._touched = self._touched.then(self._touched_now)
+        self._touched_now = NONE
         if ending is Ending.COMMITTED and not self._wrote:
             ending = Ending.READ
         self._endings[ending] += 1

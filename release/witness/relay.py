@@ -19,10 +19,10 @@ from typing import Final, Self
 
 from release.witness.authentication import new_password
 from release.witness.session import Opened, Session
-from release.witness.statement import Vocabulary
 from release.witness.tls import Certificate
 from release.witness.upstream import Upstream
 from release.witness.verdict import Seen
+from release.witness.vocabulary import Vocabulary
 
 LOOPBACK: Final = "127.0.0.1"
 

@@ -23,10 +23,10 @@ from release.witness.greeting import (
 )
 from release.witness.protocol import FROM_CLIENT, FROM_SERVER, Frames, Message, ProtocolError, Startup, fatal, message
 from release.witness.pump import Pump, Way, close, half_close
-from release.witness.statement import Vocabulary
 from release.witness.tls import Certificate
 from release.witness.upstream import Connection, Unreachable, Upstream
 from release.witness.verdict import Seen
+from release.witness.vocabulary import Vocabulary
 
 FIRST_CANCEL: Final = 0.1
 LAST_CANCEL: Final = 2.0

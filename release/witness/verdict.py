@@ -9,6 +9,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
+from release.witness.touched import NONE, Touched
+
 SLOWEST: Final = 5
 """How many of the slowest statements are kept."""
 
@@ -79,7 +81,8 @@ class Seen:
 
     `refused`: connections that became no session, since the server or the witness said no; the words are among the
     errors. `open`: pids of the server processes of sessions that have not ended. `transactions`: how many ended how.
-    `errors`: how many the clients were answered with. `doubts`: why something is not known.
+    `errors`: how many the clients were answered with. `touched`: the tables to which they may have written, in
+    transactions that were not rolled back. `doubts`: why something is not known.
     """
 
     sessions: int = 0
@@ -88,6 +91,7 @@ class Seen:
     transactions: Mapping[Ending, int] = field(default_factory=dict)
     statements: int = 0
     errors: int = 0
+    touched: Touched = NONE
     first_error: Complaint | None = None
     last_error: Complaint | None = None
     slowest: tuple[Ran, ...] = ()
@@ -105,6 +109,7 @@ class Seen:
             transactions=dict(Counter(self.transactions) + Counter(other.transactions)),
             statements=self.statements + other.statements,
             errors=self.errors + other.errors,
+            touched=self.touched.beside(other.touched),
             first_error=min(firsts, key=attrgetter("at"), default=None),
             last_error=max(lasts, key=attrgetter("at"), default=None),
             slowest=tuple(slowest[:SLOWEST]),
@@ -139,11 +144,14 @@ class Account:
     """What the witness has to say of one command: what it saw of it, and the word on that.
 
     `variables` led through the witness. `elsewhere` are those of other databases in which something was committed.
+    `written` are the tables of the protected one to which the command may have written, as `schema.table`; None: it may
+    have been any.
     """
 
     seen: Seen = field(default_factory=Seen)
     verdict: Verdict
     elsewhere: tuple[str, ...] = ()
+    written: tuple[str, ...] | None = None
     variables: tuple[str, ...] = ()
 
 

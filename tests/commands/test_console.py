@@ -218,7 +218,7 @@ def printed(text: str, *, stream: str = "stderr") -> list[str]:
 
 WORDS = (
     "An earlier run was interrupted and left changes: public.learning_learner.city removed; migration"
-    " public.django_migrations: learning.0014_tidy_learners added; look at it, then `bin/release recover --restore`"
+    " public.django_migrations: learning.0014_tidy_learners added; look at it, then `release-phase recover --restore`"
 )
 
 

@@ -116,9 +116,36 @@ def test_tables_that_only_others_wrote_come_back_without_being_named(hook: Hook,
 
     assert done.exit_code == 0, done.stderr.decode()
     assert "public.customers: only others wrote to it." in done.stdout.decode()
-    assert "public.learners: it was written while the migration ran, by it or by others; " in done.stdout.decode()
+    assert "public.learners: the migration wrote to it, and others may have, too" in done.stdout.decode()
     assert query(app.database_url, "SELECT id, email FROM customers WHERE id > 20") == [(21, "new")]
     assert query(app.database_url, "SELECT count(*) FROM learners WHERE name = 'New'") == [(0,)]
+
+
+def test_what_others_wrote_while_the_migration_ran_comes_back_unasked(hook: Hook, app: App) -> None:
+    url = app.database_url
+    execute(url, *SHOP)
+    small_app(hook.folder, {"002": BROKEN})
+    with psycopg.connect(url, autocommit=True) as customer:  # new sessions might be the migration's own
+        process = hook.start()
+        wait_for(lambda: customer.execute(f"SELECT 1 FROM pg_stat_activity WHERE {ASLEEP}").fetchall())
+        for statement in (*OTHERS, "UPDATE learners SET name = 'New' WHERE id = 1"):
+            customer.execute(statement)
+        customer.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ASLEEP}")
+        result = finish(process)
+    assert result.last["outcome"] == "restored", result.last
+    told = result.last["facts"]["taken_back"]
+    assert told["migration"] == ["public.alembic_version", "public.learners"]
+    assert told["by_others"].items() >= {"public.audit": 3, "public.customers": 1, "public.orders": 4}.items()
+    assert told["meanwhile"].keys() == {"public.alembic_version", "public.learners"} & told["meanwhile"].keys()
+
+    done = hook.run("reconcile", "--with-updates", "--with-deletes", "--yes")
+
+    assert done.exit_code == 0, done.stderr.decode()
+    assert "public.orders: only others wrote to it." in done.stdout.decode()
+    assert "public.learners: the migration wrote to it, and others may have, too" in done.stdout.decode()
+    assert orders(app) == [(5, 5, 999), (21, 21, 2100), (22, 1, 150)]
+    assert query(url, "SELECT count(*) FROM audit") == [(23,)]
+    assert query(url, "SELECT count(*) FROM learners WHERE points >= 1000 OR name = 'New'") == [(0,)]
 
 
 def test_the_list_says_per_table_what_is_only_in_one_or_different(shop: Hook, app: App) -> None:

@@ -76,6 +76,12 @@ def test_what_the_witness_saw_is_one_line_in_the_timeline() -> None:
     assert f"      50.0 · {SUMMARY}\n" in text()
 
 
+def test_the_tables_that_were_written_to_are_named_and_no_more_than_three() -> None:
+    assert "wrote to public.a and public.b\n" in text(written=["public.a", "public.b"])
+    assert "wrote to a and b and c and 2 more\n" in text(written=["a", "b", "c", "d", "e"])
+    assert "wrote" not in text(written=None)
+
+
 def test_the_slowest_statements_stand_below_it_in_the_report() -> None:
     assert (
         "               · the slowest statements:\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from tests.faults.stage import Place, Scenario, Stage
 from tests.hook import Result
 from tests.judge import execute, query
 
+WAY_OUT = re.compile(r"(?:release-phase|bin/release) (?:recover|restore)")
+"""What an operator who is refused is told to type."""
 RECOVERY = ("recover",)
 RELEASE = ()
 """Two ways to go on after a run that left something: a person's, and simply the next release."""
@@ -200,7 +203,7 @@ def follow_up(seen: verdict.Seen) -> list[str]:
     code, outcome, reason = seen.result.exit_code, seen.outcome, seen.last.get("reason")
     if outcome == "crashed" or code == 70:
         broken.append(f"crashed: {seen.last.get('error')}")
-    if code == 3 and (reason not in {"unfinished_run", "unfinished_restore"} or "bin/release" not in str(seen.last)):
+    if code == 3 and (reason not in {"unfinished_run", "unfinished_restore"} or not WAY_OUT.search(str(seen.last))):
         broken.append(f"L4: refused without a way out: {seen.last}")
     if code == 4:
         broken.append(f"L4: {outcome}: {seen.last.get('error')}")

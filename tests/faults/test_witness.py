@@ -24,9 +24,10 @@ import pytest
 from heroku_sandbox.client import shared_postgres
 from heroku_sandbox.postgres import server_at
 from release.witness.conversation import Conversation
-from release.witness.statement import Statement, Vocabulary
+from release.witness.statement import Statement
 from release.witness.tls import ServerTls
 from release.witness.verdict import Ending, Word, verdict
+from release.witness.vocabulary import Vocabulary
 from tests.faults.figures import BROKEN_HOOK, Cell, Recorder
 from tests.faults.test_drivers import FOLDER, NODE, PYTHON, loud
 from tests.faults.test_drivers import node_modules as node_modules  # noqa: PLC0414 -- a fixture, asked for by name

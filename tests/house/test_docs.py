@@ -140,15 +140,32 @@ def _options(command: click.Command) -> set[str]:
 def test_every_command_is_documented_and_every_one_named_there_exists() -> None:
     assert isinstance(cli, click.Group)
     commands = set(cli.list_commands(click.Context(cli)))
-    program = r"(?:bin/release|release-phase)"
     assert commands <= {row[0].strip("`").split()[1] for row in _cells(_page("commands.md")) if " " in row[0]}
     text = README.read_text() + BOOK
-    called = re.findall(rf"(?:`|^|\| |heroku run ){program} ([a-z]+)(?: (--[a-z]+))?", text, re.MULTILINE)
+    called = re.findall(r"(?:`|^|\| |heroku run )release-phase ([a-z]+)(?: (--[a-z]+))?", text, re.MULTILINE)
     assert {command for command, _ in called} == commands
     unknown = [
         (command, option) for command, option in called if option and option not in _options(cli.commands[command])
     ]
     assert unknown == []
+
+
+CHECKOUTS = {
+    "__main__.py": 2,  # its file is what `bin/release` starts
+    "handover.py": 1,
+    "procfile.py": 1,
+    "program.py": 3,
+    "commands.md": 1,
+    "outcomes.md": 1,
+    "CHANGELOG.md": 1,
+}
+"""How often a text says `bin/release`: only where it speaks of a checkout."""
+
+
+def test_no_text_says_bin_release_but_where_a_checkout_is_meant() -> None:
+    texts = [*(ROOT / "release").rglob("*.py"), *PAGES, README, ROOT / "CHANGELOG.md", ROOT / "app.json"]
+    said = {path.name: len(re.findall(r"bin/release\b(?!-)", path.read_text())) for path in texts}
+    assert {name: count for name, count in said.items() if count} == CHECKOUTS
 
 
 def test_every_call_of_the_sandbox_names_a_command_of_it() -> None:

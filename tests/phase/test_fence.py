@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from heroku_sandbox import Action, App, Sandbox, TransferAction
-from tests.hook import Hook, Result, small_app
+from tests.hook import HOOK, Hook, Result, small_app
 from tests.judge import execute, picture, query
 from tests.others import at_event, rows_in_dump
 from tests.phase.test_nothing_lost import BROKEN, migrating, wait_for
@@ -175,7 +175,7 @@ def test_the_last_line_says_whose_rows_were_taken_back_and_how_to_get_them(hook:
     assert 0 < sum(taken[part].get("public.jobs", 0) for part in ("by_others", "meanwhile")) <= len(writer.accepted)
     salvage = result.last["salvage"]
     assert re.search(rf"taken back: .*public\.jobs \(\d+\).*{salvage} holds them", result.last["hint"])
-    assert f"`bin/release reconcile {salvage}`" in result.last["hint"]
+    assert f"`{HOOK} reconcile {salvage}`" in result.last["hint"]
 
 
 def test_writers_wait_from_the_salvage_on_and_its_dump_does_not(hook: Hook, app: App) -> None:

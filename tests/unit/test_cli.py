@@ -45,8 +45,8 @@ def test_the_version_is_printed(folder: Path) -> None:
 def test_help_needs_no_settings_and_says_how_to_use_it(folder: Path, arguments: list[str]) -> None:
     result = _run(HOOK, *arguments, folder=folder)
     assert (result.exit_code, result.stderr) == (0, b"")
-    assert result.stdout.startswith(b"Usage: release-phase ")
-    assert b"heroku run bin/release" in result.stdout
+    assert result.stdout.startswith(b"Usage: " + HOOK.encode() + b" ")
+    assert b"heroku run release-phase" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_checkout_that_is_not_set_up_says_in_one_sentence_what_to_do(folder: P
     result = _run(str(checkout / "bin" / "release"), command, folder=folder, PATH=f"{folder}/bare/bin:/usr/bin:/bin")
 
     assert (result.exit_code, result.stdout) == (2, b"")
-    assert re.match(rb"bin/release cannot start: No module named '\w+' \(Python 3\.", result.stderr)
+    assert re.match(rb"release-phase cannot start: No module named '\w+' \(Python 3\.", result.stderr)
     assert result.stderr.endswith(b"run bin/setup once; on a dyno, add this tool's requirements.txt to the app's.\n")
     assert result.stderr.count(b"\n") == 1
 

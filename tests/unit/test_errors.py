@@ -43,7 +43,7 @@ def test_a_reason_says_what_happened_and_what_to_do_under_a_name_that_scripts_ca
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.slug)
 def test_what_a_hint_names_exists(reason: Reason) -> None:
     assert isinstance(cli, click.Group)
-    assert set(re.findall(r"bin/release (\w+)", reason.hint)) <= set(cli.list_commands(click.Context(cli)))
+    assert set(re.findall(r"release-phase (\w+)", reason.hint)) <= set(cli.list_commands(click.Context(cli)))
     assert set(re.findall(r"RELEASE_ALLOW=([\w-]+)", reason.hint)) <= set(Guard)
     assert set(re.findall(r"\bRELEASE_\w+", reason.hint)) <= set(VARIABLES)
 

@@ -39,4 +39,12 @@ def test_a_checkout_has_its_own(tmp_path: Path, procfile: str) -> None:
     (tmp_path / "Procfile").write_text(procfile)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "release").touch()
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "__main__.py").touch()
     assert hook_command(tmp_path) == "bin/release"
+
+
+def test_a_file_of_the_app_that_is_called_so_is_not_taken_for_the_hook(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "release").touch()
+    assert hook_command(tmp_path) == "release-phase"

@@ -17,9 +17,9 @@ from heroku_sandbox.client import shared_postgres
 from heroku_sandbox.postgres import Server, server_at
 from release.witness.relay import Entrance, Relay
 from release.witness.session import Opened
-from release.witness.statement import VOCABULARY, Vocabulary
 from release.witness.upstream import Upstream
 from release.witness.verdict import Seen, Verdict, verdict
+from release.witness.vocabulary import VOCABULARY, Vocabulary
 from tests.unit.database.conftest import Database, make
 
 SOON = 5.0

@@ -12,8 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from release.witness.statement import SHOWN, Vocabulary, shape, statements
+from release.witness.lexer import SHOWN
+from release.witness.statement import shape, statements
 from release.witness.verdict import Word
+from release.witness.vocabulary import Vocabulary
 from tests.unit.database.conftest import Database
 from tests.unit.witness.conftest import Witnessed, before, vocabulary
 
