@@ -91,9 +91,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     if url:
         settings = msgspec.structs.replace(settings, database_url=Secret(url))
         if not is_postgres(url):
-            errors.append(
-                f"{settings.database}: must be a Postgres URL; for example postgres://user:password@host/name"
-            )
+            errors.append(f"{settings.database}: must be a Postgres URL; for example postgres://user:…@host/name")
     errors += _cross_checks(settings)
     if errors:
         raise Misconfigured(Reason.SETTINGS_INVALID, "; ".join(errors), errors=errors)
@@ -185,7 +183,7 @@ def _access_checks(settings: Settings) -> list[str]:
                 "(or RELEASE_BACKUP=off for a disposable database)"
             )
         elif not re.fullmatch(r"[!-~]+", settings.heroku_api_key.reveal()):
-            errors.append("HEROKU_API_KEY: holds spaces or letters that no key has; for example HRKU-01234567-89ab")
+            errors.append("HEROKU_API_KEY: holds spaces or letters that no key has; for example HRKU-01234567-…")
         if not settings.app:
             errors.append(
                 "HEROKU_APP_NAME is not set; switch on dyno metadata with `heroku labs:enable runtime-dyno-metadata` "
