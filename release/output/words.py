@@ -109,7 +109,7 @@ def seconds(duration: float | None) -> str:
     minutes, rest = divmod(whole, 60)
     if minutes < 60:  # noqa: PLR2004 -- units
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
 
 
 def size(count: float | None) -> str:
