@@ -152,8 +152,8 @@ def _create(connection: Connection, name: str, plan: str) -> Any:
 @main.command()
 @click.argument("app")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False))
-@click.option("--commit", help="The commit, as HEROKU_SLUG_COMMIT gets it. By default the folder's HEAD.")
-@click.option("--description", default="", help="As HEROKU_SLUG_DESCRIPTION gets it.")
+@click.option("--commit", help="The commit, as HEROKU_BUILD_COMMIT gets it. By default the folder's HEAD.")
+@click.option("--description", default="", help="As HEROKU_BUILD_DESCRIPTION gets it.")
 def release(app: str, directory: str, commit: str | None, description: str) -> None:
     """Push a folder, as `git push heroku main` does, and show its release phase. Exits as that ends."""
     fresh = _app(app).release(directory, commit=commit or _head(directory), description=description, wait=False)
@@ -161,13 +161,22 @@ def release(app: str, directory: str, commit: str | None, description: str) -> N
 
 
 def _head(directory: str) -> str:
-    """Returns the commit that the folder's git has checked out, or a made-up one where it has none."""
-    asked = ["git", "-C", directory, "rev-parse", "--verify", "--quiet", "HEAD"]
+    """Returns the commit that the folder's git has checked out.
+
+    It is a made-up one where there is none, or where the folder is not as it was committed: on Heroku, two slugs of one
+    commit hold the same files.
+    """
+    head = _git(directory, "rev-parse", "--verify", "--quiet", "HEAD")
+    return head if head and not _git(directory, "status", "--porcelain", "--", ".") else secrets.token_hex(20)
+
+
+def _git(directory: str, *words: str) -> str:
+    """Returns what git says of a folder; nothing where there is no git, or where it refuses."""
+    command = ["git", "-C", directory, *words]
     try:
-        done = subprocess.run(asked, check=False, capture_output=True, text=True)
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
-        return secrets.token_hex(20)
-    return done.stdout.strip() or secrets.token_hex(20)
+        return ""
 
 
 @main.command()

@@ -293,12 +293,14 @@ class Sandbox:
         num_keep: int | None = None,
         config: Mapping[str, str] | None = None,
         space: str | None = None,
+        stack: str | None = None,
     ) -> App:
         """Creates an app with a database attached as DATABASE; `plan="none"` leaves the database out.
 
-        `space` names a Private Space for it.
+        `space` names a Private Space for it. `stack="cnb"` makes it one of the Fir generation.
         """
-        body = {"name": name, "plan": plan, "num_keep": num_keep, "config": dict(config or {}), "space": space}
+        body: dict[str, Any] = {"name": name, "plan": plan, "num_keep": num_keep, "config": dict(config or {})}
+        body |= {"space": space, "stack": stack}
         self.connection.request("POST", "/sandbox/apps", body)
         return self.app(name)
 

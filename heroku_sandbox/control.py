@@ -77,6 +77,7 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
         with world.store.change():
             app = new_app(state, body["name"])
             app.space = body.get("space")
+            app.stack = body.get("stack") or app.stack
         if body.get("plan") != "none":
             provision(app, {key: body.get(key) for key in ("plan", "num_keep")})
         if body.get("config"):

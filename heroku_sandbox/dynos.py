@@ -66,7 +66,7 @@ class Dynos:
             if self._closed:
                 raise RuntimeError("The sandbox is stopping, so no dyno can be started.")
             process = subprocess.Popen(
-                ["/bin/sh", "-c", dyno.command],
+                _start_of(dyno.command, folder),
                 cwd=folder,
                 env={**environment, _MARKER: dyno.id},
                 stdin=subprocess.DEVNULL,
@@ -118,6 +118,15 @@ class Dynos:
             signal_all(dyno, signal.SIGKILL)
         for dyno in running:
             dyno.ended.wait(5)
+
+
+def _start_of(command: str, folder: Path) -> list[str]:
+    """Returns what starts a command: before it Heroku reads the scripts that buildpacks have left in `.profile.d`."""
+    shell = ["/bin/sh", "-c", command]
+    if not any((folder / ".profile.d").glob("*.sh")):
+        return shell
+    read = 'for script in .profile.d/*.sh; do source "./$script"; done; exec "$@"'
+    return ["/bin/bash", "-c", read, "dyno", *shell]
 
 
 def new_number() -> int:

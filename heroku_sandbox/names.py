@@ -65,7 +65,10 @@ class Variant(StrEnum):
 def path_of_caller(environment: Mapping[str, str]) -> str:
     """Returns the PATH for dynos of a push from this shell.
 
-    The sandbox's own Python comes first in it, and last where a virtual environment is active.
+    The sandbox's own Python comes first in it, and last where a virtual environment is active. A checkout of the hook,
+    which no dyno has installed, comes at its end, so that `release: release-phase` works there, too.
     """
     path, own = environment.get("PATH", SYSTEM_PATH), Path(sys.executable).parent
-    return f"{path}:{own}" if "VIRTUAL_ENV" in environment else f"{own}:{path}"
+    path = f"{path}:{own}" if "VIRTUAL_ENV" in environment else f"{own}:{path}"
+    checkout = Path(__file__).parents[1] / "bin"
+    return f"{path}:{checkout}" if (checkout / "release-phase").is_file() else path

@@ -191,6 +191,8 @@ class Releases:
             command = slug.process_types[command]
         dyno = self.dyno(app, current, type_=type_, command=command, size=size)
         environment = self.environment(app, current, dyno) | dict(extra)
+        if app.stack == "cnb":
+            dyno.command, environment["PATH"] = _launched(command, environment["PATH"])
         self._dynos.start(dyno, folder=self.folder(slug), environment=environment, limit=limit)
         return dyno
 
@@ -219,6 +221,12 @@ class Releases:
                 "HEROKU_BUILD_DESCRIPTION": slug.description,
             }
         return environment | (release.config or {})
+
+
+def _launched(command: str, path: str) -> tuple[str, str]:
+    """Returns what a one-off dyno of Fir runs, and its PATH: the one that the build made only with `launcher`."""
+    words = command.removeprefix("launcher ")
+    return words, path if words != command else "/usr/local/bin:/usr/bin:/bin"
 
 
 def new_app(state: State, name: str) -> App:

@@ -157,13 +157,14 @@ class Formation:
 class App:
     """An app with its history. `last_transfer` is the counter of its backups, restores and copies.
 
-    `space` is the name of its Private Space, if it is in one.
+    `space` is the name of its Private Space, if it is in one. `stack` is `cnb` for an app of the Fir generation.
     """
 
     id: str = field(default_factory=new_id)
     name: str
     maintenance: bool = False
     space: str | None = None
+    stack: str = "heroku-24"
     formation: dict[str, Formation] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)
     last_transfer: int = 0

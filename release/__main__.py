@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
         raise
     # There is no log yet, and nothing to write one with.
     why, python = str(error), "Python " + sys.version.split()[0] + " at " + sys.executable
-    advice = "On your own machine run bin/setup once; on a dyno, add this tool's requirements.txt to the app's."
+    advice = "On your own machine run bin/setup once; on a dyno, install heroku-release-phase or its buildpack."
     sys.stderr.write("release-phase cannot start: " + why + " (" + python + "). " + advice + "\n")
     sys.exit(2)
 

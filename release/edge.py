@@ -197,8 +197,8 @@ def starting_facts(settings: Settings, environ: Mapping[str, str]) -> dict[str, 
     """Returns what `release_started` says: what made the release, and the settings that are not the defaults."""
     return {
         "trigger": "release phase" if environ.get("DYNO", "").startswith("release.") else "by hand",
-        "description": settings.heroku_slug_description,
-        "commit": settings.heroku_slug_commit,
+        "description": settings.description,
+        "commit": settings.commit,
         "version": __version__,
         "python": sys.version.split()[0],
         "settings": settings.public(),

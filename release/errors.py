@@ -343,6 +343,12 @@ class Reason(Enum):
         "Run the pending command by hand with `heroku run COMMAND`, and look at its output. Correct what it names, "
         "then release again.",
     )
+    APP_DOES_NOT_START = (
+        "app_does_not_start",
+        "The app does not start, so it cannot say whether migrations are pending",
+        "Its error is in the detail. Try the command with `heroku run COMMAND`, correct what it says, then release "
+        "again.",
+    )
     BACKUP_FAILED = (
         "backup_failed",
         "The backup failed",

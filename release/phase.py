@@ -7,6 +7,7 @@ nothing was changed. From `migrate` on, `undo` restores, or proves that it need 
 
 from __future__ import annotations
 
+from release.app.memory import remember
 from release.clock import Interrupted
 from release.errors import Outcome, ReleaseError
 from release.protected import fence, lock
@@ -47,7 +48,7 @@ def release_phase(run: Run) -> Ending:
         with run.step("probe") as within:
             probe(within, commands, backup)
         with run.step("finish") as within:
-            return finish(within, target, backup)
+            return finish(within, target, backup, remember(within, commands, prepared.code))
     except (ReleaseError, Interrupted) as failure:
         if backup is None:
             return give_up(run, target, failure)
@@ -55,22 +56,22 @@ def release_phase(run: Run) -> Ending:
             return undo(within, backup, failure)
 
 
-def finish(run: Run, target: Target | None, backup: Before) -> Ending:
-    """Commits the release in the journal. From then on no signal can start a restore."""
+def finish(run: Run, target: Target | None, backup: Before, landed: bytes | None) -> Ending:
+    """Commits the release in the journal, with what is to be remembered. From then on no signal can start a restore."""
     run.signals.check()
     ending = ended(Outcome.RELEASED, backup=backup.name)
     # A signal between the commit and its answer must not lead to a restore: the release may be committed by then.
     with run.signals.shield():
-        run.retried("commit", lambda: commit(run))
+        run.retried("commit", lambda: commit(run, landed))
         run.signals.acknowledge()
         lowered = fence.lower(run, target)
     return ending if lowered or target is None else restore.still_fenced(run, ending, target)
 
 
-def commit(run: Run) -> None:
+def commit(run: Run, landed: bytes | None) -> None:
     """Writes `released` into the journal, if lock, database and journal are still this run's. Raises StepFailed."""
     lock.check_still_ours(run)
-    run.journal.commit(run.id)
+    run.journal.commit(run.id, landed)
 
 
 def undo(run: Run, backup: Before, failure: ReleaseError | Interrupted) -> Ending:

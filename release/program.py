@@ -21,13 +21,18 @@ ROOT = Path(__file__).parents[1]
 
 _SAID = re.compile(rf"(`|Example:\s+|Paste: |release:\s+|\|\s+|heroku\s+run\s+){NAME}(?![\w./-])")
 """A command in a text. It begins a span of code or an example, or stands behind what it is given to."""
+_REMOTE = ("heroku", "release:")
+"""What it stands behind where a dyno runs it."""
 
 
 def named(text: str) -> str:
-    """Returns one of our own texts with the commands as they can be typed here, and behind `heroku run` in the dyno."""
+    """Returns one of our own texts with the commands as they can be typed here.
+
+    Behind `heroku run`, and in a line of the Procfile, it is what the dyno has.
+    """
     if NAME not in text:
         return text
-    return _SAID.sub(lambda said: said[1] + (in_dyno() if said[1].startswith("heroku") else name()), text)
+    return _SAID.sub(lambda said: said[1] + (in_dyno() if said[1].startswith(_REMOTE) else name()), text)
 
 
 def name() -> str:
@@ -38,10 +43,12 @@ def name() -> str:
     started = sys.modules["__main__"]
     if getattr(started, "__file__", None) != str(ROOT / "release" / "__main__.py"):
         return NAME
+    on_path = shutil.which(NAME)
     if started.__spec__ is None and is_checkout(ROOT):  # by its path, as bin/release does
-        return shlex.quote(_from_here(ROOT / "bin" / "release"))
+        here = _from_here(ROOT / "bin" / "release")
+        return NAME if here.startswith("/") and on_path == str(ROOT / "bin" / NAME) else shlex.quote(here)
     beside = Path(sys.executable).with_name(NAME)
-    if shutil.which(NAME):
+    if on_path:
         return NAME
     return shlex.quote(str(beside)) if beside.is_file() else f"{shlex.quote(sys.executable)} -m release"
 

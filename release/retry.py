@@ -271,8 +271,8 @@ def _repeated(
         nonlocal failures
         error = _error_of(state)
         failures = failures + 1 if error else 0
-        if error:
-            announce(error, failures, state.upcoming_sleep)
+        if error and state.next_action:
+            announce(error, failures, state.next_action.sleep)
 
     retrying = Retrying(
         retry=goes_on,

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 LOG = ROOT / "docs" / "log.md"
-FACTS = frozenset({"HEROKU_RELEASE_VERSION", "HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION", "DYNO"})
+FACTS = frozenset(
+    {"HEROKU_RELEASE_VERSION", "HEROKU_BUILD_COMMIT", "HEROKU_BUILD_DESCRIPTION", "DYNO"}
+    | {"HEROKU_SLUG_COMMIT", "HEROKU_SLUG_DESCRIPTION"}
+)
 """Read, but set by Heroku and never by hand."""
 
 NONE = "–"  # noqa: RUF001 -- a dash is meant

@@ -7,6 +7,7 @@ those that need more than a line, are here.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -17,16 +18,30 @@ Entry = tuple[str, ...]
 """A migration as the history table identifies it: its columns, such as (app, name)."""
 
 
+LAST = 1000
+"""Lines of stderr that are looked at for a crash."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams."""
+    """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams.
+
+    `errors` has the last lines of stderr alone.
+    """
 
     exit_code: int | None = None
     lines: list[str] = field(default_factory=list)
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=LAST))
 
-    def hear(self, _stream: str, lines: Sequence[str]) -> None:
+    def hear(self, stream: str, lines: Sequence[str]) -> None:
         """Takes lines as they come."""
         self.lines += lines
+        self.hear_errors(stream, lines)
+
+    def hear_errors(self, stream: str, lines: Sequence[str]) -> None:
+        """Takes the lines of stderr alone."""
+        if stream == "stderr":
+            self.errors.extend(lines)
 
 
 @dataclass(frozen=True, slots=True)

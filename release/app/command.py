@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from release.app import frameworks, procfile
+from release.app import crashes, frameworks, procfile
 from release.app.answers import Answer, exit_code
 from release.app.frameworks import Framework
 from release.app.witnessed import Timeouts, witnessed
@@ -98,6 +98,14 @@ class Commands:
         question = self.framework.pending if self.framework else None
         return question.read(answer) if question else CONFIGURED(answer)
 
+    def crash(self, answer: Answer) -> str | None:
+        """Returns the error by which the app ended instead of answering; None where it answered, or cannot be told."""
+        framework = self.framework
+        if framework is None:
+            return crashes.loading(answer, self.pending or ())
+        own = framework.crashed(answer) if framework.crashed else None
+        return own or crashes.python(answer, framework.tool[-1:]) or crashes.node(answer)
+
 
 def find_commands(run: Run) -> Commands:
     """Finds the commands to run, configured or detected. Raises Misconfigured."""
@@ -184,12 +192,13 @@ def _check_runnable(run: Run, commands: Commands) -> None:
 def ask_pending(run: Run, commands: Commands) -> bool | None:
     """Runs the pending command and tells whether something is pending; None when it cannot be asked or does not say.
 
-    Raises StepFailed when it cannot be run to its end, or a configured one answers with neither 0 nor 1.
+    Raises StepFailed when it cannot be run to its end, when the app does not start, or when a configured one answers
+    with neither 0 nor 1.
     """
     if commands.pending is None:
         return None
     heard = Answer()
-    on_lines = heard.hear if commands.framework else None
+    on_lines = heard.hear if commands.framework else heard.hear_errors
     try:
         ended = run_app(run, commands.pending, run.deadline.within(PENDING_LIMIT), on_lines=on_lines)
     except CommandNotStarted as error:
@@ -198,6 +207,8 @@ def ask_pending(run: Run, commands: Commands) -> bool | None:
         raise StepFailed(Reason.PENDING_CHECK_FAILED, f"{commands.pending[0]} took over {PENDING_LIMIT:g} s")
     heard.exit_code = ended.exit_code
     is_pending = commands.is_pending(heard)
+    if is_pending is not False and (cause := commands.crash(heard)):
+        raise StepFailed(Reason.APP_DOES_NOT_START, f"{shlex.join(commands.pending)} ended with {ended.how}: {cause}")
     if is_pending is None and commands.framework is None:
         raise StepFailed(
             Reason.PENDING_CHECK_FAILED, f"RELEASE_PENDING_COMMAND ended with {ended.how}; 0 and 1 are its answers"

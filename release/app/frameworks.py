@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from release.app.answers import Entry, Question, changes, denied, exit_code, listed, operations
+from release.app.crashes import Reader, says
 from release.database.history import HistoryTable
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Framework:
     tool: tuple[str, ...]
     migrate: tuple[str, ...]
     pending: Question[bool | None] | None = None
+    crashed: Reader | None = None
     shown: tuple[str, ...] | None = None
     missing: Question[list[str] | None] | None = None
     missing_at_head: bool = False
@@ -71,6 +73,7 @@ FRAMEWORKS = (
         tool=("python", "manage.py"),
         migrate=("migrate", "--noinput"),
         pending=Question(("migrate", "--check"), exit_code(1)),
+        crashed=says(r"^SystemCheckError: ", r"\(\w+\.E\d+\)"),
         shown=("migrate", "--plan"),
         # Without --noinput it would ask; then 3 is its answer for a column that needs a default (questioner.py). It
         # exits with 1 when one is missing and when it crashes.
@@ -115,6 +118,7 @@ FRAMEWORKS = (
             exit_code(1, 2, 255),
             whole=True,
         ),
+        crashed=says(r"^Error: No such command 'db'", r"^\w[\w.]*Error: |^Error: Could not locate"),
         shown=("db", "history", "-r", "current:heads"),
         missing=Question(("db", "check"), changes(1, 255, says=_ALEMBIC_MISSING, read=operations)),
         missing_at_head=True,
@@ -128,6 +132,11 @@ FRAMEWORKS = (
         tool=("bin/rails",),
         migrate=("db:migrate",),
         pending=Question(("db:abort_if_pending_migrations",), exit_code(1)),
+        crashed=says(
+            r"^(\S*bin/)?(rails|rake) aborted!$|^\S+:\d+:in .+ \([A-Z]\w*(::\w+)*\)$",
+            r"^([A-Z]\w*::)*[A-Z]\w*: ",
+            unless=r"pending migration",
+        ),
         shown=("db:migrate:status",),
         histories=(
             HistoryTable(table="schema_migrations", columns=("version",)),
@@ -141,6 +150,8 @@ FRAMEWORKS = (
         tool=("npx", "prisma"),
         migrate=("migrate", "deploy"),
         pending=Question(("migrate", "status"), exit_code(1)),
+        # https://www.prisma.io/docs/orm/reference/error-reference#common: P1xxx is about schema and connection.
+        crashed=says(r"^Error: P1\d{3}:|^Error code: P1012", r"^error: "),
         shown=("migrate", "status"),
         histories=(
             HistoryTable(

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from release.app.answers import Answer, Entry, Question
 from release.app.command import PENDING_LIMIT, Commands, ask_pending, run_app, start_app
 from release.app.frameworks import Framework
+from release.app.memory import Memory, consult
 from release.child.process import CommandNotStarted
 from release.database import history
 from release.errors import Reason, Refused
+from release.log.events import Event
 from release.run import Run
-from release.settings.model import Guard, OnAhead, OnMissing
+from release.settings.model import Guard, OnAhead, OnMissing, Pending
 
 SHOWN = 10
 """Lines of a framework's answer that go into an event."""
@@ -26,23 +30,76 @@ DEPTH = 3
 """Folders below the app's own in which a file of migrations is looked for by name."""
 
 
-def pending(run: Run, commands: Commands) -> bool:
+class By(StrEnum):
+    """What has decided whether to migrate.
+
+    ASKED: the app was asked. SAME_CODE: this code landed last, and nothing has changed since. ASSUMED: nobody can say,
+    so something is. ALWAYS: a setting. DATABASE_AHEAD: the database has migrations that this code does not have.
+    """
+
+    ASKED = "asked"
+    SAME_CODE = "same_code"
+    ASSUMED = "assumed"
+    ALWAYS = "always"
+    DATABASE_AHEAD = "database_ahead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether to migrate, and what has decided that.
+
+    `code` stands for the code where its landing is to be remembered. `differs` says why this release is not taken for
+    the one that landed last.
+    """
+
+    pending: bool
+    by: By
+    code: str | None = None
+    differs: tuple[str, ...] = ()
+
+
+def pending(run: Run, commands: Commands) -> Decision:
     """Decides whether to migrate: something is pending, and the database is not ahead. Raises Refused."""
+    decision = _decide(run, commands)
+    run.log.info(
+        Event.PENDING_DECIDED, pending=decision.pending, by=decision.by, differs=list(decision.differs) or None
+    )
+    return decision
+
+
+def _decide(run: Run, commands: Commands) -> Decision:
+    way, memory = run.settings.pending, None
+    if way is Pending.SAME_CODE or (way is Pending.ASK and commands.pending is None):
+        memory = consult(run, commands)
+        if memory.same:  # the framework is asked nothing more, either: it was, when this code landed
+            return Decision(pending=False, by=By.SAME_CODE)
     with _asked_meanwhile(run, commands) as missing:
-        is_pending = _is_pending(run, commands)
-    names = ahead(run, commands, pending=is_pending)
+        decision = _is_pending(run, commands, memory)
+    names = ahead(run, commands, pending=decision.pending)
     if names:
-        return _go_on_ahead(run, commands, names, pending=is_pending)
-    _judge_missing(run, commands, missing, pending=is_pending)
-    return is_pending
+        asked = decision.pending and decision.by is not By.ALWAYS  # a setting does not make anything pending
+        is_pending = _go_on_ahead(run, commands, names, pending=asked)
+        return replace(decision, pending=is_pending, by=decision.by if is_pending else By.DATABASE_AHEAD)
+    _judge_missing(run, commands, missing, pending=decision.pending)
+    return decision
 
 
-def _is_pending(run: Run, commands: Commands) -> bool:
-    """Asks the app whether migrations are pending; assumes so where it cannot tell."""
+def _is_pending(run: Run, commands: Commands, memory: Memory | None) -> Decision:
+    """Asks the app whether migrations are pending. Where it cannot tell, the memory may; else some are."""
+    if run.settings.pending is Pending.ALWAYS:
+        return Decision(pending=True, by=By.ALWAYS)
     answer = ask_pending(run, commands)
     if answer is None:
+        memory = memory or consult(run, commands)
+        if memory.same:
+            return Decision(pending=False, by=By.SAME_CODE)
         run.warn("pending_unknown", "the app cannot say whether migrations are pending; assuming that some are")
-    return answer is not False
+    return Decision(
+        pending=answer is not False,
+        by=By.ASSUMED if answer is None else By.ASKED,
+        code=memory.code if memory else None,
+        differs=memory.differs if memory else (),
+    )
 
 
 # The database is ahead.

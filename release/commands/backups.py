@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from release.database.journal import Entry
+from release.database.entry import Entry
 from release.errors import Misconfigured, Reason, Refused, ReleaseError
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer, moment

@@ -30,7 +30,7 @@ from release.log.shorten import plain
 from release.output.check import Checked, Item, State
 from release.output.plan import Plan
 from release.output.words import count, seconds, size
-from release.program import in_dyno, named
+from release.program import named
 from release.protected import lock
 from release.protected.locate import Reached, find_addon, find_app, find_target
 from release.protected.target import Target
@@ -50,10 +50,12 @@ FEW = 3
 
 CONNECTIONS: Final[LiteralString] = (
     "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = current_user),"
-    " CASE WHEN r.rolconnlimit > 0 THEN r.rolconnlimit ELSE current_setting('max_connections')::int END"
-    " FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user"
+    " (SELECT min(most) FROM (VALUES (r.rolconnlimit), (d.datconnlimit), (current_setting('max_connections')::int))"
+    " AS limits (most) WHERE most > 0)"
+    " FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d"
+    " WHERE r.rolname = current_user AND d.datname = current_database()"
 )
-"""How many connections this role has, and how many it may have. Heroku limits the role on its smaller plans."""
+"""How many connections this role has, and how many it may have: by its own limit, the database's, or the server's."""
 
 ABOUT = {
     Reason.SETTINGS_INVALID: "Settings",
@@ -77,7 +79,7 @@ class Looking:
 
     def add(self, about: str, state: State, text: str, hint: str = "", reason: str | None = None) -> None:
         """Adds something that was looked at; what is looked at twice, once."""
-        item = Item(about=about, state=state, text=named(text), hint=named(hint), reason=reason)
+        item = Item(about=about, state=state, text=text, hint=named(hint), reason=reason)
         if all(item.text != other.text for other in self.checked.items):
             self.checked.items.append(item)
 
@@ -95,7 +97,7 @@ class Looking:
         about = ABOUT.get(error.reason, about)
         errors = error.facts.get("errors")
         for text in errors if isinstance(errors, list) else [str(error)]:
-            self.add(about, State.BAD, str(text), error.reason.hint, error.reason.slug)
+            self.add(about, State.BAD, named(str(text)), error.reason.hint, error.reason.slug)
 
     def _add_heard(self, about: str) -> None:
         guards: dict[str, list[dict[str, Any]]] = {}
@@ -163,7 +165,7 @@ def _look_at_everything(looking: Looking, edge: Edge, log: Log, asked: Asked, ow
         settings = structs.replace(settings, database_url=Secret("postgres:///"))
     free = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
     with opened(edge, free, log, os.urandom(6).hex()) as its_run:
-        run: Hasty | None = _hurried(its_run)
+        run = None
         if settings.backup is Backup.CAPTURE:
             run = _look_at_heroku(looking, _hurried(its_run), edge.environ, own_key)
         if connectable:
@@ -217,7 +219,7 @@ def _look_at_heroku(looking: Looking, run: Hasty, environ: Mapping[str, str], ow
         return None
     looking.checked.app = reached.app.name
     looking.add("App", *_about_app(reached.app))
-    _look_at_lab(looking, run, reached, environ)
+    _look_at_lab(looking, reached, environ)
     with looking.at("Add-on"):
         addon = find_addon(run).addon
         plan = f" ({addon.plan.name})" if addon.plan else ""
@@ -240,9 +242,9 @@ def _judge_scopes(looking: Looking, scopes: frozenset[str] | None) -> None:
         looking.refused("Key", error)
 
 
-def _look_at_lab(looking: Looking, run: Hasty, reached: Reached, environ: Mapping[str, str]) -> None:
+def _look_at_lab(looking: Looking, reached: Reached, environ: Mapping[str, str]) -> None:
     """The lab says to the hook which app it is, and which release."""
-    on = _lab(run, reached, environ)
+    on = _lab(reached, environ)
     enable = f"Switch it on with `heroku labs:enable {LAB} --app {reached.app.name}`."
     knows = environ.get("HEROKU_APP_NAME") or environ.get("HEROKU_APP_ID")
     if on:
@@ -257,11 +259,11 @@ def _look_at_lab(looking: Looking, run: Hasty, reached: Reached, environ: Mappin
         looking.add("Lab", State.BAD, text, enable, Reason.SETTINGS_INVALID.slug)
 
 
-def _lab(run: Hasty, reached: Reached, environ: Mapping[str, str]) -> bool | None:
+def _lab(reached: Reached, environ: Mapping[str, str]) -> bool | None:
     if environ.get("HEROKU_RELEASE_VERSION"):  # this is a dyno, and it has what the lab gives
         return True
     try:
-        return run.retried("GET feature", lambda: reached.platform.feature(LAB)).enabled  # type: ignore[no-any-return]
+        return reached.platform.feature(LAB).enabled
     except HerokuError:
         return None
 
@@ -318,7 +320,7 @@ def _look_at_folder(looking: Looking, run: Run) -> None:
     else:
         text = f"The Procfile's release line is `{line}`" if line else "The Procfile has no release line"
         looking.add(
-            "Procfile", State.BAD, text, f"It needs the line `release: {in_dyno()}`; `release-phase init` shows it."
+            "Procfile", State.BAD, text, "It needs the line `release: release-phase`; `release-phase init` shows it."
         )
     _look_at_commands(looking, run)
 
@@ -333,8 +335,8 @@ def _look_at_commands(looking: Looking, run: Run) -> None:
         else:
             looking.refused("Migration", error)
         return
-    question = (
-        f"`{' '.join(commands.pending)}` says what is pending" if commands.pending else "nothing says what is pending"
-    )
+    question = "nothing can be asked what is pending; code that landed last has nothing (RELEASE_PENDING)"
+    if commands.pending:
+        question = f"`{' '.join(commands.pending)}` says what is pending"
     by = f"{commands.asked.name}: " if commands.asked else ""
     looking.add("Migration", State.GOOD, f"{by}`{' '.join(commands.migrate)}`; {question}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from release.commands.backups import name_in
-from release.database.journal import Entry
+from release.database.entry import Entry
 from release.errors import Misconfigured, Reason
 from release.output.history import Past
 from release.run import Run

@@ -237,7 +237,8 @@ def _migration(found: Found) -> Wanted:
     setting = _as_setting(command) if command else "'your-tool migrate'"
     notes = (
         "The app's files show no framework that the hook knows.",
-        "RELEASE_PENDING_COMMAND can name a command that exits 0 when nothing is pending, and 1 when something is.",
+        "RELEASE_PENDING_COMMAND can name a command that exits 0 when nothing is pending, and 1 when something is."
+        " Without one, only a release of the code that landed last has nothing pending.",
     )
     code = (f"heroku config:set RELEASE_MIGRATE_COMMAND={setting}{found.to_app}",)
     return Wanted(part=Part(title=title, notes=notes, code=code))

@@ -73,6 +73,7 @@ def check(context: click.Context, app: str | None, as_json: bool) -> None:
     Example: release-phase check --app my-app
     """
     from release.commands.check import check as look_at  # noqa: PLC0415 -- only for this command
+    from release.edge import stopped  # noqa: PLC0415 -- only for this command
     from release.output.check import as_text, verdict  # noqa: PLC0415 -- only for this command
 
     if app is None and not _some_app(context.obj.environ):
@@ -82,7 +83,8 @@ def check(context: click.Context, app: str | None, as_json: bool) -> None:
     try:
         checked = look_at(context.obj, app)
     except Interrupted as error:
-        raise click.ClickException(str(error)) from error
+        click.echo(f"Error: {error}", err=True)
+        context.exit(stopped(error).exit_code)
     if as_json:
         facts = {"ready": not checked.bad, "verdict": verdict(checked), **msgspec.to_builtins(checked)}
         click.echo(msgspec.json.format(msgspec.json.encode(facts)).decode())

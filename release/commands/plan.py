@@ -19,9 +19,9 @@ from release.app.command import Commands, find_commands
 from release.clock import Interrupted
 from release.commands.backups import name_in
 from release.database.comparison import compare
+from release.database.entry import Entry, State
 from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
-from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.edge import Edge, opened, stopped
 from release.errors import Outcome, Reason, Refused, ReleaseError
@@ -122,7 +122,7 @@ def _check_everything(draft: Plan, run: Run) -> None:
     (size, version), name = run.database.one(FACTS), run.settings.database
     draft.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
     look_for_others(run)
-    draft.pending = prepare.pending(run, commands)
+    draft.pending = prepare.pending(run, commands).pending
     if not draft.pending:
         draft.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(draft)]
         return

@@ -23,7 +23,7 @@ from release.commands import backups
 from release.commands.backups import Shelf
 from release.commands.download import Progress, download
 from release.commands.restore import confirmed
-from release.database.journal import Entry
+from release.database.entry import Entry
 from release.database.reconcile import dump as dumps
 from release.database.reconcile.comparison import Compared, compare, forget, why_not
 from release.database.reconcile.dump import Dump

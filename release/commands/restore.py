@@ -16,9 +16,9 @@ from release.commands import backups
 from release.commands.backups import Shelf
 from release.database import evidence, repair
 from release.database.comparison import Change, structural
+from release.database.entry import Entry, State
 from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
-from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.database.put_back import put_back_common
 from release.database.session import translated
@@ -294,7 +294,7 @@ def settle(run: Run, plan: RestorePlan, ending: Ending, transfer: Transfer, kept
         run_id=run.id,
         app=stood.app.name,
         release=run.settings.heroku_release_version,
-        commit=run.settings.heroku_slug_commit,
+        commit=run.settings.commit,
         maintenance=maintenance,
         formation=formation,
         baseline=transfer.number,

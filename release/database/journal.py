@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from release import __version__
+from release.database.entry import COLUMNS, COLUMNS_OF_FIRST, SYSTEM, Entry, Migration, State, read
 from release.database.session import Database, Failed
 from release.errors import Reason, StepFailed
 
@@ -61,97 +61,6 @@ UNDEFINED_COLUMN = "42703"
 MISSING = frozenset({"3F000", "42P01", UNDEFINED_COLUMN})
 """The SQLSTATEs for a schema, a table and a column that does not exist."""
 
-
-class State(StrEnum):
-    """The state that a run has announced. In any but FINISHED the run is under way or was cut off.
-
-    LOADING says that the run is requesting a restore. Where none is listed, the request may still be on its way.
-    """
-
-    BACKING_UP = "backing_up"
-    MIGRATING = "migrating"
-    PROBING = "probing"
-    RESTORING = "restoring"
-    LOADING = "loading"
-    FINISHED = "finished"
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One run in the journal.
-
-    `baseline` is the highest transfer number before the run, `formation` the number of dynos by process type before it.
-    `fence` is the mode of a fence that may be up; `release` means since before the backup. `app_id`, `addon_id`,
-    `system_id` (the cluster's identifier) and `database` say where the row was written. They are None where that is
-    unknown: in version 1, or where there was no backup. `elsewhere` says that it was written in another database than
-    the one that holds it now. `code_version` is the hook's own.
-    """
-
-    run_id: str
-    app: str
-    release: str | None
-    commit: str | None
-    state: State
-    outcome: str | None
-    reason: str | None
-    started_at: str
-    finished_at: str | None
-    fence: str | None
-    maintenance: bool | None
-    formation: dict[str, int] | None
-    baseline: int | None
-    backup: str | None
-    salvage: str | None
-    restore: str | None
-    app_id: str | None = None
-    addon_id: str | None = None
-    system_id: str | None = None
-    database: str | None = None
-    code_version: str | None = None
-    elsewhere: bool = False
-
-    def belongs(self, app_id: str | None, addon_id: str | None = None, *, app: str | None = None) -> bool:
-        """Says whether it is a run of this app on this add-on in this very database, as far as both sides know.
-
-        `app` is the app's name, by which rows without an id are told apart. Any other row came with a dump that was
-        loaded here, or is another app's. It is history, and nobody may act upon it.
-        """
-        if self.elsewhere or not _alike(self.app_id, app_id) or not _alike(self.addon_id, addon_id):
-            return False
-        return self.app_id is not None or app is None or self.app in {"", app, app_id}
-
-
-class Migration(msgspec.Struct, frozen=True):
-    """A run's migration, as far as it is known: when it began, and its sessions.
-
-    `since` is in microseconds since 1970 on the server's clock, and None when the migration had not begun. `sessions`
-    are those that were seen, each as its process id and the moment when it began.
-    """
-
-    since: int | None = None
-    sessions: frozenset[tuple[int, int]] = frozenset()
-
-
-def _alike(one: str | None, other: str | None) -> bool:
-    """Says whether two ids are the same as far as is known: one that is missing may be any."""
-    return one is None or other is None or one == other
-
-
-_SYSTEM = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"
-"""SQL for the cluster's identifier."""
-
-_COLUMNS_OF_FIRST = (
-    "run_id, app, release, commit, state, outcome, reason,"
-    " to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
-    " to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
-    " fence, maintenance, formation, baseline, backup, salvage, restore"
-)
-"""The columns of version 1."""
-
-_ELSEWHERE = f"(system_id <> {_SYSTEM} OR database <> current_database()) IS TRUE"
-"""SQL for `Entry.elsewhere`. It is false where the row does not say in which database it was written."""
-
-_COLUMNS = f"{_COLUMNS_OF_FIRST}, app_id, addon_id, system_id, database, code_version, {_ELSEWHERE}"
-"""The columns in the order of the fields of `Entry`."""
 
 _NAMES = (
     "record = nullif(coalesce(record, '{}') || jsonb_strip_nulls(jsonb_build_object("
@@ -220,7 +129,7 @@ class Journal:
         self._write(
             "INSERT INTO release_phase.runs (run_id, version, code_version, app, release, commit, state, maintenance,"  # noqa: S608 -- constants
             " formation, baseline, app_id, addon_id, system_id, database, xids) VALUES (%s, %s, %s, %s, %s, %s, %s, %s,"
-            f" %s, %s, %s, %s, {_SYSTEM}, current_database(), ARRAY[pg_current_xact_id()::text])",
+            f" %s, %s, %s, %s, {SYSTEM}, current_database(), ARRAY[pg_current_xact_id()::text])",
             [
                 run_id,
                 VERSION,
@@ -284,9 +193,9 @@ class Journal:
         """Reads the newest runs with their final records (empty where none was kept), newest first."""
         if not self.exists():
             return []
-        columns, clause = ", coalesce(record - 'evidence', '{}')", "ORDER BY started_at DESC LIMIT %s"
-        rows = self._read(_select(_COLUMNS + columns, clause), _select(_COLUMNS_OF_FIRST + columns, clause), limit)
-        return [(_entry(row[:-1]), row[-1]) for row in rows]
+        columns, clause = ", coalesce(record - ARRAY['evidence', 'landed'], '{}')", "ORDER BY started_at DESC LIMIT %s"
+        rows = self._read(_select(COLUMNS + columns, clause), _select(COLUMNS_OF_FIRST + columns, clause), limit)
+        return [(read(row[:-1]), row[-1]) for row in rows]
 
     def fingerprint(self, run_id: str) -> bytes | None:
         """Reads the fingerprint as it was kept; None where it was not kept, or is gone with the end of the run."""
@@ -340,16 +249,24 @@ class Journal:
         ((since, sessions),) = rows
         return msgspec.convert({"since": since, "sessions": sessions}, Migration)
 
-    def commit(self, run_id: str) -> None:
+    def commit(self, run_id: str, landed: bytes | None = None) -> None:
         """Records that the release is in, and that nothing may undo it afterwards. May be called twice.
 
-        Raises StepFailed (lock_lost) when the row does not say that this run's migration is what the database holds.
+        `landed` is what is to be remembered of it (landed.py). Raises StepFailed (lock_lost) when the row does not say
+        that this run's migration is what the database holds.
         """
         changes = (
             "state = 'finished', outcome = 'released', fingerprint = NULL, outset = NULL,"
-            " finished_at = clock_timestamp(), changed_at = clock_timestamp()"
+            " finished_at = clock_timestamp(), changed_at = clock_timestamp(), record = CASE WHEN %s::text IS NULL"
+            " THEN record ELSE coalesce(record, '{}') || jsonb_build_object('landed', %s::jsonb) END"
         )
-        self._require(self._update(run_id, changes, [], only="(state = 'probing' OR outcome = 'released')"))
+        kept = landed.decode() if landed else None
+        self._require(self._update(run_id, changes, [kept, kept], only="(state = 'probing' OR outcome = 'released')"))
+
+    def landed(self, run_id: str) -> bytes | None:
+        """Reads what is remembered of a run that landed; None where that is nothing."""
+        rows = self._database.rows("SELECT record -> 'landed' FROM release_phase.runs WHERE run_id = %s", [run_id])
+        return msgspec.json.encode(rows[0][0]) if rows and rows[0][0] else None
 
     def sign_of_life(self, run_id: str) -> None:
         """Records that a recovery has started, before it waits for the lock. Without the table it does nothing."""
@@ -409,9 +326,7 @@ class Journal:
     def _entries(self, clause: str, *values: object) -> list[Entry]:
         if not self.exists():
             return []
-        return [
-            _entry(row) for row in self._read(_select(_COLUMNS, clause), _select(_COLUMNS_OF_FIRST, clause), *values)
-        ]
+        return [read(row) for row in self._read(_select(COLUMNS, clause), _select(COLUMNS_OF_FIRST, clause), *values)]
 
     def _read(self, query: Any, first: Any, *values: object) -> list[tuple[Any, ...]]:
         """Runs a query, or `first` where the table is of version 1, since reading must not change the table."""
@@ -425,8 +340,3 @@ class Journal:
 
 def _select(columns: str, clause: str) -> str:
     return f"SELECT {columns} FROM release_phase.runs {clause}"  # noqa: S608 -- constants
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    # A row of version 1 is shorter (hence not strict), and the other fields have their defaults.
-    return msgspec.convert(dict(zip(Entry.__struct_fields__, row, strict=False)), Entry, strict=False)

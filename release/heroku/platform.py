@@ -36,6 +36,12 @@ class Ref(msgspec.Struct, frozen=True):
     name: str
 
 
+class Stack(msgspec.Struct, frozen=True):
+    """What an app's dynos are made from: `heroku-24`, `container`, or `cnb` in the Fir generation."""
+
+    name: str
+
+
 class App(msgspec.Struct, frozen=True):
     """An app, with what is needed of it. `space` is its Private Space, in whatever form, and None where it has none."""
 
@@ -43,6 +49,15 @@ class App(msgspec.Struct, frozen=True):
     name: str
     maintenance: bool
     space: object = None
+    stack: Annotated[Stack | None, INFORMS] = None
+
+    def one_off(self, command: str) -> str:
+        """Returns a command as a one-off dyno of this app is to be given it.
+
+        On Fir a dyno has the environment that the build made only where `launcher` starts the command, as Heroku's CLI
+        does (heroku/cli, packages/cli/src/lib/run/helpers.ts).
+        """
+        return f"launcher {command}" if self.stack and self.stack.name == "cnb" else command
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ class Event(StrEnum):
     RETRY_SCHEDULED = "retry_scheduled"
     LOCK_WAITED = "lock_waited"
     FRAMEWORK_DETECTED = "framework_detected"
+    PENDING_DECIDED = "pending_decided"
     TRANSFER_AWAITED = "transfer_awaited"
     TRANSFER_STARTED = "transfer_started"
     TRANSFER_PROGRESSED = "transfer_progressed"

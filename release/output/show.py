@@ -245,6 +245,17 @@ def _noted(text: Callable[[Fields], str]) -> Callable[[Fields], Iterator[Line]]:
     return lambda event: iter([note(text(event))])
 
 
+def _decided(event: Fields) -> Iterator[Line]:
+    """Says what has decided whether to migrate, where the app was not asked."""
+    match event.get("by"):
+        case "same_code":
+            yield note("nothing is pending: this code landed last, and nothing has changed since")
+        case "always":
+            yield note("RELEASE_PENDING=always: it is migrated whatever is pending")
+        case "assumed" if event.get("differs"):
+            yield note(f"not as it was when this app last landed: {', '.join(event['differs'])}")
+
+
 def _finished(event: Fields) -> Iterator[Line]:
     well = event.get("exit_code") == 0
     outcome = str(event.get("outcome") or ("done" if well else "not started")).replace("_", " ")
@@ -277,6 +288,7 @@ _SHOWN: dict[str, Callable[[Fields], Iterator[Line]]] = {
     "restore_planned": _planned,
     "warning_raised": _warned,
     "framework_detected": _noted(lambda event: f"{event.get('framework')} was found: {event.get('migrate')}"),
+    "pending_decided": _decided,
     "fence_raised": _noted(
         lambda event: (
             f"the fence is up: maintenance mode is on, {', '.join(event.get('scaled') or ()) or 'no dyno'} stopped"

@@ -26,7 +26,7 @@ SHOWN = frozenset(
     {"transfer_finished", "retry_scheduled", "lock_waited", "transfer_awaited", "probe_passed", "probe_failed"}
     | {"warning_raised", "fence_raised", "fence_lowered", "restore_skipped", "handover_started", "signal_received"}
     | {"guard_overridden", "framework_detected", "database_compared", "restore_planned", "command_finished"}
-    | {"migration_witnessed"}
+    | {"migration_witnessed", "pending_decided"}
 )
 """Events that stand in a timeline. The others (progress, starts) are left out: an event that ends them says it all."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from release.clock import Deadline
-from release.database.journal import Entry
+from release.database.entry import Entry
 from release.database.others import Other, others, wait_until_gone
 from release.database.session import Failed
 from release.database.transfer_sessions import HEROKU

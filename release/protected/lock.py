@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from release.clock import Deadline
-from release.database.journal import Entry, State
+from release.database.entry import Entry, State
 from release.database.session import Failed, Lost
 from release.errors import Reason, Refused, StepFailed
 from release.heroku.http import HerokuError

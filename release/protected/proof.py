@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from release.database import repair, rows
 from release.database.comparison import Change, Comparison, Difference, same_structure
+from release.database.entry import State
 from release.database.evidence import Evidence
 from release.database.fingerprint import Fingerprint
-from release.database.journal import State
 from release.database.put_back import put_back
 from release.database.session import Failed, Lost, translated
 from release.errors import Reason, StepFailed

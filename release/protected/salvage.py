@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from release.database.comparison import Comparison
-from release.database.journal import State
+from release.database.entry import State
 from release.errors import StepFailed
 from release.heroku.http import HerokuError
 from release.heroku.transfers import Transfer

@@ -9,8 +9,8 @@ app's role that began during the migration has ended, whoever's it is.
 from __future__ import annotations
 
 from release.clock import Deadline
+from release.database.entry import Migration
 from release.database.evidence import Evidence
-from release.database.journal import Migration
 from release.database.others import Other, moment, wait_until_gone
 from release.database.session import Failed
 from release.errors import Reason

@@ -86,6 +86,17 @@ class Switch(StrEnum):
     OFF = "off"
 
 
+class Pending(StrEnum):
+    """The values of RELEASE_PENDING: how it is found out whether something is pending.
+
+    ASK: the app is asked, and where it cannot be, the journal may know this code. SAME_CODE: the journal comes first.
+    """
+
+    ASK = "ask"
+    SAME_CODE = "same-code"
+    ALWAYS = "always"
+
+
 class OnAhead(StrEnum):
     """The values of RELEASE_ON_DATABASE_AHEAD: what happens when the database is ahead of the code."""
 
@@ -174,6 +185,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "python manage.py migrate --check",
         ),
     ] = None
+    pending: Annotated[
+        Pending,
+        _spec(
+            "What says whether something is pending: `ask` the app, and where it cannot say, whether this code landed"
+            " last; `same-code`: that first; `always` migrate.",
+            "ask",
+        ),
+    ] = Pending.ASK
     probe_command: Annotated[
         Words | None, _spec("A probe that must exit 0 on the migrated database.", "python manage.py check --deploy")
     ] = None
@@ -247,9 +266,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # Facts about this release that Heroku gives, all optional.
     heroku_release_version: Annotated[str | None, _spec("The release's version, from dyno metadata.", "v42")] = None
-    heroku_slug_commit: Annotated[str | None, _spec("The commit, from dyno metadata.", "60883d9e8947")] = None
-    heroku_slug_description: Annotated[
+    heroku_build_commit: Annotated[str | None, _spec("The commit, from dyno metadata.", "60883d9e8947")] = None
+    heroku_build_description: Annotated[
         str | None, _spec("What made the release, from dyno metadata.", "Deploy 60883d9")
+    ] = None
+    heroku_slug_commit: Annotated[
+        str | None, _spec("The older name of HEROKU_BUILD_COMMIT, which wins.", "60883d9e8947")
+    ] = None
+    heroku_slug_description: Annotated[
+        str | None, _spec("The older name of HEROKU_BUILD_DESCRIPTION, which wins.", "Deploy 60883d9")
     ] = None
     dyno: Annotated[str | None, _spec("The dyno's name, set by Heroku.", "release.1234")] = None
 
@@ -260,6 +285,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def app(self) -> str | None:
         """What the APIs are asked for: the id where known, else the name."""
         return self.heroku_app_id or self.heroku_app_name
+
+    @property
+    def commit(self) -> str | None:
+        """The commit, by the newer name where both are there (https://devcenter.heroku.com/articles/dyno-metadata)."""
+        return self.heroku_build_commit or self.heroku_slug_commit
+
+    @property
+    def description(self) -> str | None:
+        """What made the release, by the newer name where both are there."""
+        return self.heroku_build_description or self.heroku_slug_description
 
     @property
     def api_url(self) -> str:

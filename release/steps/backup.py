@@ -118,7 +118,7 @@ def _open_row(run: Run, target: Target | None) -> None:
         run_id=run.id,
         app=target.app.name if target else run.settings.app or "",
         release=run.settings.heroku_release_version,
-        commit=run.settings.heroku_slug_commit,
+        commit=run.settings.commit,
         maintenance=target.app.maintenance if target else None,
         formation=target.formation if target else None,
         baseline=target.baseline if target else 0,

@@ -89,7 +89,7 @@ def _recover_elsewhere(run: Run, backup: BackedUp, interruption: Interrupted) ->
         hint=(
             goes_on(running)
             if running
-            else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno {dyno}`."
+            else f"The dyno {dyno} restores the database; follow it with `heroku logs --dyno-name {dyno}`."
         ),
     )
 
@@ -136,7 +136,7 @@ def restore_under_way(run: Run, backup: BackedUp) -> Transfer | None:
 
 def _start_dyno(run: Run, backup: BackedUp) -> str | None:
     """Starts the dyno that recovers. Returns its name, or None where Heroku refuses, which is a warning."""
-    command = f"{hook_command(run.folder)} recover --run {run.id}"
+    command = backup.target.app.one_off(f"{hook_command(run.folder)} recover --run {run.id}")
     try:
         dyno = backup.target.site.platform.run(command, {}, time_to_live=TIME_TO_LIVE)
     except HerokuError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from release.database.journal import Entry, State
+from release.database.entry import Entry, State
 from release.errors import Outcome, Refused, ReleaseError, StepFailed
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import Platform

@@ -10,7 +10,7 @@ from release.app.witnessed import Timeouts
 from release.child.last_words import names_an_error
 from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
-from release.database.journal import State
+from release.database.entry import State
 from release.database.session import Failed
 from release.errors import Reason, StepFailed
 from release.protected.before import Before

@@ -30,10 +30,14 @@ NAMED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a release works with. When nothing is pending, there is neither a target nor a stage to rehearse on."""
+    """What a release works with. When nothing is pending, there is neither a target nor a stage to rehearse on.
+
+    `code` stands for the code where its landing is to be remembered.
+    """
 
     commands: Commands
     pending: bool = False
+    code: str | None = None
     target: Target | None = None
     stage: Stage | None = None
 
@@ -49,19 +53,20 @@ def prepare(run: Run) -> Prepared | Ending:
         lock.connect(run)
         earlier = recover.finish_earlier(run)
         if earlier is None or earlier.outcome not in UNFINISHED:
-            if not pending(run, commands):
+            decision = pending(run, commands)
+            if not decision.pending:
                 return Prepared(commands=commands)
             target = restorable_target(run)
             earlier = recover.reappeared(run, target) if target else None
             if earlier is None:
                 stage = find_stage(run, target)
-                return Prepared(commands=commands, pending=True, target=target, stage=stage)
+                return Prepared(commands=commands, pending=True, code=decision.code, target=target, stage=stage)
         if earlier.outcome in UNFINISHED:
             return earlier
 
 
-def pending(run: Run, commands: Commands) -> bool:
-    """Whether to migrate, by what the app says. Raises Refused."""
+def pending(run: Run, commands: Commands) -> migrations.Decision:
+    """Decides whether to migrate, by what the app says or the journal remembers. Raises Refused."""
     if run.settings.backup is Backup.CAPTURE:  # load the HTTP client while the app's own command runs
         platform.preload()
     return migrations.pending(run, commands)

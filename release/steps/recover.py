@@ -13,8 +13,8 @@ from enum import StrEnum
 from release.clock import Interrupted
 from release.database import evidence
 from release.database.comparison import Comparison, Verdict
+from release.database.entry import Entry, State
 from release.database.fingerprint import Fingerprint
-from release.database.journal import Entry, State
 from release.database.outset import Outset
 from release.database.session import Failed, Lost
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed

@@ -18,8 +18,8 @@ from release.clock import Interrupted
 from release.database import repair
 from release.database.catalog import EXCLUDED_SCHEMAS
 from release.database.comparison import Change, Difference, compare, same_structure
+from release.database.entry import State
 from release.database.fingerprint import Fingerprint
-from release.database.journal import State
 from release.database.session import Database, translated
 from release.errors import Misconfigured, Reason, Refused, ReleaseError, StepFailed
 from release.log.events import Event

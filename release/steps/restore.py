@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from release.clock import Deadline, Interrupted
 from release.database.comparison import Comparison, Verdict
-from release.database.journal import Entry, State
+from release.database.entry import Entry, State
 from release.database.put_back import put_back, put_back_settings
 from release.database.session import translated
 from release.errors import Outcome, Reason, ReleaseError, StepFailed

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote, unquote_plus
 
+from release.witness.authentication import WAYS, Demands
 from release.witness.tls import HOME_ROOT, ServerTls
 
 PORT: Final = "5432"
@@ -72,10 +73,11 @@ class Unreplaceable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safety:
-    """How safely the server is to be reached, and whether the client verifies whom it has reached."""
+    """How safely the server is to be reached, what it has to prove, and whether the client verifies whom it reached."""
 
     tls: ServerTls
     direct: bool
+    demands: Demands
     verifies: bool
 
 
@@ -198,7 +200,18 @@ def safety(given: Mapping[str, str], *, java: bool = False) -> Safety:
     direct = given.get("sslnegotiation") == "direct"
     # Node.js verifies wherever it is given an authority, libpq only in these modes.
     verifies = "sslaccept" not in given and (checked or (root is not None and mode != "disable"))
-    return Safety(tls=ServerTls(mode=mode, root=root if mode != "disable" else None), direct=direct, verifies=verifies)
+    tls = ServerTls(mode=mode, root=root if mode != "disable" else None)
+    return Safety(tls=tls, direct=direct, demands=_demands(given), verifies=verifies)
+
+
+def _demands(given: Mapping[str, str]) -> Demands:
+    """How the server has to authenticate (libpq-connect.html, `require_auth`). Raises Unreplaceable."""
+    words = [word.strip() for word in given.get("requireauth", "").split(",") if word.strip()]
+    denied = [word.removeprefix("!") for word in words if word.startswith("!")]
+    if denied and len(denied) < len(words):
+        raise Unreplaceable  # libpq takes the one or the other
+    ways = (WAYS - set(denied)) if denied or not words else (WAYS & set(words))
+    return Demands(ways=ways, bound=given.get("channelbinding") == "require")
 
 
 def _mode(given: Mapping[str, str], root: str | None, *, java: bool) -> str:

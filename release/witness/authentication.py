@@ -6,6 +6,7 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import md5
 from typing import Final
 
@@ -26,6 +27,18 @@ Receive = Callable[[], tuple[bytes, bytes]]
 """Gets the next message: its type and its body."""
 
 
+WAYS: Final = frozenset({"none", "password", "md5", "scram-sha-256"})
+"""The ways to authenticate that the witness knows, as libpq's `require_auth` names them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demands:
+    """What a URL demands of the server: one of these ways to authenticate, and whether it has to bind the channel."""
+
+    ways: frozenset[str] = WAYS
+    bound: bool = False
+
+
 class Refused(Exception):
     """Somebody's password is wrong, or the way it is asked for is not one the witness takes."""
 
@@ -33,7 +46,12 @@ class Refused(Exception):
 class ToServer:
     """Answers the server's authentication requests."""
 
-    def __init__(self, *, user: bytes, password: str, tls: ssl.SSLSocket | None, local: bool) -> None:
+    def __init__(
+        self, *, user: bytes, password: str, tls: ssl.SSLSocket | None, local: bool, demands: Demands = Demands()
+    ) -> None:
+        self._demands = demands
+        self._way = "none"
+        self._bound = False
         self._user = user
         self._password = password
         self._tls = tls
@@ -46,16 +64,38 @@ class ToServer:
         """Whether a server that began SCRAM has shown that it knows the password, too."""
         return self._proved
 
+    def check(self) -> None:
+        """Checks, now that the server lets the client in, that all of what is demanded was met. Raises Refused."""
+        if not self._proved:
+            raise Refused("the server did not prove that it knows the password")
+        self._demand(self._way)
+        self._demand_binding()
+
+    def _demand_binding(self) -> None:
+        if self._demands.bound and not self._bound:
+            raise Refused("the server does not bind the channel, and channel_binding is require")
+
+    def _demand(self, way: str) -> None:
+        self._way = way
+        if way not in self._demands.ways:
+            wanted = ", ".join(sorted(self._demands.ways)) or "a way that the witness does not know"
+            raise Refused(f"the server wants the way {way} to authenticate, and require_auth is {wanted}")
+
     def answer(self, body: bytes) -> bytes:
         """The answer to a request that is not `OK`; empty where none is due. Raises Refused."""
         code, payload = int.from_bytes(body[:4]), body[4:]
         if code == CLEARTEXT:
+            self._demand("password")
+            self._demand_binding()
             if self._tls is None and not self._local:
                 raise Refused("the server asks for the password in clear text, without TLS")
             return message(b"p", self._password.encode() + b"\0")
         if code == MD5:
+            self._demand("md5")
+            self._demand_binding()
             return message(b"p", _md5(self._user, self._password, payload[:4]) + b"\0")
         if code in {SASL, SASL_CONTINUE, SASL_FINAL}:
+            self._demand("scram-sha-256")
             return self._sasl(code, payload)
         raise Refused(f"the server asks for an authentication of kind {code}, which the witness does not know")
 
@@ -68,7 +108,9 @@ class ToServer:
                 known = [name for name in (PLUS, SCRAM) if name in offered and (name != PLUS or self._tls)]
                 if not known:
                     raise Refused(f"the server offers only {', '.join(offered)}")
-                binding = ("tls-server-end-point", self._tls) if PLUS in known else None
+                self._bound = PLUS in known
+                self._demand_binding()
+                binding = _binding(self._tls) if PLUS in known else None
                 client = self._scram = ScramClient(known, "*", self._password, channel_binding=binding)
                 self._proved = False
                 first = client.get_client_first().encode()
@@ -83,6 +125,16 @@ class ToServer:
         except (ScramException, UnicodeDecodeError) as error:
             raise Refused(f"SCRAM with the server failed: {error}") from error
         return b""
+
+
+def _binding(tls: ssl.SSLSocket | None) -> tuple[str, object]:
+    """Ties the password's proof to this TLS connection (RFC 5929), as the installed scramp wants it said."""
+    import scramp  # noqa: PLC0415 -- as above
+
+    name = "tls-server-end-point"
+    make = getattr(scramp, "make_channel_binding", None)  # until 1.5, which takes the socket in its place
+    bound: tuple[str, object] = make(name, tls) if make else (name, tls)
+    return bound
 
 
 def _md5(user: bytes, password: str, salt: bytes) -> bytes:

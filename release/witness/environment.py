@@ -60,7 +60,12 @@ class Destination:
         """A URL for libpq that leads there, with the password in it. Not all of the variables hold a URL."""
         server, tls = self.upstream, self.upstream.tls
         host = f"[{server.host}]" if ":" in server.host else quote(server.host, safe="")
-        query = {"sslmode": tls.mode, "sslrootcert": tls.root, "sslnegotiation": "direct" if server.direct else None}
+        query = {
+            "sslmode": tls.mode,
+            "sslrootcert": tls.root,
+            "sslnegotiation": "direct" if server.direct else None,
+            "channel_binding": "require" if server.demands.bound else None,
+        }
         given = urlencode({name: value for name, value in query.items() if value}, quote_via=quote)
         whom = f"{quote(self.user, safe='')}:{quote(server.password, safe='')}"
         return f"postgres://{whom}@{host}:{server.port}/{quote(self.database, safe='')}?{given}"
@@ -224,7 +229,9 @@ def _destination(given: Mapping[str, str], safe: Safety) -> Destination:
         raise Unreplaceable
     if not port.isdecimal() or any(each in host for each in ",@") or any(each in database for each in ("=", "://")):
         raise Unreplaceable
-    upstream = Upstream(host=host, port=int(port), password=password or "", tls=safe.tls, direct=safe.direct)
+    upstream = Upstream(
+        host=host, port=int(port), password=password or "", tls=safe.tls, direct=safe.direct, demands=safe.demands
+    )
     return Destination(names=(), upstream=upstream, user=user, database=database)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from release.witness import protocol
-from release.witness.authentication import OK, Refused, ToServer, authenticate_client
+from release.witness.authentication import OK, ToServer, authenticate_client
 from release.witness.protocol import Message, ProtocolError, Startup, message
 from release.witness.tls import ALPN, Certificate
 from release.witness.upstream import Connection, Upstream
@@ -157,13 +157,13 @@ class Greeting:
         """Authenticates at the server; False when it refuses, which the client is told in the server's words."""
         tls = self._server if isinstance(self._server, ssl.SSLSocket) else None
         user = self._asked.get(b"user")
-        us = ToServer(user=user, password=self._upstream.password, tls=tls, local=self._upstream.local)
+        upstream = self._upstream
+        us = ToServer(user=user, password=upstream.password, tls=tls, local=upstream.local, demands=upstream.demands)
         kind, body = self._first
         while True:
             if kind == b"R":
                 if int.from_bytes(body[:4]) == OK:
-                    if not us.proved:
-                        raise Refused("the server did not prove that it knows the password")
+                    us.check()
                     return True
                 if answer := us.answer(body):
                     self._server.sendall(answer)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from release.settings.urls import LOOPBACK
+from release.witness.authentication import Demands
 from release.witness.protocol import CANCEL_REQUEST, SSL_REQUEST, packet
 from release.witness.tls import ServerTls, checking
 
@@ -27,6 +28,7 @@ class Upstream:
     """A server, and the real password for it.
 
     `host` may be the folder of a Unix socket. `direct`: TLS is begun at once (libpq's `sslnegotiation=direct`).
+    `demands`: how the server has to authenticate the client.
     `settings`: put into each session's startup message, after the client's own. `connected`: is told the local port of
     each TCP connection, before anything is sent through it.
     """
@@ -36,6 +38,7 @@ class Upstream:
     password: str = field(repr=False)
     tls: ServerTls = field(default_factory=ServerTls)
     direct: bool = False
+    demands: Demands = field(default_factory=Demands)
     settings: tuple[tuple[str, str], ...] = ()
     connected: Callable[[int], None] = field(default=lambda _: None, repr=False, compare=False)
 

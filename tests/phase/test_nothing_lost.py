@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from heroku_sandbox import Action, App, Sandbox, TransferAction
-from tests.hook import Hook, finish, small_app
+from tests.hook import SCHEMA, Hook, finish, small_app
 from tests.judge import execute, picture, query, running
 
 BROKEN = "ALTER TABLE learners DROP COLUMN points;\nSELECT 1 / 0;\n"
@@ -131,6 +131,26 @@ def test_a_signal_in_the_migration_hands_the_restore_to_another_dyno(
     assert query(app.database_url, "SELECT outcome FROM release_phase.runs ORDER BY started_at DESC LIMIT 1") == [
         ("restored",)
     ]
+
+
+def test_on_fir_the_dyno_that_takes_over_is_started_by_its_launcher(hook: Hook, app: App, sandbox: Sandbox) -> None:
+    fir = sandbox.create_app(f"fir-{app.name}", stack="cnb", config={"HEROKU_API_KEY": sandbox.key})
+    execute(fir.database_url, *SCHEMA.strip().split("\n"))
+    hook.app = fir
+    fir.set_config(dict(hook.environment))
+    fir.release(small_app(hook.folder, {}), path=hook.environ()["PATH"])
+    small_app(hook.folder, {"002": SLOW})
+    before = picture(sandbox.superuser_url(fir))
+    process = hook.start()
+    wait_for(migrating(fir))
+    process.send_signal(signal.SIGTERM)
+    result = finish(process)
+
+    (handover,) = result.named("handover_started")
+    assert handover["command"].startswith("launcher ")
+    assert result.ended == (4, "handed_over", "interrupted")
+    assert f"heroku logs --dyno-name {handover['dyno']}" in result.last["hint"]
+    wait_for(lambda: picture(sandbox.superuser_url(fir)) == before and not fir.maintenance(), within=40)
 
 
 def test_where_no_dyno_can_take_over_the_restore_is_asked_for_directly(hook: Hook, app: App, sandbox: Sandbox) -> None:

@@ -125,6 +125,20 @@ def test_logs_are_of_the_newest_release_with_a_phase_or_of_the_one_that_is_named
     assert newest(shell)[1] == "failed"
 
 
+def test_a_commit_is_only_told_of_a_folder_that_is_as_it_was_committed(shell: Shell, folder: Push) -> None:
+    pushed = folder('echo "$HEROKU_BUILD_COMMIT" "$HEROKU_SLUG_COMMIT"')
+    shell("create", "shop")
+    git = ["git", "-C", str(pushed), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+    assert shell("release", "shop", str(pushed)) == f"{head} {head}\n"
+
+    (pushed / "new.sql").write_text("SELECT 1")
+    assert head not in shell("release", "shop", str(pushed))
+
+
 def test_the_first_up_makes_an_app_with_a_database(shell: Shell) -> None:
     assert "DATABASE_URL=postgres://" in shell("config", "my-app", "get")
 
@@ -221,3 +235,22 @@ def test_an_environment_that_is_ready_or_shared_is_left_as_it_is(tmp_path: Path,
 
     assert (done.stdout, done.stderr) == ("", "")
     assert python.resolve() == Path("/bin/true").resolve()
+
+
+def test_the_release_phase_of_a_procfile_is_the_checkouts_hook(tmp_path: Path) -> None:
+    for folder in ("bin", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(PROGRAM.parent / "setup", tmp_path / "bin")
+    (tmp_path / "bin" / "release").write_text('#!/bin/sh\necho "the hook: $*"\n')
+    (tmp_path / "bin" / "release").chmod(0o755)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to("/bin/true")
+    for name in ("requirements-dev.txt", ".venv/installed"):
+        (tmp_path / name).write_text("nothing==1\n")
+    subprocess.run([tmp_path / "bin" / "setup"], check=True)
+
+    environ = {"PATH": f"{tmp_path}/.venv/bin:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["/bin/sh", "-c", "release-phase plan"], check=True, cwd="/", env=environ, capture_output=True
+    )
+
+    assert done.stdout == b"the hook: plan\n"

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from heroku_sandbox import App, Failure, Sandbox
+from release import __version__
 from tests.sandbox.conftest import Push, wait_until
 
 
@@ -24,6 +25,25 @@ def test_a_push_runs_the_release_phase_with_config_and_metadata(app: App, folder
     assert place == home
     assert (done.status, done.description) == ("succeeded", "Deploy 01234567")
     assert app.formation() == {"release": 0, "web": 1, "worker": 0}
+
+
+def test_a_procfile_as_the_readme_has_it_finds_the_hook_of_a_checkout(app: App, folder: Push) -> None:
+    done = app.release(folder("release-phase --version"))
+    assert (done.status, done.output) == ("succeeded", f"release-phase, version {__version__}\n")
+    hint = app.release(folder("release-phase recover --help")).output
+    assert "Example: heroku run release-phase recover --restore" in hint
+
+
+def test_a_dyno_reads_what_buildpacks_left_for_it(app: App, folder: Push) -> None:
+    push = folder('echo "$FLAVOUR $PATH"')
+    (push / ".profile.d").mkdir()
+    (push / ".profile.d" / "a.sh").write_text("FLAVOURS=(sweet sour)\nexport FLAVOUR=${FLAVOURS[1]}\n")
+    (push / ".profile.d" / "b.sh").write_text('export PATH="$HOME/.heroku/b:$PATH"\n')
+
+    flavour, _, path = app.release(push).output.partition(" ")
+
+    assert flavour == "sour"
+    assert path.partition(":")[0].endswith("/.heroku/b")
 
 
 def test_a_failed_phase_leaves_the_old_release_current(app: App, folder: Push) -> None:
@@ -169,6 +189,21 @@ def test_a_one_off_dyno_runs_the_current_code_with_extra_environment(app: App, f
     assert last["code"] == 0
     assert last["output"].splitlines()[-1] == f"me {dyno['name']}"
     assert last["name"] not in [each["name"] for each in app.connection.request("GET", f"/apps/{app.name}/dynos")]
+
+
+@pytest.mark.parametrize(("launcher", "path"), [("launcher ", "/of/the/build"), ("", "/usr/local/bin:")])
+def test_a_one_off_dyno_of_fir_has_the_builds_path_only_with_the_launcher(
+    sandbox: Sandbox, app: App, folder: Push, launcher: str, path: str
+) -> None:
+    fir = sandbox.create_app(f"fir-{app.name}", plan="none", stack="cnb")
+    shown = fir.connection.request("GET", f"/apps/{fir.name}")
+    assert (shown["stack"]["name"], shown["generation"]) == ("cnb", "fir")
+    fir.release(folder("exit 0"), path="/of/the/build:/usr/bin:/bin")
+
+    fir.connection.request("POST", f"/apps/{fir.name}/dynos", {"command": f"{launcher}echo $PATH", "attach": False})
+
+    wait_until(lambda: fir.dynos()[-1]["code"] is not None)
+    assert fir.dynos()[-1]["output"].startswith(path)
 
 
 def test_a_one_off_dyno_can_be_stopped_and_ends_at_its_time_to_live(app: App, folder: Push) -> None:

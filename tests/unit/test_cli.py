@@ -186,7 +186,7 @@ def test_a_checkout_that_is_not_set_up_says_in_one_sentence_what_to_do(folder: P
 
     assert (result.exit_code, result.stdout) == (2, b"")
     assert re.match(rb"release-phase cannot start: No module named '\w+' \(Python 3\.", result.stderr)
-    assert result.stderr.endswith(b"run bin/setup once; on a dyno, add this tool's requirements.txt to the app's.\n")
+    assert result.stderr.endswith(b"run bin/setup once; on a dyno, install heroku-release-phase or its buildpack.\n")
     assert result.stderr.count(b"\n") == 1
 
 

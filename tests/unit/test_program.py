@@ -15,6 +15,7 @@ from release.program import NAME, ROOT, is_checkout, name, named
 from tests.hook import PATH, run_in
 
 HINT = "Finish it with `release-phase recover`, or `heroku run release-phase recover`."
+LINE = "It needs the line `release: release-phase`."
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_a_path_of_this_machine_is_not_named_as_what_a_dyno_runs(monkeypatch: py
     monkeypatch.setattr("release.program.name", lambda: "'/home/me/my code/bin/release'")
     expected = "Finish it with `'/home/me/my code/bin/release' recover`, or `heroku run release-phase recover`."
     assert named(HINT) == expected
+    assert named(LINE) == LINE
 
 
 def test_an_apps_own_file_of_that_name_makes_no_checkout(tmp_path: Path) -> None:
@@ -80,6 +82,11 @@ def test_in_a_checkout_it_is_bin_release_there_and_its_whole_path_elsewhere(tmp_
     assert _commands(run_in(ROOT, script, "recover", "--help").stdout) == ["bin/release", "heroku run bin/release"]
     elsewhere = run_in(tmp_path, script, "recover", "--help")
     assert _commands(elsewhere.stdout) == [str(script), "heroku run release-phase"]
+
+
+def test_a_checkout_whose_bin_is_on_path_is_called_as_an_installed_one(tmp_path: Path) -> None:
+    result = run_in(tmp_path, NAME, "recover", "--help", PATH=f"{PATH}:{ROOT}/bin")
+    assert _commands(result.stdout) == [NAME, f"heroku run {NAME}"]
 
 
 def test_a_checkout_inside_an_app_is_named_by_its_place_there(tmp_path: Path) -> None:

@@ -317,3 +317,20 @@ def test_what_looks_like_a_shells_word_may_be_an_argument(command: str) -> None:
     settings = read({**ENOUGH, "RELEASE_MIGRATE_COMMAND": command})
 
     assert settings.migrate_command == Words(shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    ("given", "commit"),
+    [
+        ({"HEROKU_BUILD_COMMIT": "new", "HEROKU_SLUG_COMMIT": "old"}, "new"),
+        ({"HEROKU_BUILD_COMMIT": "", "HEROKU_SLUG_COMMIT": "old"}, "old"),
+        ({"HEROKU_BUILD_COMMIT": "new"}, "new"),
+        ({}, None),
+    ],
+)
+def test_the_newer_name_of_a_fact_wins_where_both_are_told(given: dict[str, str], commit: str | None) -> None:
+    described = {name.replace("COMMIT", "DESCRIPTION"): value for name, value in given.items()}
+
+    settings = read({**ENOUGH, **given, **described})
+
+    assert (settings.commit, settings.description) == (commit, commit)

@@ -15,7 +15,8 @@ import pytest
 from release.clock import Clock, Deadline, Received, ScaledClock, Signals
 from release.database import bounds, fingerprint, read_only_query, repair, session
 from release.database.bounds import Patience
-from release.database.journal import Journal, State
+from release.database.entry import State
+from release.database.journal import Journal
 from release.database.others import others, wait_until_gone
 from release.database.pruning import prune
 from release.database.session import Failed, Lost, translated

@@ -10,7 +10,8 @@ import pytest
 
 from release import __version__
 from release.database import others, session
-from release.database.journal import Entry, Journal, Migration, State
+from release.database.entry import Entry, Migration, State
+from release.database.journal import Journal
 from release.errors import Reason, StepFailed
 from tests.unit.database.conftest import Database
 

@@ -34,6 +34,20 @@ def test_a_request_names_version_key_and_what_it_wants_to_have_included(session:
     assert headers["Authorization"] == "Basic " + base64.b64encode(f":{KEY}".encode()).decode()
 
 
+@pytest.mark.parametrize(
+    ("stack", "command"),
+    [
+        ("cnb", "launcher release-phase"),
+        ("heroku-24", "release-phase"),
+        ("container", "release-phase"),
+        (7, "release-phase"),
+    ],
+)
+def test_a_one_off_dyno_of_fir_is_started_by_its_launcher(session: Session, stack: object, command: str) -> None:
+    with serving(replies(200, {**APP, "stack": {"id": "s", "name": stack}})) as server:
+        assert Platform(session, server.url, "shop").app().one_off("release-phase") == command
+
+
 def test_attachments_carry_plan_and_config_vars(session: Session) -> None:
     with serving(replies(200, [ATTACHMENT])) as server:
         platform = Platform(session, server.url, "shop")

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from release.database.journal import Entry, State
+from release.database.entry import Entry, State
 from release.heroku.platform import App
 from release.protected.fence import is_up
 from release.protected.target import Target

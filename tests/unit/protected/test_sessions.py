@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from release.database.journal import Migration
+from release.database.entry import Migration
 from release.database.others import Other
 from release.protected.sessions import is_migration, may_be_migration
 from release.run import HOOKS, migration_name

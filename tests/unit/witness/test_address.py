@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from release.witness.address import Safety, Unreplaceable, parsed, replaced, safety, told
+from release.witness.authentication import WAYS, Demands
 from release.witness.tls import ServerTls
 
 ROOT = "/tmp/a folder/root.crt"
@@ -129,6 +130,23 @@ def test_a_drivers_own_words_are_known(given: str, expected: str) -> None:
 )
 def test_the_server_is_reached_as_strictly_as_the_url_says(query: str, tls: ServerTls) -> None:
     assert safe(url(query)).tls == tls
+
+
+@pytest.mark.parametrize(
+    ("query", "ways", "bound"),
+    [
+        ("a=1", WAYS, False),
+        ("channel_binding=require", WAYS, True),
+        ("channelBinding=require", WAYS, True),
+        ("channel_binding=prefer&require_auth=", WAYS, False),
+        ("require_auth=scram-sha-256", {"scram-sha-256"}, False),
+        ("require_auth=scram-sha-256,md5,gss", {"scram-sha-256", "md5"}, False),
+        ("require_auth=!password,!none", WAYS - {"password", "none"}, False),
+        ("require_auth=gss", set(), False),
+    ],
+)
+def test_the_server_has_to_prove_what_the_url_demands(query: str, ways: set[str], bound: bool) -> None:
+    assert safe(url(query)).demands == Demands(ways=frozenset(ways), bound=bound)
 
 
 def test_jdbc_takes_ssl_for_verifying() -> None:

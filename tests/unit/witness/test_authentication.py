@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from release.witness.authentication import SASL, SASL_CONTINUE, Refused, ToServer
+from release.witness.authentication import SASL, SASL_CONTINUE, WAYS, Demands, Refused, ToServer
 from release.witness.greeting import receive
 from release.witness.protocol import Startup, startup_packet
 from release.witness.tls import ServerTls
@@ -72,6 +72,41 @@ def test_scram_is_bound_to_the_channel_where_that_is_offered(database: Database)
         server.sendall(us.answer(receive(server)[1]))
         us.answer(receive(server)[1])
         assert us.proved
+
+
+@pytest.mark.parametrize("method", ["scram-sha-256", "md5", "password", "trust"])
+@pytest.mark.parametrize("demanded", sorted(WAYS))
+def test_only_the_way_that_is_demanded_is_taken(database: Database, method: str, demanded: str) -> None:
+    fits = {"trust": "none"}.get(method, method) == demanded
+    with asks(database, method):
+        for witnessed in before(database, demands=Demands(ways=frozenset({demanded}))):
+            if fits:
+                assert witnessed.connect().execute("SELECT 1").fetchone() == (1,)
+            else:
+                with pytest.raises(psycopg.OperationalError, match=f"require_auth is {demanded}"):
+                    witnessed.connect()
+
+
+@pytest.mark.parametrize(
+    ("method", "mode", "bound"),
+    [
+        ("scram-sha-256", "require", True),
+        ("scram-sha-256", "disable", False),
+        ("md5", "require", False),
+        ("password", "require", False),
+        ("trust", "require", False),
+    ],
+)
+def test_a_channel_that_has_to_be_bound_is_bound_or_refused(
+    database: Database, method: str, mode: str, bound: bool
+) -> None:
+    with asks(database, method):
+        for witnessed in before(database, tls=ServerTls(mode=mode), demands=Demands(bound=True)):
+            if bound:
+                assert witnessed.connect().execute("SELECT 1").fetchone() == (1,)
+            else:
+                with pytest.raises(psycopg.OperationalError, match="channel_binding is require"):
+                    witnessed.connect()
 
 
 def test_a_password_is_not_given_away_in_clear_text_to_another_machine() -> None:
