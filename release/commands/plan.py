@@ -15,6 +15,7 @@ import msgspec
 from msgspec import structs
 
 from release.app import migrations
+from release.app.answers import without_log
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
 from release.commands.backups import name_in
@@ -224,7 +225,7 @@ def in_its_own_words(run: Run, commands: Commands) -> list[str]:
     if framework is None or framework.shown is None:
         return []
     answer = migrations.ask_framework(run, framework.tool + framework.shown)
-    lines = [line.rstrip() for line in answer.lines if line.strip()]
+    lines = [line.rstrip() for line in without_log(answer.lines)]
     more = [f"… {len(lines) - SHOWN_LINES} more lines"] if len(lines) > SHOWN_LINES else []
     return lines[:SHOWN_LINES] + more
 
