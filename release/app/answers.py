@@ -107,7 +107,16 @@ def changes(
 
 
 def _all_lines(lines: Sequence[str]) -> list[str]:
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in without_log(lines)]
+
+
+_LOGGED = re.compile(r"(?:INFO|DEBUG)\s+\[[\w.]+\] ")
+"""How a line begins that Alembic logs, as its own template of alembic.ini has it: it says how it works, not what is."""
+
+
+def without_log(lines: Sequence[str]) -> list[str]:
+    """Returns the lines that say something, without those that a tool only logs."""
+    return [line for line in lines if line.strip() and not _LOGGED.match(line)]
 
 
 # Which migrations does the code have?
