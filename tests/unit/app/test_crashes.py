@@ -1,6 +1,6 @@
 """What tells a crash from an answer with the same exit code, in the words of the tools themselves.
 
-Those of Django 6.0, Alembic 1.20, Flask-Migrate 4.1 and Node 22 were recorded. Those of Rails and Prisma are from their
+Those of Django 6.0, Alembic 1.20, Flask-Migrate 4.1 and Node.js 20 were recorded. Those of Rails and Prisma are from their
 sources and documents.
 """
 
