@@ -37,7 +37,8 @@ def _is_moment(text: object) -> bool:
 
 @_FORMATS.checks("uri", ValueError)
 def _is_address(text: object) -> bool:
-    return not isinstance(text, str) or bool(urlsplit(text).scheme)
+    # A domain's `hostname` is said to be one, too.
+    return not isinstance(text, str) or bool(urlsplit(text).scheme) or "." in text
 
 
 def complaints(request: str, status: int, body: bytes, also: dict[str, Any]) -> list[str]:
@@ -62,7 +63,7 @@ def _error(path: str) -> dict[str, Any]:
 
 def published(request: str, status: int) -> dict[str, Any] | None:
     """The schema that Heroku publishes for a request's answer, or None."""
-    key = re.sub("<[^>]+>", "{}", request)
+    key = re.sub("<[^>]+>|~", "{}", request)
     if key in _DATA:
         answers: dict[str, Any] = _loosened(_DATA[key], path=key)
         answer: dict[str, Any] | None = answers.get(str(status))
