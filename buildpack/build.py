@@ -187,6 +187,8 @@ def chosen(words: Sequence[str]) -> tuple[list[Python], Path]:
     if options.python:
         if not (options.sha256 and options.version and len(machines) == 1):
             parser.error("--python needs --sha256, --version, and one --machine at most")
+        if not re.match("https://|file://", options.python) or not re.fullmatch("[0-9a-fA-F]{64}", options.sha256):
+            parser.error("--python is an https address, and --sha256 has 64 hexadecimal digits")
         python = Python(
             machine=machines[0], version=options.version, sha256=options.sha256.lower(), address=options.python
         )

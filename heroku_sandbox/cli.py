@@ -22,6 +22,8 @@ from heroku_sandbox.connection import CONTROL_FILE, Connection, Failure
 
 _FIRST_APP = "my-app"
 _STOP_SECONDS = 60
+_INTERRUPTED = 128 + signal.SIGINT
+"""The exit code of a command that Ctrl-C has ended, as shells have it."""
 
 
 def _command() -> str:
@@ -232,6 +234,40 @@ def connect(pipeline: str, directory: str) -> None:
 
 @main.command()
 @click.argument("app")
+@click.argument("version", required=False)
+@click.option("--tail", is_flag=True, help="Go on until the release has ended.")
+def logs(app: str, version: str | None, tail: bool) -> None:
+    """Show what a release's phase has printed: of the newest release, or of VERSION (v7)."""
+    pushed = _app(app)
+    newest = pushed.releases()[0]["version"]
+    shown = pushed.get_release(int(version.removeprefix("v")) if version else newest)
+    if tail and shown.status == "pending":
+        _follow(app, shown)
+    if not shown.output and shown.status != "pending":
+        click.echo(f"v{shown.version} has no release phase, or that has printed nothing.", err=True)
+    _show(pushed.printed(shown))
+
+
+@main.command()
+@click.argument("app")
+def releases(app: str) -> None:
+    """List an app's releases, newest first."""
+    rows = [("RELEASE", "STATUS", "CREATED (UTC)", "DESCRIPTION")]
+    rows += [
+        (f"v{each['version']}", each["status"], _moment(each["created_at"]), each["description"])
+        for each in _app(app).releases()
+    ]
+    widths = [max(len(row[place]) for row in rows) for place in range(3)]
+    for row in rows:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
+
+
+def _moment(iso: str) -> str:
+    return iso.replace("T", " ")[:19]
+
+
+@main.command()
+@click.argument("app")
 def env(app: str) -> None:
     """Print `export` lines: for the hook, for Heroku's own CLI, and the database's URL."""
     for name, value in _app(app).environment().items():
@@ -257,13 +293,27 @@ def _follow(app: str, fresh: Release, *, leave: bool = True) -> int:
     """Shows a release's output until it ends. Returns 0 when it has succeeded, else 1; exits with that if `leave`."""
     pushed = _app(app)
     click.echo(f"v{fresh.version} {fresh.description}", err=True)
-    _show(pushed.output(fresh))
-    ended = pushed.wait(fresh.version)
+    try:
+        _show(pushed.output(fresh))
+        ended = pushed.wait(fresh.version)
+    except KeyboardInterrupt:
+        _say_that_it_goes_on(app, fresh)
+        sys.exit(_INTERRUPTED)
     click.echo(f"v{fresh.version} {ended.status}", err=True)
     code = 0 if ended.status == "succeeded" else 1
     if leave:
         sys.exit(code)
     return code
+
+
+def _say_that_it_goes_on(app: str, fresh: Release) -> None:
+    """Ctrl-C ends the showing only: the release is the sandbox's own, as it would be Heroku's."""
+    here = _command()
+    click.echo(
+        f"\nv{fresh.version} goes on without you. `{here} logs {app} --tail` shows it, and `{here} releases {app}` how"
+        " it ended.",
+        err=True,
+    )
 
 
 def _show(output: Iterator[bytes]) -> None:

@@ -22,6 +22,8 @@ from heroku_sandbox.names import Action, TransferAction, path_of_caller
 _MAIN = Path(__file__).with_name("__main__.py")
 _START_SECONDS = 90
 _POLL_SECONDS = 0.02
+_SILENCE_SECONDS = 1.0
+"""How long nothing comes of a release under way until all that it has printed is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,10 @@ class App:
             if self.get_release(release.version).status != "pending":
                 return
             time.sleep(_POLL_SECONDS)
+
+    def printed(self, release: Release) -> Iterator[bytes]:
+        """Yields what a release's phase has printed by now, whether it has ended or not."""
+        return self.connection.stream(f"/streams/{release.id}", patience=_SILENCE_SECONDS)
 
     def wait(self, version: int, seconds: float = 600) -> Release:
         """Waits until a release has ended. Raises Failure if it has not after `seconds`."""

@@ -63,10 +63,10 @@ class Connection:
             raise Failure(str(answer.get("message", answer)), status)
         return answer
 
-    def stream(self, path: str) -> Iterator[bytes]:
-        """Yields a body as it arrives, and nothing when there is none (404)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3700)
-        with contextlib.closing(connection):
+    def stream(self, path: str, *, patience: float = 3700) -> Iterator[bytes]:
+        """Yields a body as it arrives, and nothing when there is none (404). It ends after `patience` s of silence."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)
+        with contextlib.closing(connection), contextlib.suppress(TimeoutError):
             connection.request("GET", path)
             answer = connection.getresponse()
             while answer.status < 400 and (piece := answer.read1(65_536)):  # noqa: PLR2004 -- HTTP

@@ -34,7 +34,7 @@ from release.program import named
 from release.record import Tally, final_record, keep_record
 from release.run import Ending, Run, ended, explain, hook_name
 from release.settings.model import LogFormat, Settings
-from release.settings.reading import read
+from release.settings.reading import read, without_database
 
 MARGIN = 0.02
 """The share of the time limit, at most 30 s, that is kept back: the dyno starts before this process and ends after."""
@@ -144,9 +144,9 @@ def _do_work(edge: Edge, work: Work, log: Log, run_id: str, durations: dict[str,
 def opened(
     edge: Edge, settings: Settings, log: Log, run_id: str, durations: dict[str, float] | None = None
 ) -> Iterator[Run]:
-    """Opens a run on the database that the settings name; its time begins now. Raises Refused (no_database)."""
+    """Opens a run on the database that the settings name; its time begins now. Raises Refused."""
     if settings.database_url is None:
-        raise Refused(Reason.NO_DATABASE, f"{settings.database} is not set")
+        raise without_database(settings, edge.environ)
     limit = settings.time_limit
     url = settings.database_url.reveal()
     database = Database(url, application_name=hook_name(run_id), signals=edge.signals)

@@ -87,6 +87,13 @@ class Reason(Enum):
         "Attach a database with `heroku addons:create heroku-postgresql`. In the Detach release of a promotion there "
         "is nothing to do.",
     )
+    DATABASE_NOT_NAMED = (
+        "database_not_named",
+        "RELEASE_DATABASE names a config var that is not set",
+        "Correct it with `heroku config:set RELEASE_DATABASE=NAME`, where NAME is the config var that holds the "
+        "database's URL. `heroku config:unset RELEASE_DATABASE` goes back to DATABASE_URL. In the Detach release of a "
+        "promotion there is nothing to do.",
+    )
     POOLED_URL = (
         "pooled_url",
         "The database URL leads through a connection pooler",
@@ -374,7 +381,7 @@ class Reason(Enum):
     MIGRATION_FAILED = (
         "migration_failed",
         "The migration failed",
-        "Mend the migration; its output is above.",
+        "Mend the migration; its output is in the log of this run.",
     )
     MIGRATION_TIMED_OUT = (
         "migration_timed_out",
@@ -414,7 +421,8 @@ class Reason(Enum):
     WEB_CRASHED = (
         "web_crashed",
         "The web process ended before it answered",
-        "Its output is above. It ran with the new code on the migrated database; correct either, then release again.",
+        "Its output is in the log of this run. It ran with the new code on the migrated database; correct either, then "
+        "release again.",
     )
     WEB_NOT_LISTENING = (
         "web_not_listening",

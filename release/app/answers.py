@@ -49,13 +49,14 @@ class Question(Generic[T]):
     """A question to a framework: words of a command that changes nothing, and the reader of its answer.
 
     `whole`: the words are the whole command, without the framework's tool before them. `ambiguous`: a crash may have
-    the exit code of an answer.
+    the exit code of an answer. `name`: what people call it, where the words are a script.
     """
 
     words: tuple[str, ...]
     read: Callable[[Answer], T]
     whole: bool = False
     ambiguous: bool = False
+    name: str | None = None
 
 
 # Is something pending? None: the answer does not tell.
@@ -106,7 +107,16 @@ def changes(
 
 
 def _all_lines(lines: Sequence[str]) -> list[str]:
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in without_log(lines)]
+
+
+_LOGGED = re.compile(r"(?:INFO|DEBUG)\s+\[[\w.]+\] ")
+"""How a line begins that Alembic logs, as its own template of alembic.ini has it: it says how it works, not what is."""
+
+
+def without_log(lines: Sequence[str]) -> list[str]:
+    """Returns the lines that say something, without those that a tool only logs."""
+    return [line for line in lines if line.strip() and not _LOGGED.match(line)]
 
 
 # Which migrations does the code have?

@@ -94,6 +94,11 @@ class Commands:
     framework: Framework | None
     asked: Framework | None
 
+    @property
+    def tell(self) -> bool:
+        """Whether anything tells if a migration is pending: a command, or an index."""
+        return self.pending is not None or bool(self.framework and self.framework.index)
+
     def is_pending(self, answer: Answer) -> bool | None:
         """Tells what the pending command's answer means; None when it does not say."""
         question = self.framework.pending if self.framework else None
@@ -145,7 +150,7 @@ def _detect(run: Run) -> Framework:
         Event.FRAMEWORK_DETECTED,
         framework=framework.name,
         migrate=" ".join(framework.migrate_command),
-        pending=" ".join(framework.pending_command or ()) or None,
+        pending=framework.question,
     )
     return framework
 

@@ -74,7 +74,7 @@ def pending(run: Run, commands: Commands) -> Decision:
 
 def _decide(run: Run, commands: Commands) -> Decision:
     way, memory = run.settings.pending, None
-    if way is Pending.SAME_CODE or (way is Pending.ASK and commands.pending is None):
+    if way is Pending.SAME_CODE or (way is Pending.ASK and not commands.tell):
         memory = consult(run, commands)
         if memory.same:  # the framework is asked nothing more, either: it was, when this code landed
             return Decision(pending=False, by=By.SAME_CODE)

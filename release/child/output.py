@@ -19,6 +19,8 @@ LONGEST = 64 * 1024
 TAIL_LINES = 10
 TAIL_WIDTH = 500
 """How much of a child's last words is kept: lines, and characters of each."""
+OWN_LINES = 60
+"""Lines of one stream that are kept, among which its error is looked for."""
 
 Lines = Callable[[str, Sequence[str]], None]
 """A function that is called with the stream's name and its next lines, redacted, as they were logged."""
@@ -29,7 +31,8 @@ _encode = msgspec.json.encode
 class Output:
     """One stream of a child on its way into the log. It is fed what was read, and closed at its end.
 
-    `tail`: where its last lines are kept; `quiet`: the lines go to `on_lines` only.
+    `tail`: where its last lines are kept, beside another stream's; `own` has its own; `quiet`: the lines go to
+    `on_lines` only.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Output:
         quiet: bool = False,
     ) -> None:
         self.tail = deque[str](maxlen=TAIL_LINES) if tail is None else tail
+        self.own = deque[str](maxlen=OWN_LINES)
         self._log = log
         self._stream = stream
         self._on_lines = on_lines
@@ -106,7 +110,9 @@ class Output:
             lines = self._log.redactor.text("\n".join(lines)).split("\n")
         else:
             lines = self._log.command_output(lines, clean=clean, stream=self._stream, **part)
-        self.tail.extend(line[:TAIL_WIDTH] for line in lines[-TAIL_LINES:])
+        last = [line[:TAIL_WIDTH] for line in lines[-OWN_LINES:]]
+        self.own.extend(last)
+        self.tail.extend(last[-TAIL_LINES:])
         if self._on_lines is not None:
             self._on_lines(self._stream, lines)
 

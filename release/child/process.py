@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from release.child.descendants import Descendants
+from release.child.last_words import last_words
 from release.child.output import TAIL_LINES, Lines, Output
 from release.child.sockets import local_ports
 from release.child.spawn import CommandNotStarted, spawn
@@ -43,8 +44,9 @@ class Ended:
     """How a command ended. Either `exit_code` or `signal` is set.
 
     `timed_out` and `interrupted` say that we ended it, or would have. It may still have exited with 0, but then that
-    proves nothing. `duration` is in seconds. `tail` is its last lines, redacted. `leftovers` is how many processes it
-    had left behind and were killed, `survivors` how many could not be killed.
+    proves nothing. `duration` is in seconds. `tail` is its last lines, redacted; `last_words` the line that names its
+    error, as far as one does (see last_words.py). `leftovers` is how many processes it had left behind and were killed,
+    `survivors` how many could not be killed.
     """
 
     exit_code: int | None
@@ -53,6 +55,7 @@ class Ended:
     timed_out: bool
     interrupted: bool
     tail: tuple[str, ...]
+    last_words: str
     leftovers: int
     survivors: int
 
@@ -93,10 +96,12 @@ class Running:
         self._started = clock.monotonic()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._pipes: dict[int, Output] = {}
+        self._outputs: dict[str, Output] = {}
         self._selector = selectors.DefaultSelector()
         for stream, pipe in (("stdout", child.stdout), ("stderr", child.stderr)):
             if pipe is not None:
-                self._pipes[pipe.fileno()] = Output(log, stream, self._tail, on_lines, quiet=quiet)
+                self._outputs[stream] = Output(log, stream, self._tail, on_lines, quiet=quiet)
+                self._pipes[pipe.fileno()] = self._outputs[stream]
                 self._selector.register(pipe, selectors.EVENT_READ)
         self._wakeup = signals.fileno()
         if self._wakeup is not None:
@@ -152,6 +157,7 @@ class Running:
             timed_out=timed_out,
             interrupted=self._signals.pending,
             tail=tuple(self._tail),
+            last_words=self._last_words(),
             leftovers=leftovers,
             survivors=survivors,
         )
@@ -208,6 +214,11 @@ class Running:
         except subprocess.TimeoutExpired:  # killed, but it hangs in the kernel: among the survivors
             self._child.returncode = -signal.SIGKILL
             return self._child.returncode
+
+    def _last_words(self) -> str:
+        """Looks for them in stderr first: what is printed on stdout is rarely an error."""
+        said = (last_words(self._outputs[stream].own) for stream in ("stderr", "stdout") if stream in self._outputs)
+        return next(filter(None, said), "")
 
     def _report(self, ended: Ended) -> None:
         facts = {"timed_out": ended.timed_out, "interrupted": ended.interrupted}

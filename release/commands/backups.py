@@ -55,16 +55,25 @@ def read_shelf(run: Run) -> Shelf:
     return Shelf(attached=attached, source=source_of(run, attached.addon), transfers=transfers)
 
 
-def pick(shelf: Shelf, name: str | None, *, any_database: bool = False) -> Transfer:
-    """Finds the backup that somebody means: b012, 12, a uuid, or (None) the latest of this database that succeeded.
+def pick_newest(shelf: Shelf, makers: Makers) -> Transfer:
+    """Finds the newest backup of this database that succeeded and is no salvage: that holds what had failed.
+
+    Raises Misconfigured (backup_unknown).
+    """
+    whole = [backup for backup in shelf.own if backup.succeeded and backup.reads(shelf.source)]
+    newest = next((backup for backup in whole if not is_salvage(shelf, backup, makers)), None)
+    if newest is None:
+        salvages = ", ".join(backup.name for backup in whole[:8])
+        but = f" but salvages: {salvages}; name the one that you mean" if salvages else ""
+        raise Misconfigured(Reason.BACKUP_UNKNOWN, f"this database has none{but}")
+    return newest
+
+
+def pick(shelf: Shelf, name: str, *, any_database: bool = False) -> Transfer:
+    """Finds the backup that somebody means: b012, 12, or a uuid.
 
     Raises Misconfigured (backup_unknown), Refused (other_backup, backup_unusable).
     """
-    if name is None:
-        latest = next((backup for backup in shelf.own if backup.succeeded and backup.reads(shelf.source)), None)
-        if latest is None:
-            raise Misconfigured(Reason.BACKUP_UNKNOWN, "this database has none")
-        return latest
     backup = _find_named(shelf.transfers, name)
     if backup is None:
         near = ", ".join(own.name for own in shelf.own[:8]) or "none"
@@ -107,9 +116,24 @@ def state(transfer: Transfer) -> str:
 Runs = list[tuple[Entry, dict[str, Any]]]
 
 
-def makers(runs: Runs) -> dict[str, str]:
-    """Tells which run made which backup or salvage, in words, by uuid and by name."""
-    made: dict[str, str] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """The run that made a backup, in words, and whether it is the salvage of what that run was about to overwrite."""
+
+    who: str
+    salvage: bool
+
+    def __str__(self) -> str:
+        return f"salvage of {self.who}" if self.salvage else self.who
+
+
+Makers = Mapping[str, Maker]
+"""Who made which backup, by its uuid and by its name."""
+
+
+def makers(runs: Runs) -> Makers:
+    """Tells which run made which backup or salvage."""
+    made: dict[str, Maker] = {}
     for entry, record in reversed(runs):  # the oldest first, so that of two runs the newer one's words stay
         if entry.elsewhere:  # its backups are another database's, and may have the same names
             continue
@@ -118,16 +142,42 @@ def makers(runs: Runs) -> dict[str, str]:
         for kind, uuid in (("backup", entry.backup), ("salvage", entry.salvage)):
             if kind == "backup" and by_hand:  # it restored that one and did not make it
                 continue
-            for name in (uuid, record.get(kind)):
+            for name in (uuid, name_in(record, kind)):
                 if name:
-                    made[str(name)] = who if kind == "backup" else f"salvage of {who}"
+                    made[name] = Maker(who=who, salvage=kind == "salvage")
     return made
 
 
-def made_by(transfer: Transfer, makers: Mapping[str, str]) -> str:
+def name_in(record: Mapping[str, Any], kind: str) -> str | None:
+    """Returns the name of a run's `backup` or `salvage`: by its record, or as another run noted it that finished it."""
+    name = record.get(kind) or (record.get("names") or {}).get(kind)
+    return str(name) if name else None
+
+
+def maker(transfer: Transfer, makers: Makers) -> Maker | None:
+    """Returns the run that made it, where the journal knows that."""
+    return makers.get(transfer.uuid) or makers.get(transfer.name)
+
+
+def made_by(transfer: Transfer, makers: Makers) -> str:
     """Says who made it."""
-    known = makers.get(transfer.uuid) or makers.get(transfer.name)
-    return known or ("schedule" if transfer.schedule else "somebody, or a run the journal does not know")
+    known = maker(transfer, makers)
+    if known:
+        return str(known)
+    return "schedule" if transfer.schedule else "somebody, or a run the journal does not know"
+
+
+def is_salvage(shelf: Shelf, transfer: Transfer, makers: Makers) -> bool:
+    """Tells whether it holds a state that was overwritten next.
+
+    Where the journal does not know it (the database may be down), its place tells: a restore of another backup into
+    this database follows at once.
+    """
+    known = maker(transfer, makers)
+    if known or transfer.schedule:
+        return known is not None and known.salvage
+    after = next((each for each in shelf.transfers if each.number == transfer.number + 1), None)
+    return after is not None and after.writes(shelf.source) is True and after.loads(transfer) is False
 
 
 def backups(run: Run) -> list[Held]:
@@ -138,12 +188,12 @@ def backups(run: Run) -> list[Held]:
     Raises Refused or HerokuError.
     """
     shelf = read_shelf(run)
-    makers = _read_makers(run)
+    makers = read_makers(run)
     now = run.clock.now()
-    return [_held(backup, makers, now, dropped_next=backup.uuid in shelf.next_out) for backup in shelf.own]
+    return [_held(backup, shelf, makers, now) for backup in shelf.own]
 
 
-def _read_makers(run: Run) -> dict[str, str]:
+def read_makers(run: Run) -> Makers:
     """Asks the journal who made which backup. A database that does not answer is no reason not to list them."""
     try:
         return makers(run.journal.history(1000))
@@ -154,15 +204,16 @@ def _read_makers(run: Run) -> dict[str, str]:
         return {}
 
 
-def _held(transfer: Transfer, makers: Mapping[str, str], now: datetime, *, dropped_next: bool) -> Held:
+def _held(transfer: Transfer, shelf: Shelf, makers: Makers, now: datetime) -> Held:
     at = moment(transfer.started_at or transfer.created_at)
     return Held(
         backup=transfer.name,
         uuid=transfer.uuid,
         made_by=made_by(transfer, makers),
+        salvage=is_salvage(shelf, transfer, makers),
         taken_at=at.isoformat().replace("+00:00", "Z") if at else None,
         age=(now - at).total_seconds() if at else None,
         bytes=transfer.processed_bytes,
         state=state(transfer),
-        dropped_next=dropped_next,
+        dropped_next=transfer.uuid in shelf.next_out,
     )

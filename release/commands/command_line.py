@@ -21,7 +21,6 @@ from release.commands.sandbox import sandbox
 from release.errors import MISCONFIGURED_EXIT_CODE, Reason, Refused
 from release.output.words import size
 from release.program import name, named
-from release.settings.model import LogFormat
 
 if TYPE_CHECKING:
     from release.edge import Edge
@@ -87,13 +86,18 @@ def recover(context: click.Context, choice: str | None, run_id: str | None) -> N
     context.exit(edge(work))
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
 @cli.command()
+@json_option
 @click.pass_context
-def plan(context: click.Context) -> None:
+def plan(context: click.Context, as_json: bool) -> None:
     """Say what a release would do and why, changing nothing.
 
-    The same checks as a release, the settings in effect, what is pending, the time it will take, and which guard would
-    refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be reached).
+    The same checks as a release, the settings that are not the defaults, what is pending, the time it will take, and
+    which guard would refuse. Exits as a release would refuse: 0, 2 (settings), 3 (a guard), 1 (something cannot be
+    reached).
 
     Example: heroku run release-phase plan
     """
@@ -102,26 +106,17 @@ def plan(context: click.Context) -> None:
 
     edge: Edge = context.obj
     made = make_plan(edge)
-    if _for_people(edge.environ):
-        click.echo(text.as_text(made), nl=False)
-    else:
+    if as_json:
         click.echo(msgspec.json.encode({"version": __version__, **msgspec.to_builtins(made)}))
+    else:
+        click.echo(text.as_text(made, width=_columns()), nl=False)
     context.exit(made.exit_code)
-
-
-def _for_people(environ: Mapping[str, str]) -> bool:
-    """Tells whether standard output is for people, as RELEASE_LOG says: on a terminal, unless told otherwise."""
-    wanted = environ.get("RELEASE_LOG", "").strip() or LogFormat.AUTO
-    return wanted == LogFormat.CONSOLE or (wanted == LogFormat.AUTO and os.isatty(1))
 
 
 class WrongInput(click.ClickException):
     """A usage error: what was given cannot be worked with, and nothing was started."""
 
     exit_code = MISCONFIGURED_EXIT_CODE
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
 @cli.command()
@@ -243,9 +238,9 @@ def backups(context: click.Context, as_json: bool) -> None:
 def download(context: click.Context, backup: str | None, output: Path | None, from_any_database: bool) -> None:
     """Download a backup and check it.
 
-    BACKUP is b012, 12 or a uuid; by default the latest of this database. A download that broke is taken up where it
-    ended when the command is run again. The file appears under its name only when it is whole; where pg_restore is at
-    hand, its table of contents is read first.
+    BACKUP is b012, 12 or a uuid; by default the newest of this database that is no salvage. A download that broke
+    is taken up where it ended when the command is run again. The file appears under its name only when it is whole;
+    where pg_restore is at hand, its table of contents is read first.
 
     Example: release-phase download b012 -o backups/
     """
@@ -261,7 +256,7 @@ def download(context: click.Context, backup: str | None, output: Path | None, fr
                 progress=progress,
                 ca=run.environ.get("RELEASE_SANDBOX_CA"),
             )
-        click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}.")
+        click.echo(f"{saved.path}: {size(saved.bytes)}; {saved.contents}; {saved.origin}.")
         return 0
 
     context.exit(run_inspection(context, save))

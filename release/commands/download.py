@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from release.commands.backups import pick, read_shelf
+from release.commands import backups
 from release.errors import Misconfigured, Reason, StepFailed
 from release.heroku.store import GONE_BEYOND, StoreError, opened
 from release.heroku.transfers import Link, Transfer
@@ -33,11 +33,12 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A backup that is on disk. `contents` says what pg_restore thinks of it."""
+    """A backup that is on disk. `contents` says what pg_restore thinks of it, `origin` who made it and what it is."""
 
     path: Path
     bytes: int
     contents: str
+    origin: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,10 +60,14 @@ def download(
 ) -> Saved:
     """Downloads the backup of that name to `output` (a folder, or a file; None: here, under its own name).
 
-    Raises Misconfigured, Refused, StepFailed or HerokuError; what has arrived stays for the next try.
+    Without a name it is the newest good one. Raises Misconfigured, Refused, StepFailed or HerokuError; what has arrived
+    stays for the next try.
     """
-    shelf = read_shelf(run)
-    backup = pick(shelf, name, any_database=any_database)
+    shelf = backups.read_shelf(run)
+    makers = backups.read_makers(run)
+    backup = (
+        backups.pick_newest(shelf, makers) if name is None else backups.pick(shelf, name, any_database=any_database)
+    )
     path = destination(output, f"{shelf.attached.app.name}-{backup.name}.dump")
     # The uuid is in its name, so that a part of another backup is never gone on with.
     work = _Download(
@@ -80,7 +85,11 @@ def download(
         work.part.replace(path)
     except OSError as error:
         raise _unwritable(work, error) from error
-    return Saved(path=path, bytes=path.stat().st_size, contents=contents)
+    maker = backups.maker(backup, makers)
+    origin = f"made by {maker.who if maker else backups.made_by(backup, makers)}"
+    if backups.is_salvage(shelf, backup, makers):
+        origin += ": a salvage, the state that was overwritten"
+    return Saved(path=path, bytes=path.stat().st_size, contents=contents, origin=origin)
 
 
 def destination(output: Path | None, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from release.commands.backups import name_in
 from release.database.entry import Entry
 from release.errors import Misconfigured, Reason
 from release.output.history import Past
@@ -36,14 +37,14 @@ def _past(run: Run, entry: Entry, record: dict[str, Any]) -> Past:
         state=str(entry.state),
         outcome=entry.outcome,
         reason=entry.reason,
-        backup=record.get("backup"),
+        backup=name_in(record, "backup"),
         backup_uuid=entry.backup,
-        salvage=record.get("salvage"),
+        salvage=name_in(record, "salvage"),
         salvage_uuid=entry.salvage,
         restore=entry.restore,
         foreign=not entry.belongs(run.settings.heroku_app_id),
         database=entry.database,
-        record=record or None,
+        record=record if "outcome" in record else None,
     )
 
 

@@ -15,9 +15,14 @@ import msgspec
 from msgspec import structs
 
 from release.app import migrations
+from release.app.answers import without_log
 from release.app.command import Commands, find_commands
 from release.clock import Interrupted
+from release.commands.backups import name_in
+from release.database.comparison import compare
 from release.database.entry import Entry, State
+from release.database.evidence import Evidence
+from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset
 from release.edge import Edge, opened, stopped
 from release.errors import Outcome, Reason, Refused, ReleaseError
@@ -31,6 +36,7 @@ from release.probes.check import described
 from release.probes.configured import CONFIGURED
 from release.program import named
 from release.protected import lock
+from release.protected.before import take_fingerprint
 from release.protected.changes import proved_untouched
 from release.protected.target import Target
 from release.run import Run
@@ -151,13 +157,24 @@ def _judge_unfinished(run: Run, entry: Entry) -> None:
     if entry.state in {State.BACKING_UP, State.FINISHED}:
         run.warn("unfinished_run", f"{cut_off}; a release would finish that first")
         return
+    earlier = replace(run, id=entry.run_id)
     since = Outset.from_json(run.journal.outset(entry.run_id)).evidence
-    if proved_untouched(replace(run, id=entry.run_id), since):
+    if proved_untouched(earlier, since):
         run.warn("unfinished_run", f"{cut_off} and has changed nothing; a release would close it first")
     elif entry.fence == FenceMode.RELEASE and run.settings.restore is not Restore.NEVER:
         run.warn("unfinished_run", f"{cut_off}; a release would undo it first, if its fence has held until now")
     else:
-        raise Refused(Reason.UNFINISHED_RUN, cut_off)
+        raise Refused(Reason.UNFINISHED_RUN, _what_is_left(earlier, entry, since) or cut_off)
+
+
+def _what_is_left(run: Run, entry: Entry, since: Evidence) -> str | None:
+    """Says what a run has changed that was cut off; None where its fingerprint is gone."""
+    document = run.journal.fingerprint(entry.run_id)
+    if document is None:
+        return None
+    comparison = compare(Fingerprint.from_json(document), take_fingerprint(run), since=since)
+    record = next((record for other, record in run.journal.history(1000) if other.run_id == entry.run_id), {})
+    return recover.what_is_left(entry, name_in(record, "backup") or "of no known name", comparison)
 
 
 def _describe(draft: Plan, run: Run, target: Target) -> None:
@@ -208,7 +225,7 @@ def in_its_own_words(run: Run, commands: Commands) -> list[str]:
     if framework is None or framework.shown is None:
         return []
     answer = migrations.ask_framework(run, framework.tool + framework.shown)
-    lines = [line.rstrip() for line in answer.lines if line.strip()]
+    lines = [line.rstrip() for line in without_log(answer.lines)]
     more = [f"… {len(lines) - SHOWN_LINES} more lines"] if len(lines) > SHOWN_LINES else []
     return lines[:SHOWN_LINES] + more
 

@@ -7,7 +7,7 @@ that tells any later run what happened. The fingerprint leaves the schema out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -60,6 +60,18 @@ UNDEFINED_COLUMN = "42703"
 
 MISSING = frozenset({"3F000", "42P01", UNDEFINED_COLUMN})
 """The SQLSTATEs for a schema, a table and a column that does not exist."""
+
+
+_NAMES = (
+    "record = nullif(coalesce(record, '{}') || jsonb_strip_nulls(jsonb_build_object("
+    "'names', coalesce(record -> 'names', '{}') || %s::jsonb)), '{}')"
+)
+"""SQL that adds names to those which the record has."""
+
+
+def _as_json(names: Mapping[str, str | None] | None) -> str | None:
+    known = {kind: name for kind, name in (names or {}).items() if name}
+    return msgspec.json.encode(known).decode() if known else None
 
 
 class Journal:
@@ -200,16 +212,19 @@ class Journal:
         )
         self._require(self._update(run_id, changes, [state, backup, salvage], only="state <> 'finished'"))
 
-    def begin_migration(self, run_id: str, *, backup: str | None, outset: bytes) -> None:
+    def begin_migration(
+        self, run_id: str, *, backup: str | None, outset: bytes, names: Mapping[str, str | None] | None = None
+    ) -> None:
         """Records that the migration is about to begin, with the outset (outset.py). May be called twice.
 
-        Raises StepFailed (lock_lost) as `announce` does.
+        `names`: as people know the run's `backup` and `salvage` (b012). Raises StepFailed (lock_lost) as `announce`
+        does.
         """
         changes = (
             "state = %s, backup = coalesce(%s, backup), outset = %s, changed_at = clock_timestamp(),"
-            " migrating_at = coalesce(migrating_at, clock_timestamp())"
+            f" migrating_at = coalesce(migrating_at, clock_timestamp()), {_NAMES}"
         )
-        values: list[object] = [State.MIGRATING, backup, outset.decode()]
+        values: list[object] = [State.MIGRATING, backup, outset.decode(), _as_json(names)]
         self._require(self._update(run_id, changes, values, only="state <> 'finished'"))
 
     def outset(self, run_id: str) -> bytes | None:
@@ -271,17 +286,19 @@ class Journal:
         reason: str | None,
         restore: str | None = None,
         fence: str | None = None,
+        names: Mapping[str, str | None] | None = None,
     ) -> None:
         """Records that the run is over, and that the database is as before the release, or as somebody decided.
 
-        `fence` is the mode of a fence that still has to be lowered, where a restore took the row back to before it.
+        `names`: as in `begin_migration`; a restore has taken away what was there of them. `fence` is the mode of a
+        fence that still has to be lowered, where a restore took the row back to before it.
         """
         self._update(
             run_id,
             "state = 'finished', outcome = %s, reason = %s, restore = coalesce(%s, restore),"
             " fence = coalesce(fence, %s), fingerprint = NULL, outset = NULL, finished_at = clock_timestamp(),"
-            " changed_at = clock_timestamp()",
-            [outcome, reason, restore, fence],
+            f" changed_at = clock_timestamp(), {_NAMES}",
+            [outcome, reason, restore, fence, _as_json(names)],
         )
 
     def _require(self, unsettled: bool) -> None:

@@ -127,7 +127,7 @@ _PLACES = (
     _Place(
         ((b"@",), (b"://", rb":\/\/")),
         # The password may hold unquoted "@" or "/", as hand-written URLs do.
-        rb"([a-z][a-z0-9+.-]{0,30}:\\?/\\?/[^\s:/?#@\"'<>]{0,256}):"
+        rb"([a-z][a-z0-9+.-]{0,30}:\\?/\\?/[^\s:/?#@\"'<>]{0,256}):(?!(?:\xe2\x80\xa6|\\{1,4}u2026)@)"
         rb"(?:[^\s/?#\"'<>]{1,1024}@|[^\s@\"'<>]{1,1024}@)",
         rb"\1:" + MARK + b"@",
     ),
@@ -319,6 +319,8 @@ def secrets_in(environ: Mapping[str, str]) -> list[str]:
     secrets: list[str] = []
     for name, value in environ.items():
         secrets += _url_secrets(value)
+        if "…" in value and name == "HEROKU_API_KEY":  # an example, taken literally: all of them would be hidden
+            continue
         if name == "HEROKU_API_KEY" or _is_secret(name, value):
             secrets.append(value)
             secrets += _json_secrets(value)

@@ -12,11 +12,15 @@ HEADING = ("BACKUP", "AGE", "SIZE", "STATE", "MADE BY")
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A backup that Heroku holds. `age`: seconds; `dropped_next`: the next manual backup makes Heroku drop it."""
+    """A backup that Heroku holds. `age`: seconds; `dropped_next`: the next manual backup makes Heroku drop it.
+
+    `salvage`: it holds a state that was about to be overwritten.
+    """
 
     backup: str
     uuid: str
     made_by: str
+    salvage: bool
     taken_at: str | None
     age: float | None
     bytes: int | None
@@ -37,5 +41,7 @@ def _cells(held: Held) -> tuple[str, ...]:
         "-" if held.age is None else seconds(max(0.0, held.age)),
         size(held.bytes),
         held.state,
-        held.made_by + (" - the next backup drops it" if held.dropped_next else ""),
+        held.made_by
+        + (" - a salvage, by its place" if held.salvage and not held.made_by.startswith("salvage") else "")
+        + (" - the next backup drops it" if held.dropped_next else ""),
     )

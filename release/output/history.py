@@ -117,7 +117,8 @@ def _facts(run: Past, record: Mapping[str, Any]) -> list[tuple[str, str | None]]
 def _details(record: Mapping[str, Any]) -> Iterator[str]:
     steps = record.get("steps") or {}  # in no order: jsonb keeps none
     for name in sorted(steps, key=lambda name: STEPS.index(name) if name in STEPS else 0):
-        yield f"{name:<9} {seconds(steps[name])}"
+        label = "no restore" if name == "restore" and not record.get("restore") else name
+        yield f"{label:<10} {seconds(steps[name])}"
     for transfer in record.get("transfers") or ():
         yield f"{transfer.get('kind')} {transfer.get('transfer')}: {seconds(transfer.get('duration'))}"
     for change in record.get("changes") or ():

@@ -1,16 +1,15 @@
 """The report as one page of HTML. It has no script, loads nothing, and fits dark and light, phone and paper.
 
-The picture is inline SVG. It has a row for each step, with bars to scale, transfers within them, and waits and retries
-as marks.
+The picture is inline SVG (picture.py).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from html import escape
 
 from release import __version__
+from release.output.picture import AXIS, LABEL, pictures
 from release.output.report import about, advice, headline, verdict
 from release.output.timeline import Moment, Step, Story
 from release.output.witnessed import Statement
@@ -30,16 +29,16 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .25rem; } h2 { font-size:
 .verdict p { margin: .25rem 0; } .verdict.good { border-color: var(--good); }
 .verdict.bad { border-color: var(--bad); }
 .odd { color: var(--warn); } figure { margin: 1.25rem 0; } svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--ink); font: 13px system-ui, "DejaVu Sans", sans-serif; }
-svg .axis { fill: var(--dim); font-size: 11px; }
+svg text { fill: var(--ink); font: LABELpx system-ui, "DejaVu Sans", sans-serif; } .narrow { display: none; }
+svg .axis { fill: var(--dim); font-size: AXISpx; }
 svg .grid { stroke: var(--line); } svg .step { fill: var(--bar); } svg .bad { fill: var(--bad); }
 svg .open { fill: var(--warn); } svg .inner { fill: var(--inner); stroke: var(--bar); stroke-width: .75; }
 svg .mark { fill: var(--warn); }
 section { border-top: 1px solid var(--line); padding: .75rem 0; } h3 { font-size: 1rem; margin: 0; }
 .took { font-weight: normal; font-size: .875rem; } ul { list-style: none; margin: .25rem 0 0; padding: 0; }
 li { display: grid; grid-template-columns: 4rem 1.25rem 1fr; font-size: .9375rem; padding: .125rem 0; }
-time { font-variant-numeric: tabular-nums; text-align: right; padding-right: .6rem; font-size: .8125rem;
-  line-height: 1.8; }
+time { white-space: nowrap; font-variant-numeric: tabular-nums; text-align: right; padding-right: .6rem;
+  font-size: .8125rem; line-height: 1.8; }
 .g-good { color: var(--good); } .g-bad, .error { color: var(--bad); } .g-warn { color: var(--warn); }
 .g-note { color: var(--dim); }
 li small { display: block; color: var(--dim); font-size: .875rem; } .error { margin: .35rem 0 0; font-weight: 600; }
@@ -55,17 +54,16 @@ pre { background: var(--panel); border-radius: .25rem; padding: .6rem .75rem; ov
 pre .stderr { color: var(--bad); } footer { margin-top: 2rem; color: var(--dim); font-size: .8125rem; }
 @media (max-width: 34rem) { body { padding: 1rem .75rem 2rem; } li { grid-template-columns: 3.4rem 1.1rem 1fr; }
   table { grid-column: 1 / -1; }
-  svg text { font-size: 20px; } svg .axis { font-size: 17px; } }
+  .wide { display: none; } .narrow { display: block; } }
 @media print { :root { --paper: #fff; --ink: #000; --dim: #444; --panel: #f4f4f4; }
 body { max-width: none; padding: 0;
   font-size: 11pt; } section, figure, .verdict { break-inside: avoid; } details > pre { display: block; } }
-"""
+""".replace("LABELpx", f"{LABEL}px").replace("AXISpx", f"{AXIS}px")
+
+HUNDRED = 100
+"""Seconds from which on a moment is told without tenths, which would not fit into its column."""
 
 GLYPHS = {"good": "✓", "bad": "✗", "warn": "!", "note": "·"}
-LABEL, WIDTH, ROW, TOP = 90, 720, 26, 22
-"""Sizes within the picture, in its own units: the column of names, the whole, a step's row, the axis above."""
-RIGHT = 64
-"""Room for a duration behind the longest bar."""
 
 
 def as_html(stories: list[Story]) -> str:
@@ -92,7 +90,7 @@ def _run(story: Story) -> Iterator[str]:
     yield f'<div class="verdict {"good" if well else "bad"}">' + "".join(f"<p>{escape(p)}</p>" for p in paragraphs)
     yield "</div>"
     if story.steps:
-        yield f"<figure>{_picture(story)}</figure>"
+        yield f"<figure>{pictures(story)}</figure>"
     if story.changes:
         yield "<h2>What the run changed, as it was compared</h2><ul>"
         yield from (
@@ -104,16 +102,16 @@ def _run(story: Story) -> Iterator[str]:
     for moment in story.loose:
         yield f"<ul>{_moment(moment)}</ul>"
     for step in story.steps:
-        yield from _step(step)
+        yield from _step(step, story.error_of(step))
 
 
-def _step(step: Step) -> Iterator[str]:
+def _step(step: Step, error: str | None) -> Iterator[str]:
     took = seconds(step.ended - step.began) if step.ended is not None else "not ended"
-    yield f'<section><h3>{escape(step.name)} <span class="took">{took}</span></h3>'
+    yield f'<section><h3>{escape(step.label)} <span class="took">{took}</span></h3>'
     if step.moments:
         yield "<ul>" + "".join(map(_moment, step.moments)) + "</ul>"
-    if step.error:
-        yield f'<p class="error">{escape(step.error)}</p>'
+    if error:
+        yield f'<p class="error">{escape(error)}</p>'
     if step.output:
         lines = "\n".join(
             f'<span class="stderr">{escape(line)}</span>' if stream == "stderr" else escape(line)
@@ -128,8 +126,9 @@ def _step(step: Step) -> Iterator[str]:
 
 def _moment(moment: Moment) -> str:
     more = "".join(f"<small>{escape(text)}</small>" for text in moment.texts[1:])
+    at = f"{moment.began:.{0 if moment.began >= HUNDRED else 1}f} s"
     return (
-        f'<li><time>{moment.began:.1f} s</time><span class="g-{moment.kind}">{GLYPHS[moment.kind]}</span>'
+        f'<li><time>{at}</time><span class="g-{moment.kind}">{GLYPHS[moment.kind]}</span>'
         f"<span>{escape(moment.texts[0])}{more}</span>{_slowest(moment.slowest)}</li>"
     )
 
@@ -148,48 +147,3 @@ def _slowest(statements: list[Statement]) -> str:
         '<table><caption>The slowest statements</caption><thead><tr><th class="figure">time</th>'
         f'<th class="figure">rows</th><th>statement</th></tr></thead><tbody>{rows}</tbody></table>'
     )
-
-
-def _picture(story: Story) -> str:
-    whole = max(story.seconds, 0.001)
-    scale = (WIDTH - LABEL - RIGHT) / whole
-    height = TOP + ROW * len(story.steps) + 4
-    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Timeline of the steps">']
-    for at in _ticks(whole):
-        x = LABEL + at * scale
-        parts.append(f'<line class="grid" x1="{x:.1f}" y1="{TOP - 4}" x2="{x:.1f}" y2="{height}"/>')
-        parts.append(f'<text class="axis" x="{x:.1f}" y="12" text-anchor="middle">{seconds(at)}</text>')
-    for row, step in enumerate(story.steps):
-        parts += _row(step, TOP + row * ROW, scale, whole)
-    return "".join([*parts, "</svg>"])
-
-
-def _row(step: Step, y: int, scale: float, whole: float) -> Iterator[str]:
-    ended = step.ended if step.ended is not None else whole
-    x, width = LABEL + step.began * scale, max(2.0, (ended - step.began) * scale)
-    kind = "bad" if step.error else "step" if step.ended is not None else "open"
-    took = seconds(ended - step.began)
-    yield f'<text x="0" y="{y + 15}">{escape(step.name)}</text>'
-    yield f'<rect class="{kind}" x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="16" rx="2">'
-    yield f"<title>{escape(step.name)}: {took}</title></rect>"
-    for moment in step.moments:
-        yield from _within(moment, y, scale)
-    yield f'<text class="axis" x="{x + width + 5:.1f}" y="{y + 15}">{took}</text>'
-
-
-def _within(moment: Moment, y: int, scale: float) -> Iterator[str]:
-    x = LABEL + moment.began * scale
-    text = f"<title>{escape(moment.texts[0])}</title>"
-    if moment.event == "transfer_finished":
-        width = max(2.0, (moment.at - moment.began) * scale)
-        yield f'<rect class="inner" x="{x:.1f}" y="{y + 7}" width="{width:.1f}" height="8" rx="1">{text}</rect>'
-    elif moment.event in {"retry_scheduled", "lock_waited", "transfer_awaited"}:
-        yield f'<circle class="mark" cx="{x:.1f}" cy="{y + 11}" r="3.5">{text}</circle>'
-
-
-def _ticks(whole: float) -> list[float]:
-    """Returns about five round figures from 0 up to the whole."""
-    rough = whole / 5
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(figure for figure in (power, 2 * power, 5 * power, 10 * power) if figure >= rough)
-    return [step * number for number in range(int(whole / step) + 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,9 @@ from release.output.words import seconds, size
 
 LABEL = 12
 """Columns of a fact's label."""
+
+_BEFORE = re.compile(rf"  (?:\d+\. |[A-Z]\w+ +(?<=^.{{{LABEL + 2}}}))?")
+"""What stands before a fact: two columns, and a number or a label."""
 
 
 class Plan(Struct, kw_only=True):
@@ -42,9 +47,18 @@ class Plan(Struct, kw_only=True):
         return [guard for guard in self.guards if not guard["overridden"]]
 
 
-def as_text(plan: Plan) -> str:
-    """Returns the plan as text, at most one fact a line."""
-    return "\n".join(_lines(plan)) + "\n"
+def as_text(plan: Plan, *, width: int) -> str:
+    """Returns the plan as text, one fact a line, or more where it does not fit into `width` columns."""
+    return "\n".join(piece for line in _lines(plan) for piece in _wrapped(line, width)) + "\n"
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Wraps a line behind its label or its number."""
+    begin = _BEFORE.match(line)
+    hang = " " * min(len(begin[0]) if begin else 0, width // 3)
+    return textwrap.wrap(
+        line, width, subsequent_indent=hang, break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True
+    ) or [""]
 
 
 def verdict(plan: Plan) -> str:

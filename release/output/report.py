@@ -45,7 +45,7 @@ def _block(story: Story, width: int) -> Iterator[str]:
     for moment in story.loose:
         yield from _wrapped(moment.texts[0], width, f"{GLYPHS[moment.kind]} ")
     for step in story.steps:
-        yield from _step(step, whole, width)
+        yield from _step(step, whole, width, story.error_of(step))
     yield ""
     yield from _wrapped(verdict(story), width)
     if story.changes:
@@ -91,7 +91,7 @@ def advice(story: Story) -> list[str]:
     return [f"What to do: {sentence(str(hint))}"] if hint else []
 
 
-def _step(step: Step, whole: float, width: int) -> Iterator[str]:
+def _step(step: Step, whole: float, width: int, error: str | None) -> Iterator[str]:
     ended = step.ended if step.ended is not None else whole
     first = min(BAR - 1, int(BAR * step.began / whole))
     last = max(first + 1, round(BAR * ended / whole))
@@ -99,15 +99,15 @@ def _step(step: Step, whole: float, width: int) -> Iterator[str]:
     bar = " " * first + mark * (last - first)
     glyph = GLYPHS["bad"] if step.error else GLYPHS["good"] if step.ended is not None else GLYPHS["warn"]
     took = seconds(ended - step.began) if step.ended is not None else "not ended"
-    yield f"{glyph} {step.name:<10} {took:>12}  {bar}".rstrip()
+    yield f"{glyph} {step.label:<10} {took:>12}  {bar}".rstrip()
     for moment in step.moments:
         at = f"{moment.began:8.1f}"
         for number, text in enumerate(moment.texts):
             start = f"  {at} {GLYPHS[moment.kind]} " if not number else " " * 13 + "  · "
             yield from _wrapped(text, width, start)
         yield from _slowest(moment, width)
-    if step.error:
-        yield from _wrapped(step.error, width, " " * 11 + f"{GLYPHS['bad']} ")
+    if error:
+        yield from _wrapped(error, width, " " * 11 + f"{GLYPHS['bad']} ")
     if step.output:
         yield from _output(step, width)
 

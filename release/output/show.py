@@ -8,9 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
+from release.output.lines import printable
 from release.output.tracebacks import Fold
 from release.output.witnessed import NOTICED, doubts, slowest, summary, visible
-from release.output.words import count, seconds, sentence, size, title, what_happened, what_the_database_is
+from release.output.words import (
+    count,
+    in_short,
+    seconds,
+    sentence,
+    size,
+    title,
+    what_happened,
+    what_the_database_is,
+)
 
 Fields = Mapping[str, Any]
 
@@ -44,6 +56,8 @@ class Telling:
         self._folds = folds
         self._outputs: dict[str, Fold] = {}
         self._error: str | None = None
+        self._owed: str | None = None
+        self._skipped = False
 
     def __call__(self, event: Fields) -> Iterator[Line]:
         """Returns the lines for the next event."""
@@ -55,14 +69,33 @@ class Telling:
         if folded := sum(output.folded for output in self._outputs.values()):
             yield note(f"{count(folded, 'line')} more in the log", 4)
         self._outputs.clear()
+        if event.get("event") == "release_finished":
+            yield from self._paid(event)
+        if event.get("event") == "step_finished" and self._skipped and event.get("step") == "restore":
+            yield good(f"that took {seconds(event.get('duration'))}")
+            return
+        self._skipped |= event.get("event") == "restore_skipped"
         yield from lines(self._unrepeated(event))
 
     def _unrepeated(self, event: Fields) -> Fields:
-        """Leaves out words that were just read: a step that fails within another fails both, with the same words."""
+        """Leaves out words that were just read, or are the end's.
+
+        A step that fails within another fails both, with the same words, and most often they end the run as well.
+        """
         if event.get("event") != "step_failed":
             return event
-        before, self._error = self._error, event.get("error")
-        return {**event, "error": f"{event.get('step')} failed for the same reason"} if before == self._error else event
+        before, self._error = self._error, str(event.get("error"))
+        if before == self._error:
+            return {**event, "error": f"{event.get('step')} failed for the same reason"}
+        short = in_short(self._error)
+        if short != self._error:
+            self._owed = self._error
+        return {**event, "error": short}
+
+    def _paid(self, end: Fields) -> Iterator[Line]:
+        """Tells in full what was told in short, where the run ends by something else."""
+        if self._owed and self._owed not in f"{end.get('error')} {end.get('hint')}":
+            yield bad(self._owed)
 
 
 def good(text: str) -> Line:
@@ -155,11 +188,20 @@ def _waited(event: Fields) -> Iterator[Line]:
 
 
 def _probe_passed(event: Fields) -> Iterator[Line]:
-    yield good(f"probe {event.get('probe')} passed")
+    saw = [f"status {event['status']}"] if event.get("status") else []
+    saw += [f"booted in {seconds(event['booted_in'])}"] if event.get("booted_in") else []
+    yield good(f"probe {event.get('probe')} passed{': ' if saw else ''}{', '.join(saw)}")
 
 
 def _probe_failed(event: Fields) -> Iterator[Line]:
+    """Says what it saw, too: the first bytes of an answer (its status is in the detail), or rows."""
     yield bad(f"probe {event.get('probe')}: {event.get('detail')}")
+    if event.get("body"):
+        yield note(f"its answer: {visible(printable(str(event['body'])))}", 4)
+    rows = event.get("rows")
+    for row in rows if isinstance(rows, list) else ():
+        values = row if isinstance(row, list) else [row]
+        yield note(f"row: {visible(', '.join(msgspec.json.encode(value).decode() for value in values))}", 4)
 
 
 def _compared(event: Fields) -> Iterator[Line]:

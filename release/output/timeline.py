@@ -15,6 +15,7 @@ from release import __version__
 from release.output.lines import parse
 from release.output.show import bad, good, lines, note, warn
 from release.output.witnessed import Statement, slowest
+from release.output.words import in_short
 from release.program import named
 
 Fields = Mapping[str, Any]
@@ -58,6 +59,12 @@ class Step:
     output: list[tuple[str, str]] = field(default_factory=list)
     dropped: int = 0
 
+    @property
+    def label(self) -> str:
+        """Its name for people: the step in which nothing was restored is not called a restore."""
+        skipped = self.name == "restore" and any(moment.event == "restore_skipped" for moment in self.moments)
+        return "no restore" if skipped else self.name
+
 
 @dataclass(slots=True, kw_only=True)
 class Story:
@@ -78,6 +85,15 @@ class Story:
     def changes(self) -> list[str]:
         """What the run changed in the database, by name."""
         return [str(change) for change in (self.record or {}).get("changes") or ()]
+
+    def error_of(self, step: Step) -> str | None:
+        """Returns a step's error: in short, where it is long and the run's own, which is told in full."""
+        if (
+            step.error is None
+            or step.error not in f"{(self.record or {}).get('error')} {(self.record or {}).get('hint')}"
+        ):
+            return step.error
+        return in_short(step.error)
 
 
 def read(log: Iterable[str]) -> list[Story]:

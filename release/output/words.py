@@ -82,6 +82,15 @@ def sentence(text: str) -> str:
     return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
+LONG = 160
+"""Characters from which on an error is told once, at the end, and elsewhere in short."""
+
+
+def in_short(error: str) -> str:
+    """Returns what happened, of an error whose detail takes up lines; a shorter one as it is."""
+    return error if len(error) <= LONG else error.partition(": ")[0]
+
+
 def title(record: Record) -> str:
     """Says what the run is about: `Release v8 of my-app`."""
     release, app = record.get("release"), record.get("app")
@@ -100,7 +109,7 @@ def seconds(duration: float | None) -> str:
     minutes, rest = divmod(whole, 60)
     if minutes < 60:  # noqa: PLR2004 -- units
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
 
 
 def size(count: float | None) -> str:

@@ -24,11 +24,38 @@ GET_WITHIN = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two requests."""
 
+STEADY_ANSWERS, STEADY_SECONDS = 3, 10.0
+"""How often an error comes, and for how long, until it is taken for the last word."""
+
+NOT_YET = frozenset({502, 503, 504})
+"""Statuses that say "not now": a proxy's, or an app's that is still loading (RFC 9110, 15.6)."""
+
 LOOK_EVERY = 0.02
 """Seconds between two looks at a request under way; meanwhile the process's output is passed on."""
 
 NOT_STARTED = frozenset({126, 127})
 """Exit codes of a shell that finds no such command, or one that cannot be executed (POSIX, 2.8.2)."""
+
+
+class Steady:
+    """An error of the server's that comes again and again: code that is wrong does not become right by waiting."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._status: int | None = None
+        self._since = 0.0
+        self._times = 0
+
+    def hears(self, status: int | None, at: float) -> bool:
+        """Takes an answer's status (None: there was none) at a time in seconds; tells whether it is the last word."""
+        if status != self._status:
+            self._status, self._since, self._times = status, at, 0
+        self._times += 1
+        steady = self._times >= STEADY_ANSWERS and at - self._since >= STEADY_SECONDS
+        if not steady or status is None or status < 500 or status in NOT_YET:  # noqa: PLR2004 -- HTTP statuses
+            return False
+        self.seconds = at - self._since
+        return True
 
 
 def boot(run: Run, path: str, environ: Mapping[str, str]) -> dict[str, object]:
@@ -39,14 +66,15 @@ def boot(run: Run, path: str, environ: Mapping[str, str]) -> dict[str, object]:
     port = free_port()
     began = run.clock.monotonic()
     with start_app(run, ("sh", "-c", line), env={**environ, "PORT": str(port)}) as web:
-        answer = _until_ok(run, web, f"http://127.0.0.1:{port}{path}")
+        steady = Steady()
+        answer = _until_ok(run, web, f"http://127.0.0.1:{port}{path}", steady)
         took = run.clock.monotonic() - began
         by_itself = not web.alive
         ended = web.stop()
     run.signals.check()
     if answer.ok:
         return {"path": path, "status": answer.status, "booted_in": round(took, 3)}
-    raise _failure(answer, ended, took, by_itself=by_itself)
+    raise _failure(answer, ended, took, steady.seconds, by_itself=by_itself)
 
 
 def free_port() -> int:
@@ -57,15 +85,18 @@ def free_port() -> int:
         return port
 
 
-def _until_ok(run: Run, web: Running, url: str) -> Answer:
-    """Asks until the answer is 2xx, the process has ended, a signal came or time is up. Returns the last answer."""
+def _until_ok(run: Run, web: Running, url: str, steady: Steady) -> Answer:
+    """Asks until the answer is 2xx or a steady error, the process has ended, a signal came or time is up.
+
+    Returns the last answer.
+    """
     headers = router_headers(run)
     answer = Answer(problem=Problem.REFUSED)
     pause = FIRST_PAUSE
     # This is not retry.wait_until: it ends with the process, too, and its pauses pass the process's output on.
     while web.alive and not run.deadline.expired and not run.signals.pending:
         answer = _answer(run, web, url, headers)
-        if answer.ok:
+        if answer.ok or steady.hears(answer.status, run.clock.monotonic()):
             break
         web.pump(run.deadline.clamp(pause))
         pause = min(LONGEST_PAUSE, pause * 1.5)
@@ -106,13 +137,15 @@ def router_headers(run: Run) -> dict[str, str]:
     }
 
 
-def _failure(answer: Answer, ended: Ended, took: float, *, by_itself: bool) -> ProbeFailed:
+def _failure(answer: Answer, ended: Ended, took: float, steady: float, *, by_itself: bool) -> ProbeFailed:
     if by_itself:
-        last = f": {ended.tail[-1]}" if ended.tail else ""
+        last = f": {ended.last_words}" if ended.last_words else ""
         reason = Reason.WEB_NOT_FOUND if ended.exit_code in NOT_STARTED else Reason.WEB_CRASHED
         return ProbeFailed(reason, f"it ended with {ended.how} after {took:.1f} s{last}", exit_code=ended.exit_code)
     if answer.status is not None:
-        return ProbeFailed(Reason.WEB_UNHEALTHY, f"{answer} after {took:.1f} s", status=answer.status, body=answer.body)
+        same = f", the same for {steady:.1f} s," if steady else ""
+        detail = f"{answer}{same} after {took:.1f} s"
+        return ProbeFailed(Reason.WEB_UNHEALTHY, detail, status=answer.status, body=answer.body)
     if answer.problem is Problem.REFUSED:
         return ProbeFailed(Reason.WEB_NOT_LISTENING, f"nothing listened on $PORT within {took:.1f} s")
     return ProbeFailed(Reason.WEB_SILENT, f"{answer}, for {took:.1f} s")

@@ -43,7 +43,8 @@ def _command(run: Run) -> Facts:
     if ended.timed_out:
         raise failed(f"no end within {run.settings.probe_timeout:g} s")
     if not ended.ok:
-        raise failed(f"it ended with {ended.how}", exit_code=ended.exit_code)
+        last = f": {ended.last_words}" if ended.last_words else ""
+        raise failed(f"it ended with {ended.how}{last}", exit_code=ended.exit_code)
     return {"duration": ended.duration}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from release.errors import Misconfigured, Reason
+from release.errors import Misconfigured, Reason, Refused
 from release.settings.model import (
     PREFIX,
     SHELL_EXAMPLE,
@@ -28,6 +28,9 @@ from release.settings.urls import is_heroku, is_postgres, is_web, is_webhook
 
 SET_BY_PLATFORM: Final = frozenset({"RELEASE_ID", "RELEASE_VERSION", "RELEASE_NAME", "RELEASE_SHA"})
 """RELEASE_ names that platforms and other tools are known to set. They are not taken for typos of a setting."""
+
+DATABASE: Final = "DATABASE_URL"
+"""The config var that Heroku sets for an app's database, and the default of RELEASE_DATABASE."""
 
 TYPO: Final = 0.85
 """Similarity to a setting (difflib's ratio) from which a name is taken for a typo of it: a letter or two differ."""
@@ -88,13 +91,25 @@ def read(environ: Mapping[str, str]) -> Settings:
     if url:
         settings = msgspec.structs.replace(settings, database_url=Secret(url))
         if not is_postgres(url):
-            errors.append(
-                f"{settings.database}: must be a Postgres URL; for example postgres://user:password@host/name"
-            )
+            errors.append(f"{settings.database}: must be a Postgres URL; for example postgres://user:…@host/name")
     errors += _cross_checks(settings)
     if errors:
         raise Misconfigured(Reason.SETTINGS_INVALID, "; ".join(errors), errors=errors)
     return settings
+
+
+def without_database(settings: Settings, environ: Mapping[str, str]) -> Refused:
+    """Returns the refusal of a run whose database has no URL: there is none, or RELEASE_DATABASE names it wrongly."""
+    name = settings.database
+    if name == DATABASE:
+        return Refused(Reason.NO_DATABASE, f"{name} is not set")
+    if "://" in name:
+        return Refused(Reason.DATABASE_NOT_NAMED, "it is no name of a config var, but a URL")
+    there = [other for other, value in sorted(environ.items()) if is_postgres(value.strip())]
+    near = get_close_matches(name, there, n=1)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    held = f" These hold the URL of a Postgres database: {', '.join(there)}" if there else ""
+    return Refused(Reason.DATABASE_NOT_NAMED, f"{name}{meant}{held}".removesuffix("."))
 
 
 def _typos(environ: Mapping[str, str]) -> list[str]:
@@ -168,7 +183,7 @@ def _access_checks(settings: Settings) -> list[str]:
                 "(or RELEASE_BACKUP=off for a disposable database)"
             )
         elif not re.fullmatch(r"[!-~]+", settings.heroku_api_key.reveal()):
-            errors.append("HEROKU_API_KEY: holds spaces or letters that no key has; for example HRKU-01234567-89ab")
+            errors.append("HEROKU_API_KEY: holds spaces or letters that no key has; for example HRKU-01234567-…")
         if not settings.app:
             errors.append(
                 "HEROKU_APP_NAME is not set; switch on dyno metadata with `heroku labs:enable runtime-dyno-metadata` "

@@ -108,7 +108,9 @@ def record_again(run: Run, backup: BackedUp) -> None:
     _write_fingerprint(run, backup.before)
     if run.settings.fence is FenceMode.RELEASE:
         run.journal.fenced(run.id, FenceMode.RELEASE if backup.sealed else FenceMode.RESTORE)
-    run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
+    run.journal.begin_migration(
+        run.id, backup=backup.uuid, outset=backup.outset.to_json(), names={"backup": backup.name}
+    )
 
 
 def _open_row(run: Run, target: Target | None) -> None:

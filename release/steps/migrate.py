@@ -7,6 +7,7 @@ from typing import Final
 
 from release.app.command import Commands, app_environ, start_app
 from release.app.witnessed import Timeouts
+from release.child.last_words import names_an_error
 from release.child.process import CommandNotStarted, Ended
 from release.clock import Deadline
 from release.database.entry import State
@@ -20,6 +21,7 @@ from release.protected.watch import Watch, say_what_was_seen
 from release.retry import attempts
 from release.run import Run
 from release.settings.model import OnSwallowed
+from release.witness.verdict import Complaint
 
 LOCK_NOT_AVAILABLE: Final = "55P03"
 """The SQLSTATE of a statement that gave up waiting for a lock."""
@@ -34,7 +36,9 @@ def migrate(run: Run, commands: Commands, backup: Before) -> None:
     run = replace(run, witnessing=True)
     deadline = migration_deadline(run, backup.reserve)
     check_still_ours(run)
-    run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
+    run.journal.begin_migration(
+        run.id, backup=backup.uuid, outset=backup.outset.to_json(), names={"backup": backup.name}
+    )
     attempts(
         lambda: _attempt(run, commands, backup, deadline),
         most=run.settings.migrate_attempts,
@@ -89,14 +93,22 @@ def _failure(run: Run, backup: Before, watch: Watch, ended: Ended) -> StepFailed
     """Makes the failure of a command that ended badly, with the server's last word on it where that is known."""
     last = run.accounts[-1].seen.last_error
     locked = watch.lock_timeout or (last is not None and last.sqlstate == LOCK_NOT_AVAILABLE)
-    detail = f"it ended with {ended.how}" + (", after waiting too long for a lock" if locked else "")
-    if last is not None:
-        detail += f". The database's last error was: {last}"
+    detail = _told(ended, last) + (", after waiting too long for a lock" if locked else "")
     again = locked and run.settings.migrate_attempts > 1 and _unchanged(run, backup)
     failure = LockedOut if again else StepFailed
     return failure(
         Reason.MIGRATION_FAILED, detail, exit_code=ended.exit_code, **({"sqlstate": last.sqlstate} if last else {})
     )
+
+
+def _told(ended: Ended, last: Complaint | None) -> str:
+    """Says why it failed: in the database's words, unless the command ended with another error than that one."""
+    said = ended.last_words
+    if last is None:
+        return f"{said} ({ended.how})" if said else f"it ended with {ended.how}"
+    if names_an_error(said) and last.words.partition(":")[0] not in said:
+        return f"{said} ({ended.how}). The database's last error was: {last}"
+    return f"{last.words} (SQLSTATE {last.sqlstate}, {ended.how})"
 
 
 def _check_swallowed(run: Run) -> None:

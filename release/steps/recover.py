@@ -322,22 +322,36 @@ def _conclude(
         if isinstance(error, Undecided) or not may_restore:
             return restore.not_restored(run, backup, error, cause, transfer=newest)
         return restore.carry_out(run, backup, None, cause)
-    return restore.close(run, target, ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name))
+    ending = ended(Outcome.RESTORED, cause, backup=backup.name, restore=newest.name)
+    return restore.close(run, target, ending, salvage=_salvage_by_place(backup, newest))
+
+
+def _salvage_by_place(backup: BackedUp, restored: Transfer) -> str | None:
+    """Names the salvage of a run that was killed while it restored, which has taken the name out of its row."""
+    own = backup.target.own_backups()
+    first = next((each.number for each in own if each.uuid == backup.uuid), restored.number)
+    return next((each.name for each in own if first < each.number < restored.number), None)
 
 
 def _refusal(entry: Entry, backup: BackedUp, comparison: Comparison, foreign: str | None) -> Refused:
     """Returns the refusal that tells a person all that the decision depends on."""
-    changed = "; ".join(str(difference) for difference in comparison.differences[:10]) or "no schema change"
-    written = ", ".join(f"{table} ({figures})" for table, figures in sorted(comparison.written.items())[:10])
     return Refused(
         Reason.UNFINISHED_RUN,
-        f"run {entry.run_id} (release {entry.release or '?'}) was cut off in {entry.state}; changed since: {changed};"
-        f" rows written since, by it or by others: {written or 'none'}; its backup: {backup.name}"
-        + (f"; somebody has restored {foreign} since" if foreign else ""),
+        what_is_left(entry, backup.name, comparison) + (f"; somebody has restored {foreign} since" if foreign else ""),
         run=entry.run_id,
         backup=backup.name,
         differences=[str(difference) for difference in comparison.differences],
         written=figures(comparison),
+    )
+
+
+def what_is_left(entry: Entry, backup: str, comparison: Comparison) -> str:
+    """Says what a run that was cut off has changed, and what was written since."""
+    changed = "; ".join(str(difference) for difference in comparison.differences[:10]) or "no schema change"
+    written = ", ".join(f"{table} ({figures})" for table, figures in sorted(comparison.written.items())[:10])
+    return (
+        f"run {entry.run_id} (release {entry.release or '?'}) was cut off in {entry.state}; changed since: {changed};"
+        f" rows written since, by it or by others: {written or 'none'}; its backup: {backup}"
     )
 
 

@@ -223,7 +223,9 @@ def _production_untouched(run: Run, backup: BackedUp) -> BackedUp:
     """
     comparison = compare(backup.before, take_fingerprint(run))
     if comparison.differences:
-        run.journal.begin_migration(run.id, backup=backup.uuid, outset=backup.outset.to_json())
+        run.journal.begin_migration(
+            run.id, backup=backup.uuid, outset=backup.outset.to_json(), names={"backup": backup.name}
+        )
         changed = "; ".join(str(difference) for difference in comparison.differences[:10])
         raise StepFailed(Reason.REHEARSAL_UNSAFE, f"it changed while the rehearsal ran: {changed}")
     return replace(backup, outset=take_outset(run, backup.before))

@@ -149,10 +149,11 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
     return close(run, backup.target, ending)
 
 
-def close(run: Run, target: Target | None, ending: Ending) -> Ending:
+def close(run: Run, target: Target | None, ending: Ending, *, salvage: str | None = None) -> Ending:
     """Closes the journal's row and lowers the fence, over a database that is as before, or as somebody decided.
 
-    Neither depends on the other. Returns the ending, with what to paste where the site may still be down.
+    Neither depends on the other. `salvage` is the name of one that the row alone is to know. Returns the ending, with
+    what to paste where the site may still be down.
     """
     reason = ending.reason.slug if ending.reason else None
     raised = FenceMode.RESTORE if ending.restore and run.settings.fence is not FenceMode.OFF else None
@@ -160,7 +161,12 @@ def close(run: Run, target: Target | None, ending: Ending) -> Ending:
         run.retried(
             "close",
             lambda: run.journal.close(
-                run.id, outcome=str(ending.outcome), reason=reason, restore=ending.restore, fence=raised
+                run.id,
+                outcome=str(ending.outcome),
+                reason=reason,
+                restore=ending.restore,
+                fence=raised,
+                names={"backup": ending.backup, "salvage": ending.salvage or salvage},
             ),
             deadline=run.deadline.within(CLOSED_WITHIN),
         )

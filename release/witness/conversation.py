@@ -277,7 +277,9 @@ class Conversation:
         asked = self._first()
         statement = self._failing(asked)
         shape = statement.shape if statement else None
-        self._complain(Complaint(at=self._clock(), sqlstate=error.sqlstate, text=error.text, shape=shape))
+        self._complain(
+            Complaint(at=self._clock(), sqlstate=error.sqlstate, text=error.text, detail=error.detail, shape=shape)
+        )
         if error.ends or asked is None:
             return
         self._any = self._failed = True

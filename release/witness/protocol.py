@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from release.log.values import without_values
+
 SSL_REQUEST: Final = 80877103
 GSSENC_REQUEST: Final = 80877104
 CANCEL_REQUEST: Final = 80877102
@@ -186,10 +188,11 @@ def fatal(sqlstate: str, text: str) -> bytes:
 
 
 class ServerError(NamedTuple):
-    """What an ErrorResponse says: SQLSTATE, message, and whether it ends the session."""
+    """What an ErrorResponse says: SQLSTATE, message, which columns it is about, and whether it ends the session."""
 
     sqlstate: str
     text: str
+    detail: str
     ends: bool
 
 
@@ -197,7 +200,9 @@ def server_error(body: bytes) -> ServerError:
     """Reads an ErrorResponse."""
     fields = {field[:1]: field[1:].decode(errors="replace") for field in body.split(b"\0") if field}
     severity = fields.get(b"V") or fields.get(b"S", "")
-    return ServerError(fields.get(b"C", ""), fields.get(b"M", ""), severity in {"FATAL", "PANIC"})
+    detail = without_values(fields.get(b"D", ""))
+    about = detail if detail.startswith("Key (") else ""  # another one may say anything
+    return ServerError(fields.get(b"C", ""), fields.get(b"M", ""), about, severity in {"FATAL", "PANIC"})
 
 
 def texts(body: bytes, count: int) -> tuple[bytes, ...] | None:

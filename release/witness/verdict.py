@@ -14,6 +14,9 @@ from release.witness.touched import NONE, Touched
 SLOWEST: Final = 5
 """How many of the slowest statements are kept."""
 
+LONGEST: Final = 1000
+"""Characters of an error that are told."""
+
 DOUBTS: Final = 20
 """How many different doubts are kept; one is enough."""
 
@@ -52,16 +55,24 @@ class Ran:
 class Complaint:
     """An error of the server, or of the witness on the way there.
 
-    When (the clock's seconds), SQLSTATE, message, and the shape of what was running.
+    When (the clock's seconds), SQLSTATE, message, the shape of what was running, and which key it is about, if one,
+    without its values.
     """
 
     at: float
     sqlstate: str
     text: str
     shape: str | None
+    detail: str = ""
+
+    @property
+    def words(self) -> str:
+        """What the server says, in one line: `could not create unique index "a": Key (email)=(…) is duplicated`."""
+        words = f"{self.text}: {self.detail.removesuffix('.')}" if self.detail else self.text
+        return " ".join(words.split())[:LONGEST]
 
     def __str__(self) -> str:
-        return f"{self.text} (SQLSTATE {self.sqlstate})"
+        return f"{self.words} (SQLSTATE {self.sqlstate})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

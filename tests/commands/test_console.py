@@ -65,13 +65,13 @@ def test_a_failing_release_is_told_live_and_ends_in_two_sentences(hook: Hook) ->
     text = settled(shown)
     assert exit_code == 1
     assert "\nmigrate\n  $ ./migrate\n    applying 001\n" in text
-    assert "  ✗ The migration failed: it ended with exit code 3" in text
+    assert "  ✗ The migration failed: division by zero (SQLSTATE 22012, exit code 3)" in text
     assert "· column public.learners.points removed" in text
     end = " ".join(text[text.index("restored after") :].split())
     assert (
-        "The migration failed: it ended with exit code 3. The database's last error was: division by zero (SQLSTATE"
-        " 22012). The database is as it was before the release, proved, from the backup b001; what was overwritten is"
-        " kept in b002. What to do: Mend the migration; its output is above." in end
+        "The migration failed: division by zero (SQLSTATE 22012, exit code 3). The database is as it was before the"
+        " release, proved, from the backup b001; what was overwritten is kept in b002. What to do: Mend the migration;"
+        " its output is in the log of this run." in end
     )
     assert CLEAR in shown
     assert "\x1b[32m" in shown
@@ -226,7 +226,7 @@ WORDS = (
 @pytest.mark.parametrize(
     "event",
     [
-        {"event": "step_failed", "step": "recover", "error": WORDS},
+        {"event": "warning_raised", "detail": WORDS},
         {"event": "command_output", "line": "    " + WORDS},
         {"event": "command_started", "command": WORDS},
         {"event": "release_finished", "outcome": "untouched", "exit_code": 1, "error": WORDS, "hint": WORDS},
@@ -431,6 +431,45 @@ def test_a_step_that_fails_with_the_one_within_it_does_not_say_it_again() -> Non
     ]
 
     assert shown(events(*failures), columns=100)[-1] == "  ✗ prepare failed for the same reason (1.0 s)"
+
+
+def test_a_probe_shows_the_status_and_the_body_that_it_saw() -> None:
+    failed = {"event": "probe_failed", "probe": "boot", "detail": "status 500 after 3.0 s", "status": 500}
+    passed = {"event": "probe_passed", "probe": "boot", "path": "/healthz", "status": 204, "booted_in": 1.25}
+
+    told = shown(events({**failed, "body": "<h1>Server\tError\x1b[2J</h1>\n" * 20}, passed), columns=80)
+
+    assert told[0] == "  ✗ probe boot: status 500 after 3.0 s"
+    assert told[1].startswith("    · its answer: <h1>Server Error")
+    assert told[-1] == "  ✓ probe boot passed: status 204, booted in 1.2 s"
+    assert "\x1b[2J" not in "".join(told)
+
+
+def test_the_rows_that_were_not_true_are_shown() -> None:
+    failed = {"event": "probe_failed", "probe": "sql", "detail": "1 of 2 rows are not all true", "rows": [["a", False]]}
+
+    assert shown(events(failed))[1] == '    · row: "a", false'
+
+
+def test_restore_took_is_said_of_a_restore_only() -> None:
+    def told(*within: dict[str, object]) -> str:
+        begin, end = ({"event": f"step_{how}", "step": "restore"} for how in ("started", "finished"))
+        return shown(events(begin, *within, {**end, "duration": 0.3}))[-1]
+
+    restore = {"event": "transfer_finished", "kind": "restore", "transfer": "r003", "succeeded": True}
+    assert told(restore) == "  ✓ restore took 0.3 s"
+    assert told({"event": "restore_skipped", "why": "the database is proved unchanged"}) == "  ✓ that took 0.3 s"
+
+
+def test_what_takes_up_lines_is_said_once_at_the_end() -> None:
+    failed = {"event": "step_failed", "step": "recover", "error": WORDS, "duration": 1}
+    end = {"event": "release_finished", "outcome": "refused", "exit_code": 3, "error": WORDS}
+
+    told = "\n".join(shown(events(failed, {**failed, "step": "prepare"}, end), columns=100))
+    other = "\n".join(shown(events(failed, {**end, "error": "The restore failed"}), columns=100))
+
+    assert "✗ An earlier run was interrupted and left changes (1.0 s)\n" in told
+    assert (told.count("learning.0014_tidy_learners"), other.count("learning.0014_tidy_learners")) == (1, 1)
 
 
 def test_a_stream_that_ends_within_a_step_leaves_no_live_line() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from heroku_sandbox import Action, App, Sandbox, TransferAction
 from tests.hook import Hook, finish, small_app
 from tests.judge import execute
-from tests.phase.test_nothing_lost import wait_for
+from tests.phase.test_nothing_lost import BROKEN, SLOW, migrating, wait_for
 
 STORE = "^/backups/"
 
@@ -40,6 +41,72 @@ def test_the_latest_backup_is_saved_whole_and_its_contents_are_read(released: Ho
     assert b"its table of contents has" in result.stdout
     assert files(released.folder) == [name]
     assert (released.folder / name).read_bytes().startswith(b"PGDMP")
+
+
+def test_the_newest_good_backup_is_taken_and_a_salvage_is_called_one(released: Hook, app: App) -> None:
+    small_app(released.folder, {"002": BROKEN})
+    last = released.run(HEROKU_RELEASE_VERSION="v8").last
+    assert (last["backup"], last["salvage"]) == ("b002", "b003")
+    url = app.database_url.replace(str(psycopg.conninfo.conninfo_to_dict(app.database_url)["port"]), "1")
+
+    newest = released.run("download")
+    blind = released.run("download", "-o", "blind.dump", DATABASE_URL=url)
+    salvage = released.run("download", "b003")
+
+    run = f"release v8 (run {last['run_id']})"
+    assert newest.stdout.decode().startswith(f"{app.name}-b002.dump: ")
+    assert f"made by {run}." in newest.stdout.decode()
+    assert (blind.exit_code, b"made by somebody" in blind.stdout) == (0, True)
+    assert (released.folder / "blind.dump").read_bytes() == (released.folder / f"{app.name}-b002.dump").read_bytes()
+    assert f"made by {run}: a salvage, the state that was overwritten." in salvage.stdout.decode()
+    rows = json.loads(released.run("backups", "--json").stdout)
+    assert [(row["backup"], row["salvage"]) for row in rows] == [("b003", True), ("b002", False), ("b001", False)]
+
+
+def test_where_there_are_only_salvages_download_asks_for_a_name(released: Hook, app: App) -> None:
+    execute(app.database_url, f"UPDATE release_phase.runs SET salvage = '{app.transfers()[0]['uuid']}', backup = NULL")
+    execute(app.database_url, "UPDATE release_phase.runs SET record = record - 'backup'")
+
+    result = released.run("download")
+
+    assert result.exit_code == 2
+    assert "this database has none but salvages: b001" in result.stderr.decode()
+
+
+@pytest.mark.parametrize("how", ["cut off", "handed over"])
+def test_what_a_recovery_restored_has_its_backup_and_its_salvage_by_name(
+    hook: Hook, app: App, sandbox: Sandbox, how: str
+) -> None:
+    small_app(hook.folder, {"001": SLOW})
+    process = hook.start()
+    wait_for(migrating(app))
+    if how == "cut off":
+        os.killpg(process.pid, signal.SIGKILL)
+        finish(process)
+        assert history(hook)["backup"] == "b001", "while it is unfinished, too"
+    else:
+        sandbox.fault(Action.ANSWER, "/apps/:app/dynos", method="POST", status=422, effect=False, body="{}")
+        execute(app.database_url, "CREATE TABLE written (n int)")
+        process.send_signal(signal.SIGTERM)
+        assert finish(process).last["outcome"] in {"handed_over", "restore_failed"}
+
+    recovered = hook.run("recover", "--restore").last
+
+    row = history(hook)
+    assert (row["outcome"], row["backup"], row["salvage"]) == ("restored", "b001", recovered["salvage"])
+    rows = json.loads(hook.run("backups", "--json").stdout)
+    made = {each["backup"]: each["made_by"] for each in rows}
+    who = f"release v7 (run {row['run_id']})"
+    assert made["b001"] == who
+    assert recovered["salvage"] is None or made[recovered["salvage"]] == f"salvage of {who}"
+    assert how == "handed over" or recovered["salvage"] == "b002"
+
+
+def history(hook: Hook) -> dict[str, object]:
+    """The one run that the history tells of."""
+    (row,) = json.loads(hook.run("history", "--json").stdout)
+    assert isinstance(row, dict)
+    return row
 
 
 @pytest.mark.thin(2)

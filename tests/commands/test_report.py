@@ -152,6 +152,43 @@ def test_a_migration_cannot_forge_an_event(hook: Hook) -> None:
     assert text.count("Release v7") == 1
 
 
+def test_a_step_that_restored_nothing_is_not_called_a_restore_and_a_probe_shows_its_answer(hook: Hook) -> None:
+    small_app(hook.folder, {"001": "SELECT 1 / 0;\n"})
+    log = hook.run().stdout
+    answer = {"event": "probe_failed", "step": "migrate", "probe": "live", "detail": "status 500", "body": "<b>no</b>"}
+    answer |= {
+        name: value for name, value in json.loads(log.splitlines()[-2]).items() if name in {"timestamp", "run_id"}
+    }
+
+    stories = timeline.read([*log.decode().splitlines()[:-1], json.dumps(answer)])
+    text, html = as_text(stories, width=100), page.as_html(stories)
+
+    assert "✓ no restore " in text
+    assert "· its answer: <b>no</b>" in text
+    assert "<h3>no restore " in html
+    assert "its answer: &lt;b&gt;no&lt;/b&gt;" in html
+    run_id = str(answer["run_id"])[:6]
+    assert re.search(r"(?m)^  no restore +\d", hook.run("history", run_id).stdout.decode())
+
+
+def test_what_takes_up_lines_is_said_once_in_text_and_page() -> None:
+    long = "An earlier run was interrupted and left changes: " + "; ".join(f"column {n} added" for n in range(30))
+    step = {"step": "recover", "error": long}
+    log = [
+        json.dumps({"timestamp": "2026-01-01T00:00:00Z", "run_id": "x", **event})
+        for event in (
+            {"event": "step_started", "step": "recover"},
+            {"event": "step_failed", **step},
+            {"event": "release_finished", "outcome": "refused", "exit_code": 3, "error": long},
+        )
+    ]
+    stories = timeline.read(log)
+
+    for shown in (" ".join(as_text(stories, width=100).split()), page.as_html(stories)):
+        assert shown.count("column 7 added") == 1
+        assert shown.count("An earlier run was interrupted and left changes") == 2
+
+
 def test_text_and_page_hold_with_a_run_of_no_length_at_all() -> None:
     line = '{"timestamp":"2026-01-01T00:00:00Z","run_id":"x","event":"step_started","step":"prepare"}'
     stories = timeline.read([line])

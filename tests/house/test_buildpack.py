@@ -303,14 +303,15 @@ def test_a_damaged_cache_is_not_used(
     assert _contents(app) == {}
 
 
-UNPACKING, PACKING = "app/.heroku/release-phase.part", "cache/release-phase/*.tar.gz"
+UNPACKING, INSTALLING = "app/.heroku/release-phase.part", "tmp.*/python/bin"
+"""What is there first at that moment; mktemp names the second one."""
 
 
 @pytest.mark.thin(1)
 @pytest.mark.parametrize(
     ("moment", "number"),
-    [(UNPACKING, signal.SIGTERM), (UNPACKING, signal.SIGKILL), (PACKING, signal.SIGKILL)],
-    ids=["stopped while unpacking", "killed while unpacking", "killed while filling the cache"],
+    [(UNPACKING, signal.SIGTERM), (UNPACKING, signal.SIGKILL), (INSTALLING, signal.SIGKILL)],
+    ids=["stopped while unpacking", "killed while unpacking", "killed while installing"],
 )
 def test_a_build_after_one_that_was_killed_comes_to_the_same(
     compiled: Path, the_pack: Pack, tmp_path: Path, moment: str, number: signal.Signals
@@ -319,8 +320,8 @@ def test_a_build_after_one_that_was_killed_comes_to_the_same(
     app.mkdir()
     if moment == UNPACKING:
         shutil.copytree(compiled / "cache", cache)
-    command = the_pack.command(app, cache)
-    with subprocess.Popen(command, env=ASTRAY, start_new_session=True, stdout=subprocess.DEVNULL) as dying:
+    command, environ = the_pack.command(app, cache), {**ASTRAY, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environ, start_new_session=True, stdout=subprocess.DEVNULL) as dying:
         while not any(tmp_path.glob(moment)):
             assert dying.poll() is None
             time.sleep(0.001)
@@ -420,9 +421,11 @@ def test_what_heroku_fetches_is_pinned_by_its_hash_and_address() -> None:
     [
         ["--python", "https://example.com/p.tar.gz"],
         ["--python", "https://example.com/p.tar.gz", "--sha256", "0" * 64],
+        ["--python", "http://example.com/p.tar.gz", "--sha256", "0" * 64, "--version", "3.13.1"],
+        ["--python", "https://example.com/p.tar.gz", "--sha256", "0" * 63, "--version", "3.13.1"],
         ["--machine", "z80"],
     ],
-    ids=["without a hash", "without a version", "not pinned"],
+    ids=["without a hash", "without a version", "in the open", "half a hash", "not pinned"],
 )
 def test_a_python_that_is_not_pinned_whole_is_no_choice(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from heroku_sandbox import App, Sandbox
+from tests.commands.test_console import on_a_terminal
 from tests.hook import Hook, small_app
 from tests.judge import execute, picture, query, running
 from tests.phase.test_nothing_lost import wait_for
@@ -30,7 +30,11 @@ def _nothing_changed(app: App, sandbox: Sandbox) -> Iterator[None]:
 def plan(hook: Hook, **changes: str | None) -> tuple[int, dict[str, Any]]:
     """Exit code and plan; standard output is that one JSON object and nothing else."""
     ran = subprocess.run(
-        [*hook.program, "plan"], cwd=hook.folder, env=hook.environ(**changes), capture_output=True, check=False
+        [*hook.program, "plan", "--json"],
+        cwd=hook.folder,
+        env=hook.environ(**changes),
+        capture_output=True,
+        check=False,
     )
     assert ran.stderr == b""
     assert b"sandbox-key-that-is-secret" not in ran.stdout
@@ -133,6 +137,9 @@ def test_a_cut_off_run_is_named_and_left_as_it_is(hook: Hook, app: App, sandbox:
 
     assert (code, found["stopped"]["reason"]) == (3, "unfinished_run")
     assert query(app.database_url, "SELECT state FROM release_phase.runs") == [("migrating",)]
+    listed = found["stopped"]["error"]
+    assert "changed since: column public.learners.points removed; rows written since" in listed
+    assert listed.endswith("its backup: b001"), "the hint says to look at what is listed"
 
 
 def test_the_second_database_of_a_rehearsal_is_checked_too(hook: Hook, app: App) -> None:
@@ -146,17 +153,18 @@ def test_the_second_database_of_a_rehearsal_is_checked_too(hook: Hook, app: App)
     assert found["rehearsal"] == second["name"]
 
 
-def test_on_a_terminal_it_is_text(hook: Hook, app: App) -> None:
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*hook.program, "plan"], cwd=hook.folder, env=hook.environ(DYNO="run.1"), stdout=theirs, stderr=theirs
-    ) as process:
-        process.wait(60)
-    os.close(theirs)
-    text = os.read(ours, 100_000).decode()
-    os.close(ours)
+@pytest.mark.parametrize("columns", [None, 60])
+def test_it_is_text_in_a_pipe_too_and_wraps_at_the_window_s_width(hook: Hook, app: App, columns: int | None) -> None:
+    command = [*hook.program, "plan"]
+    if columns is None:
+        environ = hook.environ(DYNO="run.1")
+        text = subprocess.run(command, cwd=hook.folder, env=environ, capture_output=True, check=True).stdout.decode()
+    else:
+        _, text = on_a_terminal(hook, "plan", columns=columns)
 
     assert text.startswith("A release would migrate.")
     assert f"App         {app.name}" in text
     assert "What would happen:" in text
     assert "If it failed:" in text
+    assert "  3. Check that nothing is pending, no model was changed" in text
+    assert max(map(len, text.splitlines())) <= (columns or 100)

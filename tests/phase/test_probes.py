@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import ssl
 import time
@@ -135,6 +136,24 @@ HTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
     if reason == "web_unhealthy":
         assert failure(result)["body"] == "it does not work"
     assert b"token=abc" not in result.stdout
+
+
+def test_a_steady_500_is_not_waited_out(hook: Hook) -> None:
+    steady = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_error(500, "KeyError: points")
+HTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+    began = time.monotonic()
+
+    result = web(hook, "python steady.py", steady=steady).run(RELEASE_PROBE_PATH="/healthz")
+
+    assert result.ended == (1, "restored", "web_unhealthy")
+    assert re.fullmatch(r"status 500, the same for 1\d\.\d s, after 1\d\.\d s", str(failure(result)["detail"]))
+    assert time.monotonic() - began < 40
 
 
 def test_a_probe_path_without_a_web_process_is_a_mistake_in_the_settings(hook: Hook) -> None:

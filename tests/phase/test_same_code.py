@@ -48,6 +48,7 @@ def test_a_config_change_of_code_that_landed_costs_no_backup_and_no_request(
     assert picture(sandbox.superuser_url(app)) == before
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("differs", "settings", "statement"),
     [

@@ -87,7 +87,7 @@ def test_what_postgres_has_undone_costs_a_live_site_nothing(hook: Hook, app: App
 
     assert result.ended == (1, "untouched", "migration_failed")
     assert (result.named("fence_raised"), len(app.transfers())) == ([], 1)
-    assert "division by zero (SQLSTATE 22012)" in result.last["error"]
+    assert "division by zero (SQLSTATE 22012, exit code 3)" in result.last["error"]
     assert "Nothing was committed" in result.last["hint"]
     said = witnessed(result)
     assert (said["verdict"], said["committed"], said["rolled_back"], said["errors"]) == ("nothing", 0, 1, 1)
@@ -130,6 +130,37 @@ def test_an_app_that_does_not_even_load_costs_a_live_site_nothing(hook: Hook, ap
 
     assert result.ended == (1, "untouched", "migration_failed")
     assert (witnessed(result)["sessions"], witnessed(result)["verdict"]) == (0, "nothing")
+
+
+TWICE = "UPDATE learners SET name = 'Ada' WHERE id < 3;\nCREATE UNIQUE INDEX one_each ON learners (name);\n"
+
+
+@pytest.mark.parametrize("witness", ["on", "off"])
+def test_a_database_s_own_last_error_is_the_run_s_without_a_value(hook: Hook, witness: str) -> None:
+    small_app(hook.folder, {"001": f"BEGIN;\n{TWICE}COMMIT;\n"})
+
+    result = hook.run(RELEASE_WITNESS=witness)
+
+    said = 'could not create unique index "one_each": Key (name)=(…) is duplicated (SQLSTATE 23505, exit code 3)'
+    if witness == "off":
+        said = 'psql:migrations/001.sql:3: ERROR: could not create unique index "one_each" (exit code 3)'
+    assert result.last["error"] == f"The migration failed: {said}"
+
+
+def test_an_error_of_the_command_s_own_comes_before_one_that_it_got_over(hook: Hook) -> None:
+    settings = program(
+        hook.folder,
+        "with psycopg.connect(URL, autocommit=True) as c:\n"
+        "    try:\n        c.execute('SELECT nothing')\n    except psycopg.Error:\n        pass\n"
+        "raise KeyError('points')",
+    )
+
+    result = hook.run(**settings)
+
+    assert result.last["error"] == (
+        "The migration failed: KeyError: 'points' (exit code 1). The database's last error was: column \"nothing\" does"
+        " not exist (SQLSTATE 42703)"
+    )
 
 
 READS = "with psycopg.connect(URL) as c:\n    c.execute('SELECT count(*) FROM learners')\nopen('done', 'w').close()"

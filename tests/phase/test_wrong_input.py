@@ -57,6 +57,32 @@ def test_no_database_url_is_refused(hook: Hook) -> None:
     assert hook.run(DATABASE_URL=None).ended == (3, "refused", "no_database")
 
 
+def test_a_typo_in_release_database_names_the_variable_that_was_meant(hook: Hook) -> None:
+    result = hook.run(RELEASE_DATABASE="DATABSE_URL", OTHER_URL="postgres://u:p@localhost/x", SITE_URL="https://x.org")
+
+    assert result.ended == (3, "refused", "database_not_named")
+    assert result.last["error"] == (
+        "RELEASE_DATABASE names a config var that is not set: DATABSE_URL; did you mean DATABASE_URL? These hold the"
+        " URL of a Postgres database: DATABASE_URL, OTHER_URL"
+    )
+    assert "heroku config:unset RELEASE_DATABASE" in result.last["hint"]
+    assert "addons:create" not in result.last["hint"]
+
+
+def test_a_url_in_release_database_is_told_from_a_name_and_never_shown(hook: Hook, app: App) -> None:
+    result = hook.run(RELEASE_DATABASE=app.database_url)
+
+    assert result.ended == (3, "refused", "database_not_named")
+    assert "it is no name of a config var, but a URL" in result.last["error"]
+    assert app.database_url.encode() not in result.stdout
+
+
+def test_where_only_the_default_is_absent_the_app_has_no_database(hook: Hook) -> None:
+    result = hook.run(RELEASE_DATABASE="DATABASE_URL", DATABASE_URL=None)
+
+    assert result.ended == (3, "refused", "no_database")
+
+
 def test_an_unknown_key_is_refused(hook: Hook) -> None:
     assert hook.run(HEROKU_API_KEY="HRKU-nobody-knows-this-one").ended == (3, "refused", "key_rejected")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +37,23 @@ class Shell:
         )
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr if code or errors else done.stdout
+
+    @contextmanager
+    def watching(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """Runs it in a process group of its own, until it has said `first`."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [str(PROGRAM), *words],
+            env=self.environment,
+            cwd="/",
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "first\n"
+            yield process
 
 
 @pytest.fixture
@@ -66,6 +86,43 @@ def test_what_a_user_types_from_up_to_down_and_up_again(shell: Shell, folder: Pu
     assert again["HEROKU_HOST"] == exported["HEROKU_HOST"]
     assert Path(again["NODE_EXTRA_CA_CERTS"]).exists()
     assert {"HEROKU_API_KEY", "HEROKU_APP_ID", "HEROKU_APP_NAME", "HEROKU_DATA_HOST"} <= again.keys()
+
+
+def test_ctrl_c_leaves_the_release_going_and_says_how_to_follow_it(shell: Shell, folder: Push, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    slug = str(folder(f"echo first; while [ ! -e {gate} ]; do sleep 0.1; done; echo second"))
+    with shell.watching("release", "my-app", slug) as pushing:
+        os.killpg(pushing.pid, signal.SIGINT)
+        _, said = pushing.communicate(timeout=20)
+
+    assert pushing.returncode == 130
+    version = newest(shell)[0]
+    assert said.endswith(
+        f"\n{version} goes on without you. `bin/sandbox logs my-app --tail` shows it, and `bin/sandbox releases my-app`"
+        " how it ended.\n"
+    )
+    assert (shell("logs", "my-app"), newest(shell)) == ("first\n", [version, "pending"])
+    with shell.watching("logs", "my-app", "--tail") as following:
+        gate.touch()
+        assert following.communicate(timeout=20)[0] == "second\n"
+    assert newest(shell) == [version, "succeeded"]
+
+
+def newest(shell: Shell) -> list[str]:
+    """The version and the status of the newest release in the list."""
+    return shell("releases", "my-app").split("\n")[1].split()[:2]
+
+
+def test_logs_are_of_the_newest_release_with_a_phase_or_of_the_one_that_is_named(shell: Shell, folder: Push) -> None:
+    shell("release", "my-app", str(folder("echo one")))
+    version = newest(shell)[0]
+    shell("release", "my-app", str(folder("echo two; exit 3")), code=1)
+
+    assert shell("logs", "my-app") == "two\n"
+    assert shell("logs", "my-app", version) == "one\n"
+    assert "v2 has no release phase, or that has printed nothing." in shell("logs", "my-app", "v2", errors=True)
+    assert "Couldn't find that release" in shell("logs", "my-app", "v99", code=1)
+    assert newest(shell)[1] == "failed"
 
 
 def test_a_commit_is_only_told_of_a_folder_that_is_as_it_was_committed(shell: Shell, folder: Push) -> None:
@@ -178,22 +235,3 @@ def test_an_environment_that_is_ready_or_shared_is_left_as_it_is(tmp_path: Path,
 
     assert (done.stdout, done.stderr) == ("", "")
     assert python.resolve() == Path("/bin/true").resolve()
-
-
-def test_the_release_phase_of_a_procfile_is_the_checkouts_hook(tmp_path: Path) -> None:
-    for folder in ("bin", ".venv/bin"):
-        (tmp_path / folder).mkdir(parents=True)
-    shutil.copy(PROGRAM.parent / "setup", tmp_path / "bin")
-    (tmp_path / "bin" / "release").write_text('#!/bin/sh\necho "the hook: $*"\n')
-    (tmp_path / "bin" / "release").chmod(0o755)
-    (tmp_path / ".venv" / "bin" / "python").symlink_to("/bin/true")
-    for name in ("requirements-dev.txt", ".venv/installed"):
-        (tmp_path / name).write_text("nothing==1\n")
-    subprocess.run([tmp_path / "bin" / "setup"], check=True)
-
-    environ = {"PATH": f"{tmp_path}/.venv/bin:/usr/bin:/bin"}
-    done = subprocess.run(
-        ["/bin/sh", "-c", "release-phase plan"], check=True, cwd="/", env=environ, capture_output=True
-    )
-
-    assert done.stdout == b"the hook: plan\n"

@@ -130,7 +130,7 @@ def test_without_a_database_url_settings_are_complete() -> None:
         (
             "HEROKU_API_KEY",
             "HRKU-0123 4567",
-            "holds spaces or letters that no key has; for example HRKU-01234567-89ab",
+            "holds spaces or letters that no key has; for example HRKU-01234567-…",
         ),
     ],
 )  # fmt: skip
@@ -147,7 +147,7 @@ def test_an_error_says_the_name_what_is_wrong_and_an_example(name: str, value: s
         ("RELEASE_PROBE_URL", "https://[::1"),
         ("RELEASE_PROBE_URL", "https:///healthz"),
         ("RELEASE_WEBHOOK_URL", "http://hooks.example"),
-        ("HEROKU_API_KEY", "HRKU-01234567-…"),
+        ("HEROKU_API_KEY", "HRKU-76543210-ä"),
         ("DATABASE_URL", "mysql://u:p0c4a5d0e1@host/name"),
         ("DATABASE_URL", "postgres://u:p0c4a5d0e1@[::1/name"),
         ("DATABASE_URL", "postgres://u:p0c4a5d0e1@host:port/name"),

@@ -285,6 +285,20 @@ def test_the_hooks_own_journal_is_no_missing_migration(
     assert _missing(framework, pieces, exit_code=255) == (pieces if real is None else real)
 
 
+@pytest.mark.parametrize("framework", ["Alembic", "Flask-Migrate"])
+def test_alembics_log_is_no_missing_migration(framework: str) -> None:
+    cut_off = "ERROR [alembic.util.messaging] New upgrade operations detected: [('add_table', Table('x"
+    lines = [
+        "INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.",
+        "INFO  [alembic.runtime.plugins] setting up autogenerate plugin alembic.autogenerate.schemas",
+        "DEBUG [alembic.autogenerate.compare] nothing",
+        "",
+        cut_off,
+    ]
+
+    assert _missing(framework, lines, exit_code=255) == [cut_off]
+
+
 def test_a_list_that_does_not_end_in_one_stream_is_read_in_the_other() -> None:
     lines = [
         f"New upgrade operations detected: [{JOURNAL[:50]}",

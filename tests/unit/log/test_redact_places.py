@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 import pytest
 
-from release.errors import Reason
+from release.errors import Misconfigured, Reason
 from release.log.redact import Redactor, secrets_in
 from release.settings.model import VARIABLES, description, example
+from release.settings.reading import read
 from tests.hook import ROOT
 
 SECRET = "hunter2-Xq9"
@@ -179,6 +180,23 @@ def test_the_projects_own_words_stay() -> None:
     # A password in a URL is hidden in any case: examples spell it as a word.
     changed = [line for line in lines if redactor.text(line) != re.sub(r"(://\w+):[^@\s]+@", r"\1:[redacted]@", line)]
     assert changed == []
+
+
+def test_the_examples_of_wrong_settings_stay_also_where_one_was_taken_literally() -> None:
+    for environ in (
+        {},
+        {"DATABASE_URL": "mysql://x/y", "RELEASE_WEBHOOK_URL": "ftp://x"},
+        {"HEROKU_API_KEY": "HRKU-0123 4567", "DATABASE_URL": "postgres://x/y"},
+        {"HEROKU_API_KEY": "HRKU-…", "RELEASE_PROBE_PATH": "x"},
+        {"HEROKU_API_KEY": "HRKU-01234567-…", "HEROKU_HOST": "evil.example"},
+    ):
+        with pytest.raises(Misconfigured) as wrong:
+            read(environ)
+        hints = (
+            f"heroku config:set HEROKU_API_KEY=… HEROKU_API_KEY=HRKU-… HEROKU_API_KEY=HRKU-01234567-…; {wrong.value}"
+        )
+
+        assert Redactor(secrets_in(environ)).text(hints) == hints
 
 
 def test_hostile_text_of_places_takes_no_time() -> None:
