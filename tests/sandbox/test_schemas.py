@@ -4,72 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import psycopg
 
 from heroku_sandbox import App, Sandbox
 from heroku_sandbox.pooling import Pooler
 from tests.sandbox.conftest import Push, ended, wait_until
-from tests.sandbox.schemas import MESSAGE, complaints
+from tests.sandbox.schemas import complaints
+from tests.sandbox.schemas.pipelines import account, pipelines, review_apps
+from tests.sandbox.schemas.talk import Talk
 
-_CHECK = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string"},
-        "status": {"enum": ["green", "yellow", "red", "skipped"]},
-        "results": {"type": "array", "items": {"type": "object"}},
-    },
-    "required": ["name", "status", "results"],
-}
-_REPORT = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string", "format": "uuid"},
-        "created_at": {"type": "string", "format": "date-time"},
-        "app": {"type": "string"},
-        "database": {"type": "string"},
-        "checks": {"type": "array", "items": _CHECK},
-    },
-    "required": ["id", "created_at", "app", "database", "checks"],
-}
-UNPUBLISHED: dict[str, dict[str, Any]] = {
-    "GET /addons/<addon>/config/<namespace>": {"type": "array", "items": {"$ref": "#/definitions/add-on-config"}},
-    "GET /client/v11/databases/<db>/upgrade/wait_status": MESSAGE,
-    "POST /postgres/v0/databases/<db>/repair-default": MESSAGE,
-    "POST /reports": _REPORT,
-    "GET /reports/<report>": _REPORT,
-}
-"""Schemas of answers for which Heroku publishes none, from what its own CLI reads in them."""
-
-
-class Talk:
-    """Sends requests and notes what is wrong with the answers."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.sent: set[str] = set()
-        self.complaints: list[str] = []
-        self.places = {"app": app.name, "db": app.addon_id, "addon": app.addon_name}
-
-    def __call__(
-        self, request: str, body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None, **places: Any
-    ) -> Any:
-        """Sends `METHOD /path/<name>`, expects a status, and returns the answer's JSON."""
-        content = self.text(request, body, status=status, headers=headers, **places)
-        self.complaints += complaints(request, status, content, UNPUBLISHED)
-        return json.loads(content)
-
-    def text(
-        self, request: str, body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None, **places: Any
-    ) -> bytes:
-        """The same for an answer of any kind: its bytes."""
-        method, rule = request.split()
-        path = re.sub("<(.+?)>", lambda found: str((self.places | places)[found[1]]), rule)
-        got, _, content = self.app.connection.exchange(method, path, body, headers)
-        self.sent.add(request)
-        assert got == status, f"{request}: {got} instead of {status}: {content[:200]!r}"
-        return content
+_KEYLESS = re.compile("/(streams|logs)/")
 
 
 def _apps(talk: Talk, fresh: str) -> None:
@@ -100,8 +45,10 @@ def _processes(talk: Talk) -> None:
     talk("POST /apps/<app>/dynos/<name>/actions/stop", name=made["name"], status=202)
     talk("DELETE /apps/<app>/dynos/<name>", name="web.1", status=202)
     talk("DELETE /apps/<app>/dynos", status=202)
-    talk("DELETE /apps/<app>/formations/<type_>", type_="web", status=202)
-    talk("POST /apps/<app>/formations/<type_>/actions/stop", type_="web", status=202)
+    talk("DELETE /apps/<app>/formations/<name>", name="web", status=202)
+    talk("POST /apps/<app>/formations/<name>/actions/stop", name="web", status=202)
+    talk("POST /apps/<app>/dynos/<name>", {"command": "ls"}, name="web.1", status=422)
+    talk("POST /apps/<app>/dynos", {"command": "true", "attach": True}, status=201)
 
 
 def _releases(talk: Talk) -> None:
@@ -145,14 +92,6 @@ def _addons(talk: Talk) -> None:
     talk("GET /addon-services")
     talk("GET /addon-services/<service>", service="heroku-postgresql")
     talk("GET /addon-services/<service>/plans", service="heroku-postgresql")
-
-
-def _pipelines(talk: Talk) -> None:
-    pipeline = "01234567-89ab-cdef-0123-456789abcdef"
-    body = {"app": talk.app.name, "pipeline": pipeline, "stage": "staging"}
-    talk("POST /pipeline-couplings", body, status=201)
-    talk("GET /apps/<app>/pipeline-couplings")
-    talk("GET /pipelines/<pipeline>/pipeline-couplings", pipeline=pipeline)
 
 
 def _databases(talk: Talk) -> None:
@@ -252,7 +191,7 @@ def _credentials(talk: Talk) -> None:
     talk(f"DELETE {here}/credentials/<name>", name="reader")
 
 
-def test_every_answer_is_as_herokus_schemas_say(app: App, folder: Push) -> None:
+def test_every_answer_is_as_herokus_schemas_say(sandbox: Sandbox, app: App, folder: Push) -> None:
     app.release(folder("exit 0"))
     talk = Talk(app)
 
@@ -260,7 +199,9 @@ def test_every_answer_is_as_herokus_schemas_say(app: App, folder: Push) -> None:
     _processes(talk)
     _releases(talk)
     _addons(talk)
-    _pipelines(talk)
+    pipelines(talk)
+    review_apps(talk, sandbox, folder("exit 0"))
+    account(talk)
     _databases(talk)
     _transfers(talk)
     _statistics(talk)
@@ -287,7 +228,7 @@ def _sent_to(routes: list[str], app: App, key: str, **places: str) -> list[str]:
 
 
 def test_every_refusal_is_as_herokus_schemas_say(sandbox: Sandbox, app: App) -> None:
-    routes = [each for each in app.connection.request("GET", "/sandbox/routes") if "/streams/" not in each]
+    routes = [each for each in app.connection.request("GET", "/sandbox/routes") if not _KEYLESS.search(each)]
     sandbox.set_key("reader", ["identity"])
 
     assert _sent_to(routes, app, sandbox.key) == []
