@@ -127,7 +127,7 @@ def test_a_setting_that_was_changed_holds_at_once(sandbox: Sandbox, app: App) ->
     assert "Insert on noted" in log
     app.connection.request("PATCH", path, {"log_statement": "none", "auto_explain": False})
     execute(app.database_url, "INSERT INTO noted VALUES (4712)")
-    assert "4712" not in (sandbox.home / "postgres.log").read_text()
+    assert "VALUES (4712)" not in (sandbox.home / "postgres.log").read_text()
 
 
 @pytest.mark.parametrize(

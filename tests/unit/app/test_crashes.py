@@ -1,7 +1,7 @@
 """What tells a crash from an answer with the same exit code, in the words of the tools themselves.
 
-Those of Django 6.0, Alembic 1.20, Flask-Migrate 4.1 and Node.js 20 were recorded. Those of Rails and Prisma are from their
-sources and documents.
+Those of Django 6.0, Alembic 1.20, Flask-Migrate 4.1 and Node.js 20 were recorded. Those of Rails and Prisma are from
+their sources and documents.
 """
 
 from __future__ import annotations
