@@ -49,13 +49,14 @@ class Question(Generic[T]):
     """A question to a framework: words of a command that changes nothing, and the reader of its answer.
 
     `whole`: the words are the whole command, without the framework's tool before them. `ambiguous`: a crash may have
-    the exit code of an answer.
+    the exit code of an answer. `name`: what people call it, where the words are a script.
     """
 
     words: tuple[str, ...]
     read: Callable[[Answer], T]
     whole: bool = False
     ambiguous: bool = False
+    name: str | None = None
 
 
 # Is something pending? None: the answer does not tell.

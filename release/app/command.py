@@ -150,7 +150,7 @@ def _detect(run: Run) -> Framework:
         Event.FRAMEWORK_DETECTED,
         framework=framework.name,
         migrate=" ".join(framework.migrate_command),
-        pending=" ".join(framework.pending_command or ()) or None,
+        pending=framework.question,
     )
     return framework
 

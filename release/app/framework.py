@@ -89,6 +89,12 @@ class Framework:
         """The command that asks whether a migration is pending; None: it cannot be asked."""
         return self.asking(self.pending) if self.pending else None
 
+    @property
+    def question(self) -> str | None:
+        """How it asks whether a migration is pending, for people."""
+        name = self.pending.name if self.pending else None
+        return name or " ".join(self.pending_command or ()) or None
+
     def asking(self, question: Question[T], entry: Entry = ()) -> tuple[str, ...]:
         """Returns the command that asks a question, in which an entry of the history takes the place of `{}`."""
         words = tuple(word.format(*entry) for word in question.words) if entry else question.words

@@ -337,6 +337,7 @@ def _look_at_commands(looking: Looking, run: Run) -> None:
         return
     question = "nothing can be asked what is pending; code that landed last has nothing (RELEASE_PENDING)"
     if commands.pending:
-        question = f"`{' '.join(commands.pending)}` says what is pending"
+        asked = (commands.framework and commands.framework.question) or " ".join(commands.pending)
+        question = f"`{asked}` says what is pending"
     by = f"{commands.asked.name}: " if commands.asked else ""
     looking.add("Migration", State.GOOD, f"{by}`{' '.join(commands.migrate)}`; {question}")

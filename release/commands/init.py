@@ -245,10 +245,11 @@ def _migration(found: Found) -> Wanted:
 
 
 def _known(found: Found, framework: Framework) -> Part:
-    question = " ".join(framework.pending_command or ())
-    asked = (
-        f"Whether something is pending, it asks with `{question}`." if question else "It cannot ask what is pending."
-    )
+    asked = "It cannot ask what is pending."
+    if framework.question:
+        asked = f"Whether something is pending, it asks with `{framework.question}`."
+    elif framework.index:
+        asked = f"Whether something is pending, it sees in `{framework.index.file}`."
     title = f"Nothing to set for {framework.name}: the hook runs `{' '.join(framework.migrate_command)}`."
     line = found.release_line
     if line and not procfile.starts_hook(line) and not _is_migration(framework, line):

@@ -128,6 +128,7 @@ NODE = (
                 exit_codes=(0, 1),
             ),
             whole=True,
+            name="node-pg-migrate up --dry-run",
         ),
         file="migrations/{}.*",
         histories=(HistoryTable(table="pgmigrations", columns=("name",), order="id", more=frozenset({"run_on"})),),

@@ -49,7 +49,13 @@ PYTHON = (
         tool=("alembic",),
         migrate=("upgrade", "head"),
         # 255 is all its errors', and 1 a crash's.
-        pending=Question(("sh", "-c", _ALEMBIC_PENDING), exit_code(1, 255), whole=True, ambiguous=True),
+        pending=Question(
+            ("sh", "-c", _ALEMBIC_PENDING),
+            exit_code(1, 255),
+            whole=True,
+            ambiguous=True,
+            name="alembic current --check-heads",
+        ),
         shown=("history", "-r", "current:heads"),
         missing=Question(("check",), changes(255, says=_ALEMBIC_MISSING, read=operations)),  # 255 is all its errors'
         missing_at_head=True,
@@ -72,6 +78,7 @@ PYTHON = (
             exit_code(1, 2, 255),
             whole=True,
             ambiguous=True,
+            name="flask db current",
         ),
         crashed=says(r"^Error: No such command 'db'", r"^\w[\w.]*Error: |^Error: Could not locate"),
         shown=("db", "history", "-r", "current:heads"),
