@@ -23,6 +23,9 @@ NOT_ASCII_SAFE: Final = frozenset({"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "S
 
 NOT_UNDERSTOOD: Final = "the witness lost track of the conversation"
 
+IN_FAILED_TRANSACTION: Final = "25P02"
+"""The SQLSTATE of what is asked in a transaction that has failed (errcodes-appendix.html)."""
+
 _READY: Final = b"QSF"
 """What the server answers with ReadyForQuery: Query, Sync, FunctionCall."""
 
@@ -400,4 +403,6 @@ class Conversation:
 
     def _complain(self, complaint: Complaint) -> None:
         self._errors += 1
+        if self._complaints and complaint.sqlstate == IN_FAILED_TRANSACTION:
+            return  # which says that there was another error, and that one is known
         self._complaints = (self._complaints[0] if self._complaints else complaint, complaint)

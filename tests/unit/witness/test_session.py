@@ -82,3 +82,16 @@ def test_a_server_that_wants_no_tls_is_refused_where_the_url_does(database: Data
     with asks(database, "reject", kind="hostssl"):
         for witnessed in before(database, tls=ServerTls(mode="require")):
             assert refused(witnessed)[:3] == (0, 1, "28000")
+
+
+def test_what_is_asked_after_an_error_does_not_hide_it(witnessed: Witnessed) -> None:
+    client = witnessed.connect()
+    client.execute("BEGIN")
+    for statement in ("SELECT 1/0", "SELECT 1", "INSERT INTO nothing VALUES (1)"):
+        with pytest.raises(psycopg.Error):
+            client.execute(statement)
+    client.close()
+
+    seen = witnessed.seen()
+    assert seen.last_error is not None
+    assert (seen.errors, seen.last_error.text) == (3, "division by zero")
