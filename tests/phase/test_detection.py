@@ -157,7 +157,7 @@ def test_a_pending_command_alone_does_not_choose(app: App, tmp_path: Path) -> No
 
 def test_a_plan_shows_the_choice_as_well(app: App, tmp_path: Path) -> None:
     hook = slug(app, tmp_path / "slug", [*DJANGO, *ALEMBIC])
-    result = hook.run("plan")
+    result = hook.run("plan", "--json")
     (shown,) = (json.loads(line) for line in result.stdout.splitlines())
     assert (result.exit_code, shown["stopped"]["reason"]) == (2, "several_frameworks")
     assert "RELEASE_MIGRATE_COMMAND='alembic upgrade head'" in shown["stopped"]["error"]
@@ -242,7 +242,9 @@ sys.exit(main())
 LEDGER = """#!/bin/sh
 set -eu
 sql() { psql -XAtq -v ON_ERROR_STOP=1 "$DATABASE_URL" "$@"; }
-sql -c "SET client_min_messages = error; CREATE TABLE IF NOT EXISTS ledger (number serial, entry text)"
+# It is asked two things at once: the table is made by one of them.
+sql -1 -o /dev/null -c "SET client_min_messages = error" -c "SELECT pg_advisory_xact_lock(7)" \\
+  -c "CREATE TABLE IF NOT EXISTS ledger (number serial, entry text)"
 case $1 in
 up) for file in entries/*.sql; do
       entry=$(basename "$file" .sql)
@@ -290,7 +292,7 @@ def test_a_new_row_is_detected_migrated_and_asked_again_by_its_words(ledger: Hoo
 
 
 def test_a_plan_speaks_in_the_words_of_a_new_row(ledger: Hook) -> None:
-    (shown,) = (json.loads(line) for line in ledger.run("plan").stdout.splitlines())
+    (shown,) = (json.loads(line) for line in ledger.run("plan", "--json").stdout.splitlines())
 
     assert (shown["commands"]["framework"], shown["pending"]) == ("Ledger", True)
     assert shown["pending_words"] == ["0001_notes is waiting"]
