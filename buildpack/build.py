@@ -43,6 +43,10 @@ class CannotBuild(Exception):
     """The buildpack cannot be made of what was given."""
 
 
+LEFT_OUT = frozenset({"trustme"})
+"""Packages that are not put in, with all that only they need: the openssl of Heroku's images makes the certificate."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Python:
     """A Python for one kind of machine (`uname -m`): an archive with a folder `python/`, which has pip."""
@@ -76,7 +80,7 @@ def needed(python: Python) -> set[str]:
     """
     environment = {"python_version": python.minor, "python_full_version": python.version, "sys_platform": "linux"}
     found: set[str] = set()
-    waiting = [Requirement(text) for text in PROJECT["dependencies"]]
+    waiting = [each for text in PROJECT["dependencies"] if _name(each := Requirement(text)) not in LEFT_OUT]
     while waiting:
         requirement = waiting.pop()
         name = requirement.name.lower().replace("_", "-")
