@@ -30,11 +30,17 @@ def last_words(lines: Iterable[str]) -> str:
 
     It is "" where no line does.
     """
-    bare = [_BEFORE.sub("", line) for line in lines]
+    bare = [_BEFORE.sub("", line) for line in _without_causes(list(lines))]
     named = next((line for line in reversed(bare) if _NAMES_AN_ERROR.match(line)), None)
     words = named or next((line for line in reversed(bare) if line and not _SAYS_NOTHING.match(line)), "")
     words = without_values(" ".join(words.split()))
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
+
+
+def _without_causes(lines: list[str]) -> list[str]:
+    """Cuts off what Ruby prints below an error: its causes, among them any that was rescued long before."""
+    below = next((at for at, line in enumerate(lines) if line.strip() == "Caused by:"), len(lines))
+    return lines[:below] or lines
 
 
 def names_an_error(words: str) -> bool:

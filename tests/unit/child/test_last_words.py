@@ -7,6 +7,12 @@ import pytest
 from release.child.last_words import last_words
 from tests.commands.test_console import JAVA, NODE, PHP, PYTHON, PYTHON_GROUP, PYTHON_WITH_ANOTHER_CAUSE, RUBY
 
+RESCUED = f"""{RUBY}
+Caused by:
+LoadError: cannot load such file -- rails/commands
+/usr/lib/ruby/vendor_ruby/rubygems/core_ext/kernel_require.rb:85:in `require'
+"""
+"""What rubygems rescued before it found the library is the cause of all that comes after it."""
 SQLALCHEMY = """
 Traceback (most recent call last):
   File "/app/env.py", line 3, in <module>
@@ -48,6 +54,7 @@ Database error code: 42703
             'sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedTable) relation "nowhere" does not exist',
         ),
         (RUBY, 'PG::UniqueViolation: ERROR: could not create unique index "one_per_email"'),
+        (RESCUED, 'PG::UniqueViolation: ERROR: could not create unique index "one_per_email"'),
         (NODE, "Error: the data are not unique"),
         (JAVA, "org.postgresql.util.PSQLException: ERROR: duplicate key"),
         (PHP, "SQLSTATE[23505]: Unique violation"),
