@@ -180,8 +180,10 @@ def control(  # noqa: C901, PLR0915 -- a list of routes, not a branching functio
 
     @blueprint.patch("/options")
     def options() -> Any:
-        world.options = _facts(Options, dataclasses.asdict(world.options) | fields())
-        world.manager.fit_all()
+        before = world.options
+        world.options = _facts(Options, dataclasses.asdict(before) | fields())
+        if world.options.run_dynos != before.run_dynos:
+            world.manager.fit_all()
         return dataclasses.asdict(world.options)
 
     @blueprint.put("/keys/<key>")

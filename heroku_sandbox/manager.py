@@ -54,6 +54,8 @@ class Manager:
 
     def fit(self, app: App) -> None:
         """Starts what an app's formation asks for, and stops what it does not, and what is of an older release."""
+        if not self._options().run_dynos and not any(app_id == app.id for app_id, _ in list(self._places)):
+            return  # nothing to change, and so nothing to save
         with self._store.change():
             wanted, current = self._wanted(app), app.current
             for (app_id, name), place in list(self._places.items()):
