@@ -145,18 +145,28 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
     try:
         entry = run.journal.entry(run.id)
     except StepFailed as error:
-        return not raised or _lower_blindly(run, target, error)
+        if not raised:
+            return True
+        down = _lower_blindly(run, target, error)
+        if down:
+            _say_that_it_is_down(run)
+        return down
     if entry is None or (entry.fence is None and not raised):
         return True
     formation, maintenance = entry.formation or {}, entry.maintenance
     if not _try_lowering(run, lambda: _put_back(run, target.site, formation, maintenance=maintenance)):
         return False
+    _say_that_it_is_down(run)
+    return True
+
+
+def _say_that_it_is_down(run: Run) -> None:
+    """Notes in the journal that the fence is down; a journal that is away for a moment is waited for."""
     try:
         said_by = run.deadline.within(SAID_WITHIN)
         run.retried("fence lowered", lambda: run.journal.fenced(run.id, None), deadline=said_by)
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the fence is down, which the journal does not say")
-    return True
 
 
 def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:

@@ -78,7 +78,9 @@ def test_a_plan_names_all_that_would_not_come_back(hook: Hook, app: App) -> None
     for statements in NAMES.values():
         execute(app.database_url, *statements)
 
-    ran = subprocess.run([*hook.program, "plan"], cwd=hook.folder, env=hook.environ(), capture_output=True, check=False)
+    ran = subprocess.run(
+        [*hook.program, "plan", "--json"], cwd=hook.folder, env=hook.environ(), capture_output=True, check=False
+    )
 
     found = json.loads(ran.stdout)
     assert (ran.returncode, found["stopped"]) == (3, None)
