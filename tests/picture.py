@@ -1,7 +1,7 @@
 """The README's picture: `python -m tests.picture` records a failing release and draws it into docs/release.svg.
 
 Nothing in it is staged. The sandbox runs the release phase of the sample app on a terminal of 100 columns; what stands
-on it at the end is drawn.
+on it at the end is drawn. A hint names the program by its place in this checkout; the picture, as an app has it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def record() -> list[Line]:
         try:
             _prepare(place, environ)
             words = ("release", APP, _ship("broken", place), "--description", "Deploy broken")
-            return _on_a_terminal([str(ROOT / "bin" / "sandbox"), *words], environ)
+            lines = _on_a_terminal([str(ROOT / "bin" / "sandbox"), *words], environ)
+            return [(at, line.replace(str(ROOT / "bin" / "release"), "release-phase")) for at, line in lines]
         finally:
             _sandbox(environ, "down")
 
