@@ -26,8 +26,8 @@ class Touched:
     """The tables to which something may have written. `everything`: it may have been any.
 
     `rows`: tables that were there before, and whose rows were written. `shaped`: those that were made or altered, and
-    of which nothing else needs to be known. `made`: those that were made. `gone`: tables that were dropped, and views
-    that were made, altered or dropped.
+    of which nothing else needs to be known. `made`: those that were made. `gone`: tables that were dropped or
+    got another name, and views that were made, altered or dropped.
     """
 
     rows: frozenset[Name] = frozenset()
@@ -189,7 +189,9 @@ class _Text:
         if kind == "TABLE":
             if not _RESHAPES.isdisjoint(self._words):
                 raise _NotUnderstood
-            return Touched(shaped=frozenset({self._table(at)[0], *self._new_name()}))
+            table, named = self._table(at)[0], frozenset(self._new_name())
+            moved = bool(named) or "SCHEMA" in self._words  # another table may have its name by now
+            return Touched(shaped=named | {table}, gone=frozenset({table}) if moved else frozenset())
         if kind in {"VIEW", "MATERIALIZED"}:
             return Touched(gone=frozenset({self._table(self._past(at, "VIEW", "IF", "EXISTS"))[0], *self._new_name()}))
         adds_a_value = kind == "TYPE" and ("ADD", "VALUE") in zip(self._words, self._words[1:], strict=False)

@@ -186,6 +186,10 @@ TABLE: dict[str, tuple[tuple[str, ...], set[str] | None]] = {
         {"public.plain"},
     ),
     "a table that is written and dropped": (("DELETE FROM a", "DROP TABLE a CASCADE"), EVERYTHING),
+    "a table that is written, renamed and made anew": (
+        ("DELETE FROM a WHERE id = 1", "ALTER TABLE a RENAME TO b2", "CREATE TABLE a (id integer)"),
+        EVERYTHING,
+    ),
     "a table that is dropped": (("DROP TABLE plain",), set()),
     "a table that is renamed and written": (
         ("ALTER TABLE plain RENAME TO renamed", "UPDATE renamed SET word = 'x'"),
