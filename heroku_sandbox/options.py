@@ -41,6 +41,8 @@ class Options:
     """An attached one-off dyno waits so long for its client."""
     url_seconds: float = 3600
     """A signed download URL is good for so long."""
+    answer_seconds: float = 0
+    """An answer of both APIs is held back so long (Heroku: about 0.2). What was asked for is done at once."""
     rate_limit: int = 4500
     """Requests an hour for each key, refilled evenly."""
     reset: Reset = Reset.DATABASE

@@ -185,6 +185,7 @@ def _application(world: World) -> Flask:  # noqa: C901 -- a list of handlers, no
         g.exchange.route = request.url_rule.rule if request.url_rule else ""
         if request.path.startswith(_OPEN):
             return
+        g.exchange.late = world.options.answer_seconds
         headers = g.exchange.headers
         key = access.authenticated_key(world.store.state, headers, request.method, request.path)
         if not request.path.startswith(access.DATA_API):  # whose limits, and headers, are not known

@@ -57,6 +57,8 @@ class Exchange:
     connection: socket.socket
     write: Callable[[bytes], Any]
     close: bool = False
+    late: float = 0
+    """For how many seconds the answer is held back. That keeps up the connection's own thread only."""
     status: int = 0
     effects: int = 0
     """How often the app has accepted it (2xx): whatever the client saw of that."""
@@ -81,7 +83,8 @@ class Exchange:
             self.write(b"0\r\n\r\n")
 
     def send_head(self, answer: Answer) -> None:
-        """Sends the status line and the headers only."""
+        """Sends the status line and the headers only, when it is time for them."""
+        time.sleep(self.late)
         self.status = answer.status
         try:
             phrase = HTTPStatus(answer.status).phrase

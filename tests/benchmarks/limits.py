@@ -1,6 +1,8 @@
 """The hook's own time, memory and requests, beside the same steps done with Heroku's CLI.
 
-    .venv/bin/python -m tests.benchmarks.limits [--heroku COMMAND] [--runs N]
+    .venv/bin/python -m tests.benchmarks.limits [--latency SECONDS] [--heroku COMMAND] [--runs N]
+
+`--latency`: for how long the sandbox holds back each answer of Heroku's APIs; Heroku itself takes about 0.2 s.
 
 `--heroku`: how to start Heroku's CLI here, for the comparison (`--heroku heroku`); it is pointed at the sandbox by its
 environment. What the server and the app's own commands take is measured in the same run and taken off.
@@ -174,6 +176,7 @@ def commands(result: Result) -> float:
 def main() -> None:
     """Runs all and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latency", type=float, default=0)
     parser.add_argument("--heroku", type=shlex.split)
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
@@ -191,7 +194,10 @@ def main() -> None:
         hook = Hook(app=app, folder=slug, environment=dict(SMALL_APP))
         hook.run()
         bench = Bench(sandbox=sandbox, app=app, twin=twin, hook=hook, runs=given.runs, heroku=given.heroku)
+        for kind in ("backup", "restore"):
+            bench.transfer_seconds(kind)  # while answers come at once: it is the server's own time
         sandbox.forget_requests()
+        sandbox.set_options(answer_seconds=given.latency)
         for measure in (bench.nothing_pending, bench.landing, bench.failing, bench.memory):
             measure()
     for name, figure in bench.figures.items():

@@ -8,13 +8,14 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from heroku_sandbox import App, Failure, Sandbox
 from tests.judge import query
-from tests.sandbox.conftest import capture
+from tests.sandbox.conftest import capture, wait_until
 
 INCLUSION = {"Accept-Inclusion": "addon:plan,config_vars"}
 
@@ -182,3 +183,21 @@ def test_a_destroyed_add_on_takes_its_attachments_along(app: App) -> None:
     assert gone["state"] == "deprovisioned"
     assert "HEROKU_POSTGRESQL_AMBER_URL" not in app.config
     assert app.connection.exchange("GET", f"/addons/{other['id']}")[0] == 404
+
+
+def test_an_answer_is_held_back_but_its_effect_and_other_requests_are_not(sandbox: Sandbox, app: App) -> None:
+    path = f"/client/v11/databases/{app.addon_id}/backups"
+    sandbox.set_options(answer_seconds=1)
+    try:
+        with ThreadPoolExecutor() as threads:
+            began = time.monotonic()
+            asked = [threads.submit(app.connection.request, "POST", path) for _ in range(3)]
+            wait_until(lambda: sandbox.count("POST", path, accepted=True) == 3)
+            done = time.monotonic() - began
+            answers = [each.result()["num"] for each in asked]
+            answered = time.monotonic() - began
+    finally:
+        sandbox.set_options(answer_seconds=0)
+
+    assert done < 1 <= answered < 2
+    assert sorted(answers) == [1, 2, 3]
