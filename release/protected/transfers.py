@@ -15,7 +15,7 @@ from release.protected.blockers import Blockers
 from release.protected.judgement import check_usable, judge
 from release.protected.store import Store, uuids
 from release.protected.target import Target, restores
-from release.retry import LONGEST_WAIT, TimedOut, polling, wait_until
+from release.retry import LONGEST_WAIT, TimedOut, poll_interval, polling, wait_until
 from release.run import Run
 
 PROGRESS_EVERY = 5.0
@@ -68,8 +68,7 @@ def follow(
     `sleep` is how the wait sleeps between two polls, where that is not the usual way.
 
     `watch` tells whether the database sees the dump. With it the API is polled rarely while the dump's session is
-    there, and at once when that is gone. A capture of half an hour then takes a tenth of the requests, and its end is
-    noticed sooner.
+    there, and at once when that is gone, so that the end is noticed sooner.
     """
     began = shown_at = run.clock.monotonic()
 
@@ -93,6 +92,7 @@ def follow(
         clock=run.clock,
         log=run.log,
         deadline=deadline,
+        expected=target.expected(restores=transfer.is_restore),
         sleep=Watcher(run.clock, watch, deadline).sleep if watch else sleep,
     )
     run.log.info(
@@ -108,36 +108,53 @@ def follow(
 
 
 class Watcher:
-    """A sleep between two polls that lasts while the database sees the dump, up to 15 s, and is short otherwise."""
+    """A sleep between two polls that ends when the database sees that the dump has ended."""
 
     def __init__(self, clock: Clock, running: Callable[[], bool], deadline: Deadline) -> None:
         self._clock = clock
         self._running = running
         self._deadline = deadline
+        self._seen = False
+        self._ended_at: float | None = None
 
     def sleep(self, seconds: float) -> None:
-        """Sleeps `seconds`, or up to 15 s while the dump can be seen. Wakes when it is gone, and at the deadline."""
+        """Sleeps `seconds`, or 15 s while the dump can be seen. Wakes when it is gone, and at the deadline.
+
+        Heroku says a moment later that the transfer has finished. So the first sleeps after the dump's end are short.
+        """
+        now = self._clock.monotonic()
+        if self._ended_at is not None:
+            seconds = min(seconds, poll_interval(now - self._ended_at, 0.5))
         pause = min(seconds, 0.5)
+        usual = self._deadline.within(seconds)
         self._clock.sleep(pause)
         try:
             wait_until(
-                lambda: not self._running(),
+                lambda: self._has_ended() or (usual.expired and not self._seen),
                 name="the dump's end",
                 until=bool,
                 pause=pause,
                 sleep=self._clock.sleep,
-                deadline=self._deadline.within(LONGEST_WAIT),
+                deadline=self._deadline.within(LONGEST_WAIT - pause),
             )
         except TimedOut:  # the dump goes on
             return
         except StepFailed:  # the database does not answer; the poll alone has to tell
-            self._clock.sleep(self._deadline.clamp(seconds - pause))
+            self._clock.sleep(usual.left())
+
+    def _has_ended(self) -> bool:
+        """Looks whether the dump is there. Returns whether it was there before, and is no longer."""
+        before, self._seen = self._seen, self._running()
+        if self._seen or not before:
+            return False
+        self._ended_at = self._clock.monotonic()
+        return True
 
 
-def find_backup(target: Target, uuid: str) -> Transfer:
+def find_backup(run: Run, target: Target, uuid: str) -> Transfer:
     """Reads the backup of that uuid again, just before it is used, and checks it. Raises StepFailed or HerokuError."""
     try:
-        backup = target.store.read(uuid)
+        backup = target.store.find(run, uuid)
     except HerokuError as error:
         if error.status in {404, 410}:
             raise StepFailed(Reason.BACKUP_GONE, str(error)) from error
@@ -226,16 +243,19 @@ def restore(
     backup: Transfer,
     first: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> tuple[Transfer, bool]:
     """Restores a backup onto the add-on, waits, and judges: the transfer, and whether its log was read.
 
-    `first` is done right before each request, `sleep` is how the wait sleeps. Raises StepFailed or HerokuError.
+    `first` is done right before each request, `ended` when it has ended, before its log is read. `sleep` is how the
+    wait sleeps. Raises StepFailed or HerokuError.
     """
     started = start_restore(run, target, backup, first)
     try:
         finished = follow(run, target, started, kind="restore", deadline=run.deadline, sleep=sleep)
     except TimedOut as error:
         raise StepFailed(Reason.RESTORE_UNFINISHED, f"{started.name}: {error}") from error
+    ended()
     return finished, judge(run, target, finished)
 
 

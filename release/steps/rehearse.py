@@ -182,7 +182,7 @@ def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
 
     Raises StepFailed or HerokuError.
     """
-    source = find_backup(backup.target, backup.uuid)
+    source = find_backup(run, backup.target, backup.uuid)
     quiet_transfers(run, target.store, target.source)
     fence.end_sessions(run)
     run.database.close()

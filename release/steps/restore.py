@@ -30,7 +30,7 @@ from release.protected.taken_back import TakenBack, sentence, taken_back
 from release.protected.target import Target
 from release.protected.transfers import find_backup, quiet_transfers, requested_restores
 from release.run import Ending, Run, ended, explain
-from release.settings.model import FenceMode, Restore
+from release.settings.model import FenceMode, Restore, Switch
 from release.steps.backup import record_again
 
 RESTORE_WITHIN = 900.0
@@ -194,6 +194,8 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     `comparison` is None when a restore has already overwritten the failed state. Then there is nothing to salvage, and
     it is not known what the migration had added.
     """
+    if comparison and run.settings.salvage is Switch.ON:
+        backup.target.store.ask(run)  # the salvage needs the list as soon as the fence is up
     backup = _raise_fence(run, backup)
     added = comparison.added if comparison else None
     with latecomers(run, holding=comparison is not None and run.settings.fence is not FenceMode.OFF) as late:
@@ -350,7 +352,8 @@ def load_backup(run: Run, backup: BackedUp, late: Latecomers | None = None) -> t
     target = backup.target
     reconnect(run)
     end_prepared(run, backup.outset.evidence)
-    source = find_backup(target, backup.uuid)
+    target.store.ask(run, backup.uuid)
+    source = find_backup(run, target, backup.uuid)
     entry = own_row(run)
     # A salvage of this run's own that hangs is not waited for: the restore ends every session first.
     quiet_transfers(run, target.store, target.source, ours=entry.salvage if entry else None)
@@ -365,7 +368,9 @@ def load_backup(run: Run, backup: BackedUp, late: Latecomers | None = None) -> t
         if late is not None:
             late.asked()
 
-    return transfers.restore(run, target, source, first, late.sleep if late else None)
+    return transfers.restore(
+        run, target, source, first, late.sleep if late else None, ended=lambda: target.site.ask(run)
+    )
 
 
 def _put_settings_back(run: Run, backup: BackedUp) -> None:
