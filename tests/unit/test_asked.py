@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from threading import Event, Timer
 
 import pytest
@@ -21,7 +22,7 @@ def test_questions_are_under_way_at_once_and_each_gives_its_own_answer() -> None
         both[mine].set()
         return both[1 - mine].wait(10)
 
-    asked = [Asked(lambda mine=mine: met(mine), clock=clock, signals=signals) for mine in (0, 1)]
+    asked = [Asked(partial(met, mine), clock=clock, signals=signals) for mine in (0, 1)]
     assert [each.answer() for each in asked] == [True, True]
 
 
