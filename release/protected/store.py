@@ -58,9 +58,9 @@ class Store:
         """Reads one transfer with one request, as it is now."""
         return self.data.transfer(self.addon, uuid)
 
-    def log(self, run: Run, transfer: Transfer, *, deadline: Deadline) -> tuple[str, ...]:
-        """Reads the lines of a transfer's own log."""
-        return run.retried("GET transfer logs", lambda: self.data.logs(self.addon, transfer.uuid), deadline=deadline)
+    def ask_for_log(self, run: Run, transfer: Transfer, *, deadline: Deadline) -> Asked[tuple[str, ...]]:
+        """Asks for the lines of a transfer's own log."""
+        return run.asked("GET transfer logs", lambda: self.data.logs(self.addon, transfer.uuid), deadline=deadline)
 
     def link(self, backup: Transfer) -> Link:
         """Makes an address to download a backup from, with one request. Another request makes another address."""

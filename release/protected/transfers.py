@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from release.clock import Clock, Deadline, Interrupted
 from release.database.others import others
@@ -12,10 +13,10 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer
 from release.log.events import Event
 from release.protected.blockers import Blockers
-from release.protected.judgement import check_usable, judge
+from release.protected.judgement import LogRead, check_usable
 from release.protected.store import Store, uuids
 from release.protected.target import Target, restores
-from release.retry import LONGEST_WAIT, TimedOut, poll_interval, polling, wait_until
+from release.retry import LONGEST_WAIT, TimedOut, poll_interval, polling, sparing_interval, wait_until
 from release.run import Run
 
 PROGRESS_EVERY = 5.0
@@ -71,6 +72,7 @@ def follow(
     there, and at once when that is gone, so that the end is noticed sooner.
     """
     began = shown_at = run.clock.monotonic()
+    expected = target.expected(restores=False)
 
     def is_done(current: Transfer) -> bool:
         nonlocal shown_at
@@ -92,7 +94,7 @@ def follow(
         clock=run.clock,
         log=run.log,
         deadline=deadline,
-        expected=target.expected(restores=transfer.is_restore),
+        interval=poll_interval if transfer.is_restore else partial(sparing_interval, expected=expected),
         sleep=Watcher(run.clock, watch, deadline).sleep if watch else sleep,
     )
     run.log.info(
@@ -124,7 +126,7 @@ class Watcher:
         """
         now = self._clock.monotonic()
         if self._ended_at is not None:
-            seconds = min(seconds, poll_interval(now - self._ended_at, 0.5))
+            seconds = min(seconds, sparing_interval(now - self._ended_at, 0.5, expected=None))
         pause = min(seconds, 0.5)
         usual = self._deadline.within(seconds)
         self._clock.sleep(pause)
@@ -243,20 +245,17 @@ def restore(
     backup: Transfer,
     first: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] | None = None,
-    ended: Callable[[], None] = lambda: None,
-) -> tuple[Transfer, bool]:
-    """Restores a backup onto the add-on, waits, and judges: the transfer, and whether its log was read.
+) -> tuple[Transfer, LogRead]:
+    """Restores a backup onto the add-on and waits. Returns the transfer, and what its log will say of it.
 
-    `first` is done right before each request, `ended` when it has ended, before its log is read. `sleep` is how the
-    wait sleeps. Raises StepFailed or HerokuError.
+    `first` is done right before each request, `sleep` is how the wait sleeps. Raises StepFailed or HerokuError.
     """
     started = start_restore(run, target, backup, first)
     try:
         finished = follow(run, target, started, kind="restore", deadline=run.deadline, sleep=sleep)
     except TimedOut as error:
         raise StepFailed(Reason.RESTORE_UNFINISHED, f"{started.name}: {error}") from error
-    ended()
-    return finished, judge(run, target, finished)
+    return finished, LogRead(run, target, finished)
 
 
 def goes_on(restore: Transfer) -> str:

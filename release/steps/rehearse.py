@@ -187,7 +187,7 @@ def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
     fence.end_sessions(run)
     run.database.close()
     _, log_read = transfers.restore(run, target, source)
-    return log_read
+    return log_read()
 
 
 def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:

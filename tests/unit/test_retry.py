@@ -19,6 +19,7 @@ from release.retry import (
     poll_interval,
     polling,
     retried,
+    sparing_interval,
     wait_until,
 )
 from tests.unit.recording import Recording, SteppingClock
@@ -133,24 +134,29 @@ def test_a_poll_ends_with_the_first_result_that_satisfies(clock: SteppingClock, 
     assert (clock.slept, recording.events) == ([0.05, 0.05], [])
 
 
-def test_polls_are_fast_at_first_then_half_the_time_gone_by_up_to_15_seconds() -> None:
-    spans = {0: 0.05, 0.1: 0.05, 1: 0.5, 20: 10, 30: 15, 3000: 15}
+def test_polls_are_fast_at_first_then_5_percent_of_the_time_gone_by_and_at_most_15_seconds() -> None:
+    spans = {0: 0.05, 1: 0.05, 20: 1, 100: 5, 300: 15, 3000: 15}
     assert {elapsed: poll_interval(elapsed, 0.5) for elapsed in spans} == pytest.approx(spans)
-    assert poll_interval(20, 0.0) == pytest.approx(9.9)
-    assert poll_interval(20, 1.0) == pytest.approx(10.1)
+    assert poll_interval(100, 0.0) == pytest.approx(4.75)
+    assert poll_interval(100, 1.0) == pytest.approx(5.25)
+
+
+def test_sparing_polls_come_after_a_part_of_the_time_gone_by() -> None:
+    spans = {0: 0.05, 0.15: 0.05, 1.5: 0.5, 30: 10, 45: 15, 3000: 15}
+    assert {elapsed: sparing_interval(elapsed, 0.5, expected=None) for elapsed in spans} == pytest.approx(spans)
 
 
 def test_near_the_expected_end_there_is_a_poll_every_5_percent_of_the_time() -> None:
     spans = {1: 0.5, 40: 10, 48: 5, 50: 5, 75: 5, 99: 5, 100: 15}
-    assert {elapsed: poll_interval(elapsed, 0.5, expected=100) for elapsed in spans} == pytest.approx(spans)
+    assert {elapsed: sparing_interval(elapsed, 0.5, expected=100) for elapsed in spans} == pytest.approx(spans)
 
 
 @pytest.mark.parametrize("expected", [None, 0.1, 1, 20, 60, 100, 200, 300, 1000, 1800, 9000])
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-def test_half_an_hour_takes_148_polls_at_most_whatever_is_expected(expected: float | None, chance: float) -> None:
+def test_half_an_hour_takes_148_sparing_polls_at_most(expected: float | None, chance: float) -> None:
     elapsed, polls = 0.0, 1
     while elapsed < 1800:
-        elapsed += poll_interval(elapsed, chance, expected=expected)
+        elapsed += sparing_interval(elapsed, chance, expected=expected)
         polls += 1
     assert polls <= 148
 
