@@ -46,6 +46,10 @@ class Asked(Generic[T]):
         """Whether the answer tells how things stand now, or will when it comes."""
         return self._clock.monotonic() - self._asked_at < FRESH
 
+    def wait(self, seconds: float) -> bool:
+        """Waits so many real seconds for the answer. Returns whether there is one, or an error."""
+        return self._ended.wait(seconds)
+
     def answer(self) -> T:
         """Waits for the answer and returns it. A signal ends the wait with Interrupted. Raises what the call raised."""
         with self._signals.interruptible():

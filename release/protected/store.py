@@ -51,6 +51,11 @@ class Store:
         """Reads one transfer as it is now, or was within the last second."""
         return self.finding.answer(lambda: self._ask_for(run, uuid), of=uuid)
 
+    def _forget(self) -> None:
+        """Drops what was read, since a transfer is about to begin."""
+        self.listing.forget()
+        self.finding.forget()
+
     def _ask_for(self, run: Run, uuid: str) -> Asked[Transfer]:
         return run.asked("GET transfer", lambda: self.read(uuid))
 
@@ -71,7 +76,7 @@ class Store:
 
         `known` has the uuids of the transfers that were listed right before.
         """
-        self.listing.forget()
+        self._forget()
         request = Request(
             name=f"POST backups ({kind})",
             post=lambda: self.data.capture(self.addon),
@@ -92,7 +97,7 @@ class Store:
             return self.data.restore(self.addon, backup)
 
         known = uuids(self.transfers(run))
-        self.listing.forget()
+        self._forget()
         request = Request(
             name="POST restores",
             post=post,

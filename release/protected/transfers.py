@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
+from release.asked import Asked
 from release.clock import Clock, Deadline, Interrupted
 from release.database.others import others
 from release.errors import Reason, Refused, RestoreUnderWay, StepFailed
@@ -16,8 +17,14 @@ from release.protected.blockers import Blockers
 from release.protected.judgement import LogRead, check_usable
 from release.protected.store import Store, uuids
 from release.protected.target import Target, restores
-from release.retry import LONGEST_WAIT, TimedOut, poll_interval, polling, sparing_interval, wait_until
+from release.retry import FIRST_POLLS, LONGEST_WAIT, TimedOut, poll_interval, polling, sparing_interval, wait_until
 from release.run import Run
+
+CLOSELY = 2.0
+"""Seconds within which the end of a restore is looked for without waiting for one answer after the other."""
+
+VOLLEY = 4
+"""How many questions about one restore are under way at once at most."""
 
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events; Heroku refreshes the figure about as often."""
@@ -87,8 +94,13 @@ def follow(
             )
         return current.finished
 
+    def look() -> Transfer:
+        if transfer.is_restore and run.clock.monotonic() - began < CLOSELY:
+            return _read_closely(run, target.store, transfer.uuid)
+        return target.store.read(transfer.uuid)
+
     finished = polling(
-        lambda: target.store.read(transfer.uuid),
+        look,
         until=is_done,
         name=f"GET transfer {transfer.name}",
         clock=run.clock,
@@ -107,6 +119,19 @@ def follow(
         duration=round(run.clock.monotonic() - began, 3),
     )
     return finished
+
+
+def _read_closely(run: Run, store: Store, uuid: str) -> Transfer:
+    """Reads a transfer that may end at any moment. While the answer does not come, it is asked for a few times more."""
+
+    def ask() -> Asked[Transfer]:
+        return Asked(lambda: store.read(uuid), clock=run.clock, signals=run.signals)
+
+    asked = [ask()]
+    while len(asked) < VOLLEY and not asked[0].wait(run.clock.real(FIRST_POLLS)):
+        asked.append(ask())
+    states = (each.answer() for each in asked)
+    return next((state for state in states if state.finished), None) or asked[-1].answer()
 
 
 class Watcher:
