@@ -52,7 +52,7 @@ def held(app: App, seconds: float, statement: str = READ, *, once_waited_for: bo
 
 def test_who_blocks_the_migration_is_named_without_the_values_in_the_query(hook: Hook, app: App) -> None:
     small_app(hook.folder, {"001": ADD})
-    with held(app, 4):
+    with held(app, 4, once_waited_for=True):
         result = hook.run()
 
     assert result.ended == (0, "released", None)
@@ -96,7 +96,7 @@ def _waiting_like_a_dump(app: App, name: str) -> Iterator[None]:
 
 def test_a_lock_timeout_is_tried_again_while_the_database_is_unchanged(hook: Hook, app: App) -> None:
     small_app(hook.folder, {"001": ADD})
-    with held(app, 5):
+    with held(app, 3, once_waited_for=True):
         result = hook.run(RELEASE_LOCK_TIMEOUT="700ms", RELEASE_MIGRATE_ATTEMPTS="8")
 
     assert result.ended == (0, "released", None)
@@ -112,7 +112,7 @@ def test_without_further_attempts_a_lock_timeout_fails_and_nothing_is_restored(
 ) -> None:
     small_app(hook.folder, {"001": ADD})
     before = picture(sandbox.superuser_url(app))
-    with held(app, 8):
+    with held(app, 6, once_waited_for=True):
         result = hook.run(RELEASE_LOCK_TIMEOUT="500ms")
 
     assert result.ended == (1, "untouched", "migration_failed")
@@ -123,7 +123,7 @@ def test_without_further_attempts_a_lock_timeout_fails_and_nothing_is_restored(
 def test_after_a_change_a_lock_timeout_is_not_tried_again_but_undone(hook: Hook, app: App, sandbox: Sandbox) -> None:
     small_app(hook.folder, {"001": "CREATE TABLE courses (n integer);\n" + ADD})
     before = picture(sandbox.superuser_url(app))
-    with held(app, 8):
+    with held(app, 6, once_waited_for=True):
         result = hook.run(RELEASE_LOCK_TIMEOUT="500ms", RELEASE_MIGRATE_ATTEMPTS="8")
 
     assert result.ended == (1, "restored", "migration_failed")
