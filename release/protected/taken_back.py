@@ -24,8 +24,8 @@ class TakenBack:
     not written. `meanwhile` were written while it ran, by it or by others. `migration` has the tables to which it may
     have written, as the witness knows; None: it may have been any. `only_others` has those to which surely only others
     wrote, so that `reconcile` may bring their rows in again unasked; few where neither the witness nor the counters
-    prove that. `migrations_alone` has those of `meanwhile` where nobody else writes: tables that the migration made, and
-    the history of migrations. It is empty where it is not known what the migration wrote.
+    prove that. `migrations_alone` has those of `meanwhile` where nobody else writes: tables that the migration made,
+    and the history of migrations. It is empty where it is not known what the migration wrote.
     """
 
     by_others: dict[str, int] = field(default_factory=dict)
@@ -104,7 +104,9 @@ def sentence(taken: TakenBack, salvage: str | None, lost: Mapping[str, str]) -> 
     if shared and taken.migration is None:
         parts.append(f"Rows written while the migration ran, by it or by others, were taken back: {_named(shared)}.")
     elif shared:
-        parts.append(f"Rows of tables to which the migration wrote, and others may have, were taken back: {_named(shared)}.")
+        parts.append(
+            f"Rows of tables to which the migration wrote, and others may have, were taken back: {_named(shared)}."
+        )
     if parts and salvage:
         found = "brings others' rows in again" if taken.by_others or taken.migration is None else "finds others' rows"
         parts.append(f"{salvage} holds them; `release-phase reconcile {salvage}` {found}.")

@@ -186,7 +186,7 @@ def test_the_last_line_says_whose_rows_were_taken_back_and_how_to_get_them(hook:
     ],
     ids=["into its own table", "into everybody's"],
 )
-def test_reconcile_is_named_only_where_rows_may_be_others(hook: Hook, app: App, writes: str, named: list[str]) -> None:
+def test_reconcile_is_named_only_where_rows_may_be_others(hook: Hook, writes: str, named: list[str]) -> None:
     small_app(hook.folder, {"001": writes, "002": "SELECT 1 / 0;\n"})
 
     result = hook.run()
