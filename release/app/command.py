@@ -110,6 +110,8 @@ class Commands:
         if framework is None:
             return crashes.loading(answer, self.pending or ())
         question = framework.pending
+        if missing := crashes.not_found(answer):
+            return missing
         if question and not question.ambiguous and question.read(answer) is not None:
             return None
         own = framework.crashed(answer) if framework.crashed else None
