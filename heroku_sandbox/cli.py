@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +183,14 @@ def _git(directory: str, *words: str) -> str:
 
 @main.command()
 @click.argument("app")
-@click.argument("action", type=click.Choice(["get", "set", "unset"]))
+@click.argument("action", type=click.Choice(["get", "set", "unset"]), required=False)
 @click.argument("words", nargs=-1)
-def config(app: str, action: str, words: tuple[str, ...]) -> None:
+def config(app: str, action: str | None, words: tuple[str, ...]) -> None:
     """Show config vars, or change them (KEY=VALUE, or KEY for unset): that is a release."""
     target = _app(app)
+    if action is None:
+        _show_all(app, target.config)
+        return
     if action == "get":
         for name, value in sorted(target.config.items()):
             if not words or name in words:
@@ -203,6 +206,14 @@ def config(app: str, action: str, words: tuple[str, ...]) -> None:
     fresh = target.set_config(changes, wait=False)
     if fresh.version > before:
         _follow(app, fresh)
+
+
+def _show_all(app: str, variables: Mapping[str, str]) -> None:
+    """Shows config vars as `heroku config` does."""
+    click.echo(f"=== {app} Config Vars\n")
+    width = max(map(len, variables), default=0)
+    for name, value in sorted(variables.items()):
+        click.echo(f"{name + ':':{width + 1}} {value}")
 
 
 @main.command()
@@ -235,10 +246,17 @@ def connect(pipeline: str, directory: str) -> None:
 @main.command()
 @click.argument("app")
 @click.argument("version", required=False)
-@click.option("--tail", is_flag=True, help="Go on until the release has ended.")
-def logs(app: str, version: str | None, tail: bool) -> None:
+@click.option("--tail", is_flag=True, help="Go on until the release has ended; with --dynos, until Ctrl-C.")
+@click.option("--dynos", is_flag=True, help="What all dynos have printed and the platform has said, as `heroku logs`.")
+def logs(app: str, version: str | None, tail: bool, dynos: bool) -> None:
     """Show what a release's phase has printed: of the newest release, or of VERSION (v7)."""
     pushed = _app(app)
+    if dynos:
+        if version:
+            raise click.UsageError("VERSION is of a release's phase, and --dynos of all dynos.")
+        for piece in pushed.log(tail=tail):
+            click.echo(piece, nl=False)
+        return
     newest = pushed.releases()[0]["version"]
     shown = pushed.get_release(int(version.removeprefix("v")) if version else newest)
     if tail and shown.status == "pending":

@@ -144,6 +144,12 @@ class App:
         """Yields what a release's phase has printed by now, whether it has ended or not."""
         return self.connection.stream(f"/streams/{release.id}", patience=_SILENCE_SECONDS)
 
+    def log(self, *, tail: bool = False) -> Iterator[bytes]:
+        """Yields the newest 1,500 lines of the app's log, and with `tail` those that follow, without an end."""
+        body = {"lines": 1500, "tail": tail}
+        session = self.connection.request("POST", f"/apps/{self.name}/log-sessions", body)
+        return self.connection.stream(f"/logs/{session['id']}")
+
     def wait(self, version: int, seconds: float = 600) -> Release:
         """Waits until a release has ended. Raises Failure if it has not after `seconds`."""
         deadline = time.monotonic() + seconds

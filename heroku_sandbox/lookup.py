@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from heroku_sandbox.state import SERVICE, Addon, App, Attachment, Release, State, Transfer
+
+Record = TypeVar("Record")
 
 
 @dataclass(slots=True)
@@ -35,6 +37,13 @@ def not_found(resource: str, spoken: str | None = None) -> ApiError:
 def invalid(message: str) -> ApiError:
     """Makes the 422 of a request that cannot be done as asked."""
     return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_params", message)
+
+
+def one(records: Mapping[str, Record], identity: str, resource: str) -> Record:
+    """Finds a record by its id, or by what else it is kept under here. Raises ApiError (404)."""
+    if identity not in records:
+        raise not_found(resource, resource.replace("-", " ").replace("_", " "))
+    return records[identity]
 
 
 def app(state: State, identity: str) -> App:

@@ -117,14 +117,10 @@ def couplings(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not
     state = world.store.state
 
     def shape(of: Coupling) -> dict[str, Any]:
-        known = state.pipelines.get(of.pipeline_id)
-        of_pipeline = {"id": of.pipeline_id} | ({"name": known.name} if known else {})
-        return shapes.coupling(of) | {"pipeline": of_pipeline}
+        return shapes.coupling(of, state.pipelines.get(of.pipeline_id))
 
     def one(text: str) -> Coupling:
-        if text not in state.couplings:
-            raise lookup.not_found("pipeline-coupling", "pipeline coupling")
-        return state.couplings[text]
+        return lookup.one(state.couplings, text, "pipeline-coupling")
 
     @blueprint.get("/pipeline-couplings")
     def everything() -> Any:
@@ -158,11 +154,8 @@ def couplings(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not
 
     @blueprint.get("/apps/<app>/pipeline-couplings")
     def of_app(app: str) -> Any:
-        record = lookup.app(state, app)
-        for coupled in state.couplings.values():
-            if coupled.app_id == record.id:
-                return shape(coupled)
-        raise lookup.not_found("pipeline-coupling", "pipeline coupling")
+        by_app = {coupled.app_id: coupled for coupled in state.couplings.values()}
+        return shape(lookup.one(by_app, lookup.app(state, app).id, "pipeline-coupling"))
 
     @blueprint.get("/pipelines/<name>/pipeline-couplings")
     def of_pipeline(name: str) -> Any:
@@ -177,7 +170,7 @@ def couplings(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not
     return blueprint
 
 
-def promotions(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, not a branching function
+def promotions(world: World) -> Blueprint:
     """Makes the routes of promotions: the same code, released in another app."""
     blueprint = Blueprint("promotions", __name__)
     state = world.store.state
@@ -211,9 +204,7 @@ def promotions(world: World) -> Blueprint:  # noqa: C901 -- a list of routes, no
         }
 
     def one(text: str) -> Promotion:
-        if text not in state.promotions:
-            raise lookup.not_found("pipeline-promotion", "pipeline promotion")
-        return state.promotions[text]
+        return lookup.one(state.promotions, text, "pipeline-promotion")
 
     @blueprint.post("/pipeline-promotions")
     def promote() -> Any:

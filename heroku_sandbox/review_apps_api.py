@@ -111,9 +111,7 @@ def review_app_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of rou
         }
 
     def one(text: str) -> ReviewApp:
-        if text not in state.review_apps:
-            raise lookup.not_found("review_app", "review app")
-        return state.review_apps[text]
+        return lookup.one(state.review_apps, text, "review_app")
 
     @blueprint.post("/review-apps")
     def create() -> Any:
@@ -151,11 +149,8 @@ def review_app_routes(world: World) -> Blueprint:  # noqa: C901 -- a list of rou
 
     @blueprint.get("/apps/<app>/review-app")
     def of_app(app: str) -> Any:
-        wanted = lookup.app(state, app).id
-        for record in state.review_apps.values():
-            if record.app_id == wanted:
-                return shape(record)
-        raise lookup.not_found("review_app", "review app")
+        by_app = {record.app_id or "": record for record in state.review_apps.values()}
+        return shape(lookup.one(by_app, lookup.app(state, app).id, "review_app"))
 
     @blueprint.get("/pipelines/<name>/review-apps")
     def of_pipeline(name: str) -> Any:

@@ -20,6 +20,7 @@ from heroku_sandbox.state import (
     Attachment,
     Coupling,
     Formation,
+    Pipeline,
     Release,
     ReleaseStatus,
     Schedule,
@@ -301,12 +302,12 @@ def slug(of: Slug) -> dict[str, Any]:
     }
 
 
-def coupling(of: Coupling) -> dict[str, Any]:
-    """Shows an app's place in a pipeline."""
+def coupling(of: Coupling, pipeline: Pipeline | None) -> dict[str, Any]:
+    """Shows an app's place in a pipeline, which may be gone."""
     return {
         "id": of.id,
         "app": {"id": of.app_id},
-        "pipeline": {"id": of.pipeline_id},
+        "pipeline": {"id": of.pipeline_id} | ({"name": pipeline.name} if pipeline else {}),
         "stage": of.stage,
         "created_at": iso(of.created_at),
         "updated_at": iso(of.updated_at),

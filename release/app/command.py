@@ -110,6 +110,8 @@ class Commands:
         if framework is None:
             return crashes.loading(answer, self.pending or ())
         question = framework.pending
+        if missing := crashes.not_found(answer):
+            return missing
         if question and not question.ambiguous and question.read(answer) is not None:
             return None
         own = framework.crashed(answer) if framework.crashed else None
@@ -120,7 +122,7 @@ class Commands:
 def find_commands(run: Run) -> Commands:
     """Finds the commands to run, configured or detected. Raises Misconfigured."""
     settings = run.settings
-    framework = _detect(run) if settings.migrate_command is None else frameworks.chosen(settings.migrate_command)
+    framework = _detect(run) if settings.migrate_command is None else _chosen(run, settings.migrate_command)
     commands = Commands(
         migrate=settings.migrate_command or (framework.migrate_command if framework else ()),
         pending=settings.pending_command or (framework.pending_command if framework else None),
@@ -129,6 +131,13 @@ def find_commands(run: Run) -> Commands:
     )
     _check_runnable(run, commands)
     return commands
+
+
+def _chosen(run: Run, migrate: Sequence[str]) -> Framework | None:
+    """Returns the framework whose command was configured, where it can be asked what is pending here."""
+    found = frameworks.chosen(migrate)
+    asks = found and (found.pending_command or found.tool)
+    return found if asks and _runnable(run, asks) else None
 
 
 def _detect(run: Run) -> Framework:

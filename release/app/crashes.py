@@ -89,6 +89,12 @@ _USAGE: Final = re.compile(
 _WRONG: Final = re.compile(r"(?i)error|exception|sqlstate|refused|cannot|could not|failed")
 
 
+def not_found(answer: Answer) -> str | None:
+    """Reads that a script's own program is not there, or cannot be run: 127 and 126 of a shell and of `env` (POSIX)."""
+    lines = [line.strip() for line in answer.errors if line.strip()]
+    return lines[-1] if lines and answer.exit_code in {126, 127} else None
+
+
 def wordless(answer: Answer) -> str | None:
     """Reads a failure of a tool that answers in words, where it has said none of them.
 

@@ -20,21 +20,22 @@ class Framework:
     """A row of the table. All words follow `tool`; a question is None where the framework has no such command.
 
     markers: the files, or patterns of them, by any of which it is recognised; none where it is known by its command
-    only. program: what has to be there, where that is not the tool's first word. pending: whether something is to be
-    migrated; its answer is None where it does not tell. crashed: how its tool says that the app does not start. shown:
-    prints what is pending, for people. missing: which models were changed without a migration; `missing_at_head`: it
-    can tell only when nothing is pending. known: all migrations that the code has. unknown, in its place where the
-    history is the newest revisions only: asked of each of them (`{}`), those that the code does not have; without a
-    `{}` it is asked once. index: the file that lists what the code has, where no command does. file: the end of a
-    migration's path, by which one is seen without asking. histories: the tables of what has been migrated; `known` and
-    `unknown` are about the first. measured: the versions of the tool whose answers were measured; None: they are as
-    documented. sources: where that is.
+    only. also: other words that migrate in the same way. program: what has to be there, where that is not the tool's
+    first word. pending: whether something is to be migrated; its answer is None where it does not tell. crashed: how
+    its tool says that the app does not start. shown: prints what is pending, for people. missing: which models were
+    changed without a migration; `missing_at_head`: it can tell only when nothing is pending. known: all migrations that
+    the code has. unknown, in its place where the history is the newest revisions only: asked of each of them (`{}`),
+    those that the code does not have; without a `{}` it is asked once. index: the file that lists what the code has,
+    where no command does. file: the end of a migration's path, by which one is seen without asking. histories: the
+    tables of what has been migrated; `known` and `unknown` are about the first. measured: the versions of the tool
+    whose answers were measured; None: they are as documented. sources: where that is.
     """
 
     name: str
     markers: tuple[str, ...] = ()
     tool: tuple[str, ...]
     migrate: tuple[str, ...]
+    also: tuple[tuple[str, ...], ...] = ()
     pending: Question[bool | None] | None = None
     crashed: Reader | None = None
     shown: tuple[str, ...] | None = None

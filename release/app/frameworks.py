@@ -6,6 +6,7 @@ files but an index (index.py). A new one is a row in `rows/`, and an entry of it
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -42,11 +43,52 @@ def _marks(folder: Path, framework: Framework) -> Iterator[Path]:
 
 
 def chosen(migrate: Sequence[str]) -> Framework | None:
-    """Returns the framework whose own migration command was configured word for word.
+    """Returns the framework whose own migration command was configured, or another spelling of it.
 
-    That is how one of several is chosen.
+    That is how one of several is chosen. A word more, and the command may be meant for a part of the migrations only.
     """
-    return next((found for each in FRAMEWORKS if (found := each.configured(migrate))), None)
+    own = next((found for each in FRAMEWORKS if (found := each.configured(migrate))), None)
+    return own or next((found for each in FRAMEWORKS if (found := _spelled(each, tuple(migrate)))), None)
+
+
+def _spelled(framework: Framework, migrate: tuple[str, ...]) -> Framework | None:
+    runner, rows = next(
+        ((words, rows) for words, rows in _RUNNERS.items() if migrate[: len(words)] == words), ((), None)
+    )
+    words = migrate[len(runner) :]
+    verb = next((form for form in (framework.migrate, *framework.also) if words[-len(form) :] == form), None)
+    if verb is None or (rows is not None and framework not in rows):
+        return None
+    tool = words[: -len(verb)]
+    if not _is_tool(tool, framework):
+        return None
+    if rows is NODE:  # which hands no options on; it is asked by the program that this starts
+        return framework
+    asks_otherwise = framework.pending is not None and framework.pending.whole
+    return None if asks_otherwise else replace(framework, tool=(*runner, *tool))
+
+
+def _is_tool(words: Sequence[str], framework: Framework) -> bool:
+    """Tells whether words are the framework's tool, with or without the row's options."""
+    own, *rest = (word for word in framework.tool if not word.startswith("-"))
+    first, *more = [word for word in words if not (word.startswith("-") and word in framework.tool)] or [""]
+    if own == "python":
+        return (re.fullmatch(r"python3?(\.\d+)?", first) is not None and more == rest) or [first, *more] == [
+            f"./{word}" for word in rest
+        ]
+    name = Path(own).name
+    return more == rest and first in ({own, f"./{own}", name, name.removesuffix("-cli")} if "/" in own else {own})
+
+
+_RUNNERS: Mapping[tuple[str, ...], tuple[Framework, ...]] = {
+    tuple(words.split()): rows
+    for words, rows in {
+        **dict.fromkeys(("poetry run", "uv run", "pipenv run", "pdm run"), PYTHON),
+        "bundle exec": OTHERS,
+        **dict.fromkeys(("npx --no --", "npx --no-install", "npx --no", "npx", "npm exec --", "pnpm exec"), NODE),
+    }.items()
+}
+"""What starts a program of the app's own packages and changes nothing about it; longer ones before their beginnings."""
 
 
 def recognise(migrate: Sequence[str]) -> Framework | None:

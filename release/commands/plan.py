@@ -123,7 +123,8 @@ def _check_everything(draft: Plan, run: Run) -> None:
     (size, version), name = run.database.one(FACTS), run.settings.database
     draft.database = {"variable": name, "bytes": size, "postgres": version, "addon": None, "plan": None}
     look_for_others(run)
-    draft.pending = prepare.pending(run, commands).pending
+    decision = prepare.pending(run, commands)
+    draft.pending, draft.decided = decision.pending, {"by": decision.by, "differs": list(decision.differs)}
     if not draft.pending:
         draft.steps = ["Nothing is to be migrated: no request to Heroku, no backup.", _probing(draft)]
         return

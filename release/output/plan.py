@@ -22,6 +22,9 @@ _BEFORE = re.compile(rf"  (?:\d+\. |[A-Z]\w+ +(?<=^.{{{LABEL + 2}}}))?")
 class Plan(Struct, kw_only=True):
     """What would happen. `pending` is None when it could not be found out; `stopped` is what ended the plan early.
 
+    `decided` says by what `pending` was decided, as the event `pending_decided` does: `by`, and what `differs` from the
+    release that landed last.
+
     It is filled in as it is found out, and what is not known stays empty. Sizes are bytes, durations are seconds.
     """
 
@@ -30,6 +33,7 @@ class Plan(Struct, kw_only=True):
     database: dict[str, Any] | None = None
     commands: dict[str, Any] | None = None
     pending: bool | None = None
+    decided: dict[str, Any] | None = None
     pending_words: list[str] = field(default_factory=list)
     probes: list[str] = field(default_factory=list)
     rehearsal: str | None = None
@@ -108,12 +112,32 @@ def _facts(plan: Plan) -> Iterator[str]:
     if plan.commands:
         yield _fact("Migration", plan.commands["migrate"])
         yield _fact("Framework", plan.commands["framework"] or "not known")
+    if plan.decided:
+        yield _fact("Pending", _why(plan, plan.decided["by"], plan.decided["differs"]))
     if time := plan.time:
         yield _fact("Backup", f"about {seconds(time['backup'])}" if time["backup"] is not None else "not known")
         yield _fact("Restore", f"about {seconds(time['restore'])}" if time["restore"] is not None else "not known")
         if time["migration_at_most"] is not None:
             yield _fact("Room", f"{seconds(time['migration_at_most'])} of {seconds(time['limit'])} for the migration")
         yield _fact("Estimated", f"from {time['estimated_from']}")
+
+
+def _why(plan: Plan, by: str, differs: list[str]) -> str:
+    """Says whether something is pending, and who says so."""
+    asked = plan.commands["pending"] if plan.commands else None
+    told = f"`{asked}` says so" if asked else "the app's list of migrations and the database's history say so"
+    match by:
+        case "same_code":
+            return "nothing: this code landed last, and nothing has changed since"
+        case "database_ahead":
+            return "nothing is migrated: the database has migrations that this code does not have"
+        case "always":
+            return "taken to be so: RELEASE_PENDING=always"
+        case "assumed":
+            changed = f", and not all is as when it landed last ({', '.join(differs)})" if differs else ""
+            return f"taken to be so: nothing can tell{changed}"
+        case _:
+            return f"{'yes' if plan.pending else 'nothing'}: {told}"
 
 
 def _fact(label: str, text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from release.database import hold
-from release.database.comparison import Comparison
+from release.database.comparison import Change, Comparison
 from release.database.evidence import Counters, Written, compare
 from release.database.hold import Reading
 from release.protected.before import BackedUp
@@ -24,13 +24,15 @@ class TakenBack:
     not written. `meanwhile` were written while it ran, by it or by others. `migration` has the tables to which it may
     have written, as the witness knows; None: it may have been any. `only_others` has those to which surely only others
     wrote, so that `reconcile` may bring their rows in again unasked; few where neither the witness nor the counters
-    prove that.
+    prove that. `migrations_alone` has those of `meanwhile` where nobody else writes: tables that the migration made,
+    and the history of migrations. It is empty where it is not known what the migration wrote.
     """
 
     by_others: dict[str, int] = field(default_factory=dict)
     meanwhile: dict[str, int] = field(default_factory=dict)
     only_others: tuple[str, ...] = ()
     migration: tuple[str, ...] | None = None
+    migrations_alone: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -61,6 +63,7 @@ def taken_back(
         others[table] = others.get(table, 0) + max(_rows(written) - meanwhile.get(table, 0), 0)
     for table in [] if own is None else meanwhile.keys() - own:
         others[table] = others.get(table, 0) + meanwhile.pop(table)
+    private = set() if own is None else _made(comparison) | backup.before.history.keys()
     counted = comparison.traces is not None and comparison.unproved is None
     alone = others.keys() - (comparison.written.keys() if own is None else own) if counted or own is not None else ()
     return TakenBack(
@@ -68,7 +71,13 @@ def taken_back(
         meanwhile=_some(meanwhile),
         only_others=tuple(table for table in _some(others) if table in alone),
         migration=own,
+        migrations_alone=tuple(table for table in _some(meanwhile) if table in private),
     )
+
+
+def _made(comparison: Comparison) -> set[str]:
+    tables = (each for each in comparison.differences if each.kind == "table" and each.change is Change.ADDED)
+    return {table.name for table in tables}
 
 
 def _comparable(epoch: str | None, last: Reading | None) -> Mapping[str, Counters]:
@@ -84,16 +93,23 @@ def _some(rows: Mapping[str, int]) -> dict[str, int]:
 
 
 def sentence(taken: TakenBack, salvage: str | None, lost: Mapping[str, str]) -> str:
-    """Says it in words, with the command that brings them in again. `lost` is in no dump, by table."""
+    """Says it in words, with the command that brings them in again. `lost` is in no dump, by table.
+
+    Says nothing of rows that were the migration's alone: to undo them is what a restore is for.
+    """
     parts = []
+    shared = {table: rows for table, rows in taken.meanwhile.items() if table not in taken.migrations_alone}
     if taken.by_others:
         parts.append(f"Rows that others wrote were taken back: {_named(taken.by_others)}.")
-    if taken.meanwhile:
+    if shared and taken.migration is None:
+        parts.append(f"Rows written while the migration ran, by it or by others, were taken back: {_named(shared)}.")
+    elif shared:
         parts.append(
-            f"Rows written while the migration ran, by it or by others, were taken back: {_named(taken.meanwhile)}."
+            f"Rows of tables to which the migration wrote, and others may have, were taken back: {_named(shared)}."
         )
     if parts and salvage:
-        parts.append(f"{salvage} holds them; `release-phase reconcile {salvage}` brings others' rows in again.")
+        found = "brings others' rows in again" if taken.by_others or taken.migration is None else "finds others' rows"
+        parts.append(f"{salvage} holds them; `release-phase reconcile {salvage}` {found}.")
     elif parts:
         parts.append("No salvage holds them.")
     if lost:

@@ -197,5 +197,10 @@ def test_text_and_page_hold_with_a_run_of_no_length_at_all() -> None:
     assert "<svg" in page.as_html(stories)
 
 
-def test_the_screenshot_in_the_docs_is_small() -> None:
-    assert (Path(__file__).parents[2] / "docs" / "report.png").stat().st_size < 200_000
+@pytest.mark.parametrize(("name", "width"), [("report.png", 860), ("report-phone.png", 375)])
+def test_the_pages_pictures_are_shown_in_the_docs_and_small(name: str, width: int) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    picture = (docs / name).read_bytes()
+    assert len(picture) < 150_000
+    assert int.from_bytes(picture[16:20]) == width  # PNG's first chunk begins with it
+    assert f"({name})" in (docs / "outcomes.md").read_text()

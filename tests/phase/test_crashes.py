@@ -37,6 +37,21 @@ def elsewhere(name: str) -> Broken:
     )
 
 
+def test_a_tool_whose_own_program_is_missing_costs_no_backup(hook: Hook, app: App) -> None:
+    for name in ("RELEASE_PENDING_COMMAND", "RELEASE_MIGRATE_COMMAND"):
+        del hook.environment[name]
+    rails = hook.folder / "bin" / "rails"
+    rails.parent.mkdir()
+    rails.write_text("#!/usr/bin/env no-such-ruby\n")
+    rails.chmod(0o755)
+
+    result = hook.run()
+
+    assert result.ended == (1, "untouched", "app_does_not_start")
+    assert "no-such-ruby" in result.last["error"]
+    assert app.transfers() == []
+
+
 ODD_MODEL = """
 
 class Odd(models.Model):

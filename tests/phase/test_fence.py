@@ -178,6 +178,26 @@ def test_the_last_line_says_whose_rows_were_taken_back_and_how_to_get_them(hook:
     assert f"`{HOOK} reconcile {salvage}`" in result.last["hint"]
 
 
+@pytest.mark.parametrize(
+    ("writes", "named"),
+    [
+        ('CREATE TABLE "New Orders" (id integer);\nINSERT INTO "New Orders" VALUES (1);\n', []),
+        ("UPDATE learners SET points = 7;\n", ["public.learners"]),
+    ],
+    ids=["into its own table", "into everybody's"],
+)
+def test_reconcile_is_named_only_where_rows_may_be_others(hook: Hook, writes: str, named: list[str]) -> None:
+    small_app(hook.folder, {"001": writes, "002": "SELECT 1 / 0;\n"})
+
+    result = hook.run()
+
+    assert result.last["outcome"] == "restored"
+    assert result.last["facts"]["taken_back"]["meanwhile"]
+    hint = result.last["hint"]
+    assert ("reconcile" in hint) is bool(named)
+    assert re.findall(r"taken back: (\S+) \(\d+\)\.", hint) == named
+
+
 def test_writers_wait_from_the_salvage_on_and_its_dump_does_not(hook: Hook, app: App) -> None:
     small_app(hook.folder, {"002": BROKEN})
     execute(app.database_url, "CREATE TABLE jobs (token integer)")

@@ -86,7 +86,8 @@ def test_nothing_pending_asks_heroku_for_nothing(hook: Hook, sandbox: Sandbox) -
 
     code, found = plan(hook)
 
-    assert (code, found["pending"]) == (0, False)
+    assert (code, found["pending"], found["decided"]) == (0, False, {"by": "asked", "differs": []})
+    assert "  Pending     nothing: `./pending` says so\n" in hook.run("plan").stdout.decode()
     assert [each for each in sandbox.requests() if each["path"].startswith(("/client", "/addons"))] == []
 
 

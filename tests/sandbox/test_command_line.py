@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +125,34 @@ def test_logs_are_of_the_newest_release_with_a_phase_or_of_the_one_that_is_named
     assert "v2 has no release phase, or that has printed nothing." in shell("logs", "my-app", "v2", errors=True)
     assert "Couldn't find that release" in shell("logs", "my-app", "v99", code=1)
     assert newest(shell)[1] == "failed"
+
+
+def test_logs_of_all_dynos_are_as_heroku_logs_shows_them(shell: Shell, folder: Push) -> None:
+    shell("down")
+    shell("up", "--detach", "--dynos")
+    pushed = folder("echo migrated")
+    (pushed / "Procfile").write_text("release: exec sh phase.sh\nweb: echo serving; sleep 60\n")
+    shell("release", "my-app", str(pushed))
+
+    def shown() -> str:
+        return shell("logs", "my-app", "--dynos")
+
+    deadline = time.monotonic() + 20
+    while "serving" not in shown() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    said = [line.split(" ", 1)[1] for line in shown().splitlines()]
+    assert "app[web.1]: serving" in said
+    assert any(re.fullmatch(r"app\[release\.\d+\]: migrated", line) for line in said)
+    assert any(line.startswith("app[api]: Deploy") for line in said)
+    assert "VERSION is of a release's phase" in shell("logs", "my-app", "v1", "--dynos", code=2)
+
+
+def test_config_alone_shows_all_of_it_as_heroku_config_does(shell: Shell) -> None:
+    shell("config", "my-app", "set", "COLOR=blue")
+    heading, blank, *lines = shell("config", "my-app").splitlines()
+    assert (heading, blank) == ("=== my-app Config Vars", "")
+    assert "COLOR:          blue" in lines
+    assert [line.split(":")[0] for line in lines] == ["COLOR", "DATABASE_URL", "HEROKU_API_KEY"]
 
 
 def test_a_commit_is_only_told_of_a_folder_that_is_as_it_was_committed(shell: Shell, folder: Push) -> None:

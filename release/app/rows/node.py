@@ -174,6 +174,7 @@ NODE = (
         # It would write the schema into a file afterwards, by pg_dump.
         tool=(f"{BIN}/dbmate", "--no-dump-schema"),
         migrate=("migrate",),
+        also=(("up",),),  # the same for a database that is there
         pending=Question(("status", "--exit-code"), exit_code(1)),  # 2 is all its errors'
         shown=("status",),
         known=Question(("status",), listed(r"\[[ X]\] (\d+)_")),

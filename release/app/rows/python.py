@@ -23,6 +23,7 @@ PYTHON = (
         markers=("manage.py",),
         tool=("python", "manage.py"),
         migrate=("migrate", "--noinput"),
+        also=(("migrate",), ("migrate", "--no-input")),
         # 1 is the answer of a crash, too; then it prints a traceback, and else nothing.
         pending=Question(("migrate", "--check"), exit_code(1), ambiguous=True),
         crashed=says(r"^SystemCheckError: ", r"\(\w+\.E\d+\)"),

@@ -69,7 +69,7 @@ def test_a_framework_is_chosen_by_its_own_command_word_for_word(framework: Frame
     framework = framework.at("build/data-source.js") if "{marker}" in framework.tool else framework
     found = chosen(framework.migrate_command)
     assert found == framework
-    assert chosen(framework.migrate_command[:-1]) is None
+    assert chosen(framework.tool) is None
     assert chosen([*framework.migrate_command, "--more"]) is None
 
 
@@ -185,6 +185,63 @@ def test_what_rails_lists_without_a_file_is_not_in_its_code() -> None:
     assert known is not None
     lines = ["   up     20260101000000  Make courses", "   up     20260102000000  ********** NO FILE **********"]
     assert known.read(Answer(exit_code=0, lines=lines)) == {("20260101000000",)}
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "question"),
+    [
+        ("python manage.py migrate", "Django", "python manage.py migrate --check"),
+        ("python3 manage.py migrate --no-input", "Django", "python3 manage.py migrate --check"),
+        ("./manage.py migrate --noinput", "Django", "./manage.py migrate --check"),
+        ("poetry run python manage.py migrate --noinput", "Django", "poetry run python manage.py migrate --check"),
+        ("uv run python manage.py migrate", "Django", "uv run python manage.py migrate --check"),
+        ("rails db:migrate", "Rails", "rails db:abort_if_pending_migrations"),
+        ("bundle exec rails db:migrate", "Rails", "bundle exec rails db:abort_if_pending_migrations"),
+        ("bundle exec bin/rails db:migrate", "Rails", "bundle exec bin/rails db:abort_if_pending_migrations"),
+        ("dbmate up", "dbmate", "dbmate status --exit-code"),
+        ("node_modules/.bin/dbmate migrate", "dbmate", "node_modules/.bin/dbmate status --exit-code"),
+        ("npx dbmate up", "dbmate", "node_modules/.bin/dbmate --no-dump-schema status --exit-code"),
+        ("npx --no -- knex migrate:latest", "Knex", "node_modules/.bin/knex migrate:list"),
+        ("npx knex migrate:latest", "Knex", "node_modules/.bin/knex migrate:list"),
+        ("./node_modules/.bin/knex migrate:latest", "Knex", "./node_modules/.bin/knex migrate:list"),
+        ("knex migrate:latest", "Knex", "knex migrate:list"),
+        ("npx sequelize db:migrate", "Sequelize", "node_modules/.bin/sequelize-cli db:migrate:status"),
+        ("npx prisma migrate deploy", "Prisma", "node_modules/.bin/prisma migrate status"),
+        ("pnpm exec node-pg-migrate up", "node-pg-migrate", "node-pg-migrate up --dry-run"),
+    ],
+)
+def test_another_spelling_of_its_command_is_asked_what_is_pending(command: str, name: str, question: str) -> None:
+    found = chosen(command.split())
+    assert found is not None
+    assert (found.name, found.question) == (name, question)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python manage.py migrate learning",
+        "python src/manage.py migrate --noinput",
+        "manage.py migrate",
+        "poetry run alembic upgrade head",  # the row's question is a script that calls alembic itself
+        "poetry run knex migrate:latest",
+        "uv run --frozen python manage.py migrate",
+        "npx --yes knex migrate:latest",
+        "npx knex migrate:latest --env production",
+        "npx -p knex knex migrate:latest",
+        "yarn knex migrate:latest",  # a script of package.json may have that name
+        "npx rails db:migrate",
+        "bundle exec rake db:migrate",
+        "dbmate -d other up",
+        "./migrate up",
+        "bin/migrate up",
+        "./goose up",
+        "node-pg-migrate up",
+        "migrate",
+        "up",
+    ],
+)
+def test_a_command_that_may_mean_something_else_is_no_spelling(command: str) -> None:
+    assert chosen(command.split()) is None
 
 
 @pytest.mark.parametrize(
