@@ -47,10 +47,10 @@ def suite() -> Iterator[Figure]:
     yield at_most("the tests, two workers", (time.monotonic() - began) / 60, 7, "min")
 
 
-def written(page: str, found: Sequence[Figure]) -> str:
+def written(page: str, where: str, found: Sequence[Figure]) -> str:
     """The page with the machine and the table in their place."""
     before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}{machine()}:\n\n{table(found)}\n{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}Measured on {where}:\n\n{table(found)}\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> int:
@@ -66,13 +66,13 @@ def main() -> int:
     known = subjects(given.latency, given.heroku, given.runs) | ({"suite": suite} if given.suite else {})
     if unknown := set(given.subjects) - set(known):
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-    found: list[Figure] = []
+    where, found = machine(), list[Figure]()
     for name in given.subjects or known:
         print(f"{name} …", file=sys.stderr, flush=True)
         found += known[name]()
-    print(f"{machine()}\n\n{table(found)}")
+    print(f"{where}\n\n{table(found)}")
     if given.docs:
-        PAGE.write_text(written(PAGE.read_text(), found))
+        PAGE.write_text(written(PAGE.read_text(), where, found))
     return int(not all(each.met for each in found))
 
 

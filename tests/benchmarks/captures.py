@@ -68,9 +68,9 @@ def half_an_hour(sandbox: Sandbox, hook: Hook, *, seen: bool) -> Iterator[Figure
     result = finish(process)
     assert result.last["outcome"] == "released", result.last
     (late,) = noticed(requests(sandbox), HALF_AN_HOUR)
-    session = f"a capture of 30 minutes, the dump's session {'seen' if seen else 'not seen'}"
-    yield at_most(f"requests of a release with {session}", len(requests(sandbox)), 150, "requests")
-    yield at_most(f"its end noticed after, {session}", late * FACTOR, 15)
+    what = f"capture of 30 minutes, the dump's session {'seen' if seen else 'not seen'}"
+    yield at_most(f"{what}: requests of the release", len(requests(sandbox)), 150, "requests")
+    yield at_most(f"{what}: end noticed after", late * FACTOR, 15)
 
 
 def ends_noticed(sandbox: Sandbox, hook: Hook, latency: float) -> Figure:
@@ -81,7 +81,7 @@ def ends_noticed(sandbox: Sandbox, hook: Hook, latency: float) -> Figure:
     assert_undone(hook)
     late = noticed(requests(sandbox), SHORT)
     assert len(late) == 3
-    return at_most(f"the end of a transfer of {SHORT} s noticed after", max(late) + latency, 0.5)
+    return at_most(f"transfers of {SHORT} s: end noticed after, at most", max(late) + latency, 0.5)
 
 
 def begun(sandbox: Sandbox) -> bool:

@@ -56,9 +56,10 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def machine() -> str:
-    """The kind of machine that it was measured on."""
+    """The kind of machine that it is, and how busy others keep it at this moment."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GB of memory, {platform.system()}, Python {platform.python_version()}"
+    kind = f"{os.cpu_count()} cores, {memory:.0f} GB of memory, {platform.system()}, Python {platform.python_version()}"
+    return f"{kind}; load average {os.getloadavg()[0]:.1f} when it began"
 
 
 def peak(pid: int | str = "self") -> float:

@@ -87,7 +87,7 @@ class Bench:
             assert_undone(self.hook)
         yield from self.compared("failing, undone", answers, costs, FAILING, self.by_hand_failing, 5)
         down = statistics.median(cost.down for cost in costs)
-        yield at_most(f"site in maintenance mode beyond salvage and restore, {said(answers)}", down, 1)
+        yield at_most(f"in maintenance mode beyond salvage and restore, {said(answers)}", down, 1)
         (self.hook.folder / "migrations" / f"{self.number:03}.sql").unlink()
 
     def compared(
@@ -106,7 +106,7 @@ class Bench:
         yield at_most(f"{what}, {said(answers)}", own, limit, beside=asked)
         if self.heroku:
             other = statistics.median(by_hand() for _ in range(self.runs))
-            name = f"{what}, {said(answers)}: Heroku's CLI takes"
+            name = f"{what}, {said(answers)}: Heroku's CLI"
             yield at_least(name, other / own, times, "times as long", beside=f"{other:.2f} s")
 
     def memory(self) -> Iterator[Figure]:
@@ -123,7 +123,7 @@ class Bench:
         result = Result(exit_code=process.returncode, stdout=log.read_bytes(), stderr=b"")
         assert result.last["outcome"] == "restored", result.last
         assert [each["verdict"] for each in result.named("migration_witnessed")] == ["committed"]
-        yield at_most("peak memory of the hook's process, restoring, with the witness", most, 55, "MB")
+        yield at_most("peak memory, restoring, with the witness and TLS", most, 55, "MB")
 
     def release(self, outcome: str) -> Cost:
         """One release with the outcome that it has to have, and what it cost."""

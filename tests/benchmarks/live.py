@@ -52,13 +52,13 @@ def figures(*, writers: int = 20, releases: int = 10) -> Iterator[Figure]:
         found = watched(sandbox, hook, writers, releases)
         quiet = watched(sandbox, hook, writers, 0, seconds=min(found.seconds, 15))
     assert found.outcomes == {"untouched": releases}, found.outcomes
-    what = f"{releases} migrations that rolled back, {writers} writers at work"
+    what = f"{releases} migrations rolled back under {writers} writers"
     rates = f"{found.accepted / found.seconds:.0f} rows a second, {quiet.accepted / quiet.seconds:.0f} without releases"
     slowest = f"the slowest took {found.slowest:.2f} s"
     yield at_most(f"{what}: rows missing", found.missing, 0, "rows", beside=rates)
     failed = "; ".join([slowest, *found.failed[:3]])
     yield at_most(f"{what}: requests that failed", len(found.failed), 0, "requests", beside=failed)
-    yield at_most(f"{what}: changes of maintenance mode and formation", found.fences, 0, "requests")
+    yield at_most(f"{what}: changes of the site", found.fences, 0, "requests")
 
 
 def watched(sandbox: Sandbox, hook: Hook, writers: int, releases: int, *, seconds: float = 0.0) -> Time:
