@@ -10,6 +10,7 @@ from release.database import grants
 from release.database.session import translated
 from release.errors import Outcome, Reason, Refused
 from release.heroku import platform
+from release.heroku.platform import AddOn, Ref
 from release.protected import lock
 from release.protected.locate import find_target
 from release.protected.target import Target
@@ -93,9 +94,19 @@ def restorable_target(run: Run) -> Target | None:
         _refuse_without_create(run)
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
-    target = find_target(run)  # a restore under way is waited for: until its end nothing of the database can be told
+    target = find_target(
+        run, _likely(run)
+    )  # a restore under way is waited for: until its end nothing of the database can be told
     refuse_unrestorable(run)
     return target
+
+
+def _likely(run: Run) -> AddOn | None:
+    """Returns the add-on that the last run of this app has protected, which is most likely the one to protect now."""
+    for last in run.journal.runs(1):
+        if last.addon_id and last.app_id and last.belongs(run.settings.heroku_app_id):
+            return AddOn(id=last.addon_id, name="", app=Ref(id=last.app_id, name=last.app))
+    return None
 
 
 def refuse_unrestorable(run: Run) -> None:

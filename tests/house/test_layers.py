@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "release"
 
 LAYERS = (
-    {"clock", "errors", "log", "program", "retry", "settings"},
+    {"asked", "clock", "errors", "log", "program", "retry", "settings"},
     {"heroku", "database", "child", "output", "web", "witness"},
     {"run"},
     {"app", "protected", "notify", "record"},
