@@ -63,6 +63,8 @@ def main() -> int:
     parser.add_argument("--docs", action="store_true")
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT")
     given = parser.parse_args()
+    if given.docs and given.subjects:
+        parser.error("--docs is for all subjects: the page has one table")
     known = subjects(given.latency, given.heroku, given.runs) | ({"suite": suite} if given.suite else {})
     if unknown := set(given.subjects) - set(known):
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
