@@ -63,15 +63,12 @@ class Relay:
         self._opened = opened
         self._certificate = certificate or Certificate()
         self._patience = patience
-        self._doors: dict[int, tuple[socket.socket, Upstream, str, Vocabulary]] = {}
         self._lock = threading.Lock()
         self._sessions: dict[Session, threading.Thread] = {}
         self._past = Seen()
         self._ports = bytearray(PORTS)
         self._wake, self._waker = os.pipe()
-        self._poll = select.poll()
-        self._poll.register(self._wake, select.POLLIN)
-        self._listener: threading.Thread | None = None
+        self._listeners: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         return self
@@ -85,11 +82,11 @@ class Relay:
         door.setblocking(False)
         password = new_password()
         upstream = replace(upstream, connected=self._connected)
-        self._doors[door.fileno()] = (door, upstream, password, vocabulary or Vocabulary())
-        self._poll.register(door, select.POLLIN)
-        if self._listener is None:
-            self._listener = threading.Thread(target=self._accept, name="witness", daemon=True)
-            self._listener.start()
+        # A thread each: a poll that has begun does not learn of a door that is opened later.
+        about = [door, upstream, password, vocabulary or Vocabulary()]
+        listener = threading.Thread(target=self._accept, args=about, name="witness", daemon=True)
+        self._listeners.append(listener)
+        listener.start()
         return Entrance(host=LOOPBACK, port=door.getsockname()[1], password=password)
 
     @property
@@ -137,21 +134,18 @@ class Relay:
         self._ports[port] = 1
 
     def _threads(self) -> Iterator[threading.Thread]:
-        if self._listener is not None and self._listener.is_alive():
-            yield self._listener
         with self._lock:
-            threads = list(self._sessions.values())
+            threads = [*self._listeners, *self._sessions.values()]
         yield from (thread for thread in threads if thread.is_alive())
 
-    def _accept(self) -> None:
-        while True:
-            for number, _ in self._poll.poll():
-                if number == self._wake:
-                    for door, *_ in self._doors.values():
-                        door.close()
-                    return
+    def _accept(self, door: socket.socket, upstream: Upstream, password: str, vocabulary: Vocabulary) -> None:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        poll.register(door, select.POLLIN)
+        with door:
+            while self._wake not in dict(poll.poll()):
                 with suppress(OSError):
-                    self._begin(*self._doors[number])
+                    self._begin(door, upstream, password, vocabulary)
 
     def _begin(self, door: socket.socket, upstream: Upstream, password: str, vocabulary: Vocabulary) -> None:
         client, _ = door.accept()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from release.witness import relay
 from release.witness.tls import ServerTls
 from release.witness.verdict import Word, verdict
 from tests.unit.database.conftest import Database
-from tests.unit.witness.conftest import Witnessed, before
+from tests.unit.witness.conftest import Witnessed, before, upstream
 
 
 def client_ports(witnessed: Witnessed) -> set[int]:
@@ -81,3 +82,10 @@ def test_a_session_that_holds_on_is_given_up_and_said(database: Database, monkey
         released.set()
         witnessed.seen()
         assert witnessed.alive() == []
+
+
+def test_an_entrance_that_is_opened_later_lets_in_as_the_first_does(witnessed: Witnessed) -> None:
+    time.sleep(0.05)  # by now the first one waits for its clients
+    later = replace(witnessed, entrance=witnessed.relay.listen(upstream(witnessed.database)))
+    assert later.connect(connect_timeout="5").execute("SELECT 1").fetchone() == (1,)
+    assert witnessed.connect().execute("SELECT 2").fetchone() == (2,)
