@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -46,11 +47,15 @@ LONG: Final = 4000
 
 
 def read(connection: Connection[Any], queries: Sequence[catalog.Query]) -> Definitions:
-    """Reads what some queries of catalog/ say, inside a transaction with catalog.LIMITS. Raises psycopg.Error."""
+    """Reads what some queries of catalog/ say, inside a transaction with catalog.LIMITS. Raises psycopg.Error.
+
+    Equal texts are kept once: a table's name is in many kinds, tenants have the same tables, and most of a later
+    document is the same as in an earlier one.
+    """
     definitions: Definitions = {}
     for query in _worth_asking(connection, queries):
         for kind, name, definition in connection.execute(query.text, prepare=True):
-            definitions.setdefault(kind, {})[name] = _kept(kind, definition or "")
+            definitions.setdefault(sys.intern(kind), {})[sys.intern(name)] = sys.intern(_kept(kind, definition or ""))
     return definitions
 
 

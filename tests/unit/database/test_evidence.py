@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from release.database import evidence
-from release.database.evidence import Evidence, Position, Snapshot, Traces, Written, committed_since
+from release.database.evidence import Evidence, Snapshot, Traces, Written, committed_since
+from release.database.positions import Position
 from tests.unit.database.conftest import Database
 
 ONCE = (
