@@ -51,6 +51,9 @@ PLAIN: Final = 2000
 PACKED: Final = b"zlib:"
 """The beginning of a document that is compressed: this, and then Base64. No JSON begins like that."""
 
+PART: Final = 500
+"""The number of definitions that are written at once."""
+
 BLANKS: Final[tuple[Any, ...]] = (None, {}, [], "", 0, False)
 """Stand-ins for a field that another version's document does not have: the first one that the field's type allows."""
 
@@ -138,10 +141,15 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
 def _parts(schema: Definitions) -> Iterator[bytes]:
     """Yields the parts of the JSON of a schema, with its keys sorted, so that it is never in memory as a whole."""
-    for place, kind in enumerate(sorted(schema)):
-        yield (b"," if place else b"{") + msgspec.json.encode(kind) + b":"
-        yield msgspec.json.encode(schema[kind], order="deterministic")
-    yield b"}" if schema else b"{}"
+    yield b"{"
+    for place, (kind, named) in enumerate(sorted(schema.items())):
+        yield (b"," if place else b"") + msgspec.json.encode(kind) + b":{"
+        names = sorted(named)
+        for start in range(0, len(names), PART):
+            part = msgspec.json.encode({name: named[name] for name in names[start : start + PART]})
+            yield (b"," if start else b"") + part[1:-1]
+        yield b"}"
+    yield b"}"
 
 
 def _intern(schema: Definitions) -> None:
