@@ -14,14 +14,17 @@ from release.database.fingerprint import Fingerprint
 from release.database.session import translated
 
 SEQUENCES: Final[LiteralString] = """
-SELECT s.oid::regclass::text, t.oid::regclass::text, quote_ident(a.attname), q.seqincrement
+SELECT found.sequence, relation::regclass::text,
+       (SELECT quote_ident(a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum = number),
+       seqincrement
+  FROM (
+SELECT s.oid::regclass::text AS sequence, t.oid AS relation, d.refobjsubid AS number, q.seqincrement
   FROM pg_catalog.pg_sequence q
   JOIN pg_catalog.pg_class s ON s.oid = q.seqrelid
   JOIN pg_catalog.pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype IN ('a', 'i')
        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
   JOIN pg_catalog.pg_class t ON t.oid = d.refobjid AND t.relkind = 'r'
   JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
  WHERE q.seqincrement > 0 AND NOT q.seqcycle AND n.nspname !~ '^pg_' AND n.nspname <> ALL (%s)
    AND has_table_privilege(t.oid, 'SELECT')
    AND CASE s.relkind WHEN 'S' THEN has_sequence_privilege(s.oid, 'SELECT') END
@@ -30,8 +33,8 @@ SELECT s.oid::regclass::text, t.oid::regclass::text, quote_ident(a.attname), q.s
        SELECT FROM pg_catalog.pg_index i
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
          JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname = 'btree'
-        WHERE i.indrelid = t.oid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
- ORDER BY 1 LIMIT 500
+        WHERE i.indrelid = t.oid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = d.refobjsubid)
+ ORDER BY 1 LIMIT 500) found ORDER BY 1
 """
 """(sequence, table, column, increment) of columns whose highest value is at the end of an index.
 

@@ -32,26 +32,19 @@ Whatever cannot be told counts as written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from sys import intern
+from typing import Any, Final
 
 import msgspec
-from psycopg import Connection, errors, sql
+from psycopg import Connection
 
 from release.database import catalog
 from release.database.catalog import stamp
 from release.database.definitions import Definitions, read
-
-T = TypeVar("T")
-
-POSITION_BATCH: Final = 500
-"""The number of sequences in one transaction. Reading one's position keeps a lock until the transaction ends, and the
-server's table of locks has limited room (max_locks_per_transaction in the manual)."""
-
-UNUSED_BATCH: Final = 50
-"""The number of sequences whose rows are read in one statement."""
+from release.database.positions import Position, read_positions
 
 FLUSH_SINCE: Final = 150_000
 """The first server version with pg_stat_force_next_flush()."""
@@ -60,7 +53,7 @@ MOST_TRANSACTIONS: Final = 200_000
 """The number of transactions whose status is asked, which takes a third of a second. Of more, nothing is known."""
 
 
-class Counters(msgspec.Struct, frozen=True, array_like=True):
+class Counters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The counters of one table: rows ever inserted, updated and deleted, its estimated rows, and its file's number."""
 
     inserted: int
@@ -68,22 +61,6 @@ class Counters(msgspec.Struct, frozen=True, array_like=True):
     deleted: int
     live: int
     file: int
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True):
-    """The position of one sequence: its last value, whether it was ever called, and its increment."""
-
-    value: int
-    called: bool
-    increment: int
-
-    def is_ahead_of(self, other: Position) -> bool:
-        """Says whether its next value is later than that of the other, in the direction in which both count."""
-        if (self.increment > 0) != (other.increment > 0):
-            return False
-        # A sequence that was never called gives its last value itself; any other adds its increment first.
-        mine, others = (position.value + position.increment * position.called for position in (self, other))
-        return mine > others if self.increment > 0 else mine < others
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -188,17 +165,15 @@ def take(connection: Connection[Any]) -> Evidence:
 
     Only the work of sessions that have ended is surely in it. A lock is waited for at most 2 s.
     """
-    if connection.info.server_version >= FLUSH_SINCE:
-        # This session's own counters: it does not end before they are read.
-        connection.execute("SELECT pg_stat_force_next_flush()")
+    _flush(connection)
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.execute(catalog.LIMITS)
         taken_at, epoch, prepared, snapshot = connection.execute(catalog.STATISTICS, prepare=True).fetchall()[0]
-        writes = {name: Counters(*counters) for name, *counters in connection.execute(catalog.WRITES, prepare=True)}
+        writes = _writes(connection)
         catalogs = _catalogs(connection)
         surroundings = read(connection, catalog.SURROUNDINGS)
-    positions, unread = _positions(connection)
+    positions, unread = read_positions(connection)
     return Evidence(
         taken_at=taken_at,
         epoch=epoch,
@@ -212,6 +187,36 @@ def take(connection: Connection[Any]) -> Evidence:
     )
 
 
+def written_since(connection: Connection[Any], since: Evidence) -> dict[str, Written]:
+    """Reads the rows written since by table, as `compare` would find them. Raises psycopg.Error.
+
+    Nothing else of the evidence is read, which is most of its time.
+    """
+    _flush(connection)
+    with connection.transaction():
+        connection.execute(catalog.LIMITS)
+        _, epoch, _, _ = connection.execute(catalog.STATISTICS, prepare=True).fetchall()[0]
+        present = Evidence(epoch=epoch, writes=_writes(connection), catalogs=since.catalogs)
+    return _written(since, present)[0]
+
+
+def tables(connection: Connection[Any]) -> frozenset[str]:
+    """Names the tables that have counters, which are all that may hold somebody's data. Raises psycopg.Error."""
+    with connection.transaction():
+        connection.execute(catalog.LIMITS)
+        return frozenset(_writes(connection))
+
+
+def _flush(connection: Connection[Any]) -> None:
+    """Makes the server count what this session itself has written: it does not end before that is read."""
+    if connection.info.server_version >= FLUSH_SINCE:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+
+
+def _writes(connection: Connection[Any]) -> dict[str, Counters]:
+    return {intern(name): Counters(*counts) for name, *counts in connection.execute(catalog.WRITES, prepare=True)}
+
+
 def _catalogs(connection: Connection[Any]) -> dict[str, tuple[int, str]]:
     catalogs = connection.execute(stamp.CATALOGS, prepare=True).fetchall()
     ((left_out,),) = connection.execute(stamp.LEFT_OUT, prepare=True).fetchall()
@@ -219,73 +224,6 @@ def _catalogs(connection: Connection[Any]) -> dict[str, tuple[int, str]]:
     # As bytes, because psycopg takes a query that is put together from names only as bytes (LiteralString otherwise).
     stamps = connection.execute(query.encode(), {"left_out": left_out}, prepare=True)
     return {name: (rows, str(hashes)) for name, rows, hashes in stamps}
-
-
-def _positions(connection: Connection[Any]) -> tuple[dict[str, Position], list[str]]:
-    """Reads where sequences stand, and lists those that could not be read. No snapshot covers their positions."""
-    sequences = [_Sequence(*row) for row in connection.execute(catalog.SEQUENCES, prepare=True)]
-    positions: dict[str, Position] = {}
-    unread = [sequence.name for sequence in sequences if sequence.locked]
-    for batch in _batches([sequence for sequence in sequences if not sequence.locked], POSITION_BATCH):
-        unread += _bisected(connection, batch, lambda part: _read_used(connection, part, positions))
-    unused = [
-        sequence
-        for sequence in sequences
-        if sequence.readable and sequence.name in positions and not positions[sequence.name].called
-    ]
-    for batch in _batches(unused, UNUSED_BATCH):
-        unread += _bisected(connection, batch, lambda part: _read_unused(connection, part, positions))
-    return positions, [f"sequence {name}" for name in unread]
-
-
-class _Sequence(NamedTuple):
-    name: str
-    oid: int
-    increment: int
-    readable: bool
-    locked: bool
-
-
-def _read_used(connection: Connection[Any], batch: Sequence[_Sequence], positions: dict[str, Position]) -> None:
-    values = dict(connection.execute(catalog.POSITIONS, [[sequence.oid for sequence in batch]]).fetchall())
-    for sequence in batch:
-        value = values[sequence.oid]  # pg_sequence_last_value() is null until the sequence is called.
-        positions[sequence.name] = Position(value or 0, value is not None, sequence.increment)
-
-
-def _read_unused(connection: Connection[Any], batch: Sequence[_Sequence], positions: dict[str, Position]) -> None:
-    """Reads where sequences stand that were never called, which only their row tells."""
-    query = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}, last_value, is_called, {} FROM {}").format(
-            sequence.name, sequence.increment, sql.SQL(sequence.name)
-        )
-        for sequence in batch
-    )
-    for name, value, called, increment in connection.execute(query):
-        positions[name] = Position(value, called, increment)
-
-
-def _bisected(
-    connection: Connection[Any], batch: Sequence[_Sequence], read_positions: Callable[[Sequence[_Sequence]], None]
-) -> list[str]:
-    """Reads a whole batch at once, or its halves where one sequence is in the way; returns the names of the unread."""
-    try:
-        with connection.transaction():
-            connection.execute("SET LOCAL lock_timeout = '200ms'")
-            read_positions(batch)
-    except (errors.LockNotAvailable, errors.QueryCanceled, errors.UndefinedTable, errors.InsufficientPrivilege):
-        if len(batch) == 1:
-            return [batch[0].name]
-        half = len(batch) // 2
-        return [
-            *_bisected(connection, batch[:half], read_positions),
-            *_bisected(connection, batch[half:], read_positions),
-        ]
-    return []
-
-
-def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 # What two pieces of evidence say together.

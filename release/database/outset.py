@@ -68,8 +68,8 @@ def emptied_tables(
     it held.
     """
     after = rows.read_holding(connection)
-    there = evidence.take(connection).writes
-    emptied = sorted((set(outset.steady) & there.keys()) - set(after.held) - set(after.unknown))
+    there = evidence.tables(connection)
+    emptied = sorted((set(outset.steady) & there) - set(after.held) - set(after.unknown))
     usual = [name for name in emptied if _is_queue(name, before, outset)]
     unknown = sorted(set(outset.steady) & set(after.unknown))
     return [name for name in emptied if name not in usual], usual, unknown

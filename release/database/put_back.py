@@ -81,7 +81,7 @@ def _extensions(connection: Connection[Any], before: Fingerprint) -> Iterator[st
     with connection.transaction():
         connection.execute(catalog.LIMITS)
         installed = read(connection, [catalog.EXTENSIONS]).get("extension", {})
-        for name, definition in before.schema.get("extension", {}).items():
+        for name, definition in sorted(before.schema.get("extension", {}).items()):
             was = definition.rpartition(_VERSION)[2]
             present = installed.get(name, definition).rpartition(_VERSION)[2]
             if was != present:

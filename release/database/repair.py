@@ -78,6 +78,8 @@ def remove_added(connection: Connection[Any], before: Fingerprint, added: Collec
     be dropped stays, and the next comparison will say so. If anything else has gone or changed with it, all is rolled
     back, and nothing is returned. Raises psycopg.Error for anything but a refusal to drop.
     """
+    if not added:
+        return []
     ours = {str(difference) for difference in added}
     with connection.transaction() as whole:
         restored = _read(connection, before)

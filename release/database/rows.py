@@ -9,6 +9,7 @@ not be searched is unknown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from sys import intern
 from time import monotonic
 from typing import Any, Final
 
@@ -62,7 +63,7 @@ def read_holding(connection: Connection[Any], *, older_than: Snapshot | None = N
         for name, holds in _holding(connection, names[start : start + BATCH], condition, ends):
             if holds is not False:
                 (unknown if holds is None else held).append(name)
-    return Holding(sorted(held), sorted(unknown))
+    return Holding(sorted(map(intern, held)), sorted(map(intern, unknown)))
 
 
 def _older(moment: Snapshot) -> sql.Composable:

@@ -107,8 +107,7 @@ def _sequences(migrated: Migrated) -> Facts:
     """
     run, backup = migrated.run, migrated.backup
     with translated():
-        current = evidence.take(run.database.connection)
-    written = evidence.compare(backup.outset.evidence, current).written
+        written = evidence.written_since(run.database.connection, backup.outset.evidence)
     behind = checks.sequences_behind(run.database.connection)
     ours = sorted(name for name, table in behind.items() if name not in backup.behind and table in written)
     if ours:

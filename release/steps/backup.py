@@ -128,7 +128,7 @@ def _open_row(run: Run, target: Target | None) -> None:
 
 
 def _write_fingerprint(run: Run, before: Fingerprint) -> None:
-    run.journal.fingerprinted(run.id, before.to_json(), evidence=before.evidence.to_json())
+    run.journal.fingerprinted(run.id, before.pack(), evidence=before.evidence.to_json())
 
 
 def backup_deadline(run: Run) -> Deadline:

@@ -17,6 +17,8 @@ SELECT set_config(name, given, true) FROM (VALUES
     ('lock_timeout', '2s'),
     ('statement_timeout', '20s'),
     ('jit', 'off'),
+    ('enable_nestloop', 'off'),
+    ('work_mem', '16MB'),
     ('TimeZone', 'UTC'),
     ('DateStyle', 'ISO, YMD'),
     ('IntervalStyle', 'postgres'),
@@ -30,8 +32,10 @@ SELECT set_config(name, given, true) FROM (VALUES
 """The settings for one transaction that reads catalogs.
 
 The formats are those in which literals inside definitions print. jit is off because compiling these queries takes
-longer than running them. stats_fetch_consistency (PostgreSQL 15) makes the server give present counters, not cached
-ones.
+longer than running them. Nested loops are off because what the server believes about its catalogs is out of date right
+after a restore, or after many schemas were made: it then takes 2,000 schemas for one, and goes through all tables for
+each of them. A sort in 16 MB needs no file. stats_fetch_consistency (PostgreSQL 15) makes the server give present
+counters, not cached ones.
 """
 
 # An extension stands for all that it brought, so that its members are left out; pg_depend is read once for them, by its
@@ -49,13 +53,13 @@ WITH spaces AS (
 ), relations AS (
     SELECT c.*, s.name || '.' || quote_ident(c.relname) AS name
       FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = c.relnamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+     WHERE c.oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
        AND c.oid <> ALL ((SELECT coalesce(nullif(current_setting('release.busy', true), ''), '{}'))::oid[])
 ), procedures AS (
     SELECT p.*, CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
            p.oid::regprocedure::text AS name
       FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = p.pronamespace
-     WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+     WHERE p.oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_proc'::regclass)
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                           AND d.deptype = 'i')
 ), types AS (
@@ -64,8 +68,8 @@ WITH spaces AS (
       FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = t.typnamespace
      WHERE (t.typtype IN ('d', 'e', 'r') OR t.typtype = 'b' AND t.typcategory <> 'A'
             OR t.typtype = 'c'
-               AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
-       AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
+               AND (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid) = 'c')
+       AND t.oid NOT IN (SELECT objid FROM members WHERE classid = 'pg_type'::regclass)
 )
 """
 

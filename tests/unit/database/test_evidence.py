@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from release.database import evidence
-from release.database.evidence import Evidence, Position, Snapshot, Traces, Written, committed_since
+from release.database.evidence import Evidence, Snapshot, Traces, Written, committed_since
+from release.database.positions import Position
 from tests.unit.database.conftest import Database
 
 ONCE = (
@@ -455,3 +456,14 @@ def test_a_sequence_is_ahead_of_another_that_gives_an_earlier_value(
     one: Position, other: Position, ahead: bool
 ) -> None:
     assert one.is_ahead_of(other) is ahead
+
+
+def test_what_was_written_alone_is_what_all_the_evidence_says(
+    database: Database, reader: psycopg.Connection[Any]
+) -> None:
+    before = evidence.take(reader)
+    database.execute("UPDATE people SET net = 2", "TRUNCATE other", "DROP TABLE IF EXISTS nothing")
+    database.others_gone(reader)
+    written = evidence.written_since(reader, before)
+    assert written == evidence.compare(before, evidence.take(reader)).written
+    assert evidence.tables(reader) == evidence.take(reader).writes.keys()

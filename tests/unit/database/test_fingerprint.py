@@ -13,9 +13,10 @@ import pytest
 from release.app.frameworks import histories
 from release.database import fingerprint, grants
 from release.database.comparison import Verdict, compare, same_structure
-from release.database.evidence import Counters, Evidence, Position
+from release.database.evidence import Counters, Evidence
 from release.database.fingerprint import Fingerprint
 from release.database.history import HistoryTable, applied
+from release.database.positions import Position
 from release.database.rows import Holding
 from tests.unit.database.conftest import Database
 

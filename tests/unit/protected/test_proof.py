@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 
 from release.database.comparison import Change, Comparison, Difference, Verdict
-from release.database.evidence import Counters, Evidence, Position
+from release.database.evidence import Counters, Evidence
 from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset
+from release.database.positions import Position
 from release.database.rows import Holding
 from release.errors import Reason, StepFailed
 from release.protected.before import BackedUp
