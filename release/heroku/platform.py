@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote
 
@@ -22,11 +20,6 @@ if TYPE_CHECKING:
     from requests import Response
 
 T = TypeVar("T")
-
-
-def preload() -> None:
-    """Imports the client library in the background: that takes as long as asking the app what is pending."""
-    Thread(target=import_module, args=("heroku3",), daemon=True).start()
 
 
 class Ref(msgspec.Struct, frozen=True):

@@ -13,13 +13,13 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "release"
 
 LAYERS = (
-    {"clock", "errors", "log", "program", "retry", "settings"},
+    {"ahead", "clock", "errors", "log", "program", "retry", "settings"},
     {"heroku", "database", "child", "output", "web", "witness"},
     {"run"},
     {"app", "protected", "notify", "record"},
     {"probes"},
     {"steps"},
-    {"phase"},
+    {"phase", "change"},
     {"edge", "commands", "cli", "__main__"},
 )
 """From the ground up: modules and packages."""
