@@ -106,7 +106,7 @@ def client(session: Session, base: str) -> Callable[..., Response]:
     The key is set on the session and not verified by a request of its own (heroku3's `from_key` makes one and hides a
     bad key): the first real request tells.
     """
-    import heroku3  # noqa: PLC0415 -- costs a third of what a release with nothing pending may cost; it needs none
+    from release.heroku.library import heroku3  # noqa: PLC0415 -- costs a third of what a release with nothing pending may cost; it needs none
 
     heroku = heroku3.api.Heroku(session=session)
     heroku._heroku_url = base.rstrip("/")  # noqa: SLF001 -- heroku3 has no setting for it

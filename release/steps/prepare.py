@@ -28,7 +28,7 @@ TRIED_WITHIN = 5.0
 NAMED = 20
 """How many things an error names one by one."""
 
-HTTP = ("ssl", "http.client", "urllib3", "requests", "heroku3")
+HTTP = ("http.client", "urllib3", "release.heroku.library")
 RECIPE = (
     *("release.app.witnessed", "release.database.comparison", "release.database.grants", "release.protected.locate"),
     *("release.steps.restore", "release.steps.handover", "release.steps.recover", "release.steps.rehearse"),

@@ -39,6 +39,7 @@ sys.exit(code)
 
 SPARED = {
     *("click", "rich", "pygments", "trustme", "cryptography", "scramp", "twisted"),  # libraries
+    *("importlib.metadata", "zipfile", "email", "csv"),
     *("requests", "urllib3", "heroku3", "idna", "charset_normalizer", "dateutil", "http.client", "http.cookiejar"),
     *("release.change", "release.witness", "release.app.witnessed", "release.app.memory", "release.child.beside"),
     *("release.database.fingerprint", "release.database.evidence", "release.database.grants"),
