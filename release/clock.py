@@ -11,6 +11,7 @@ import math
 import select
 import signal
 import socket
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals that ask a run to stop. SIGKILL cannot be caught; all others keep their default."""
+
+
+LONGEST_NAP = 0.1
+"""Seconds between two looks for a signal in a thread other than the main one, which no signal wakes."""
 
 
 class Interrupted(Exception):
@@ -118,8 +123,14 @@ class Signals:
 
         It is meant only for code that changes nothing and holds nothing (an HTTP read), because that code may be cut
         off between any two instructions. Where a library swallows the exception, or turns it into one of its own, it
-        is raised again at the end of the block.
+        is raised again at the end of the block. In another thread than the main one, where no handler runs, a signal
+        is noticed at the end of the block.
         """
+        if not _in_main_thread():
+            self.check()
+            yield
+            self.check()
+            return
         previous, self._armed = self._armed, True
         try:
             self.check()
@@ -152,6 +163,9 @@ class Signals:
     def wait(self, seconds: float) -> None:
         """Waits for so many real seconds, or until any signal comes. It may return early."""
         fileno = self.fileno()
+        if not _in_main_thread():  # it must not take the byte that is to wake the main thread
+            time.sleep(min(seconds, LONGEST_NAP))
+            return
         if fileno is None:
             time.sleep(seconds)
             return
@@ -164,6 +178,10 @@ class Signals:
         if self._armed and self.pending:
             self._armed = False  # once only: a second signal must not hit the code that handles the first
             raise Interrupted(self.received.name)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

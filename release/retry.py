@@ -39,6 +39,9 @@ LONGEST_WAIT = 15.0
 LAST_ATTEMPT = 40
 """How often a call is tried at most while its failures have a patience of their own, however short the waits are."""
 
+FIRST_POLLS = 0.05
+"""Seconds between the first polls."""
+
 SHORTEST_PAUSE = 0.04
 """Seconds that every pause takes at least. With a sleep that does not sleep (in a test), it bounds the tries."""
 
@@ -145,7 +148,20 @@ def attempts(
 
 def poll_interval(elapsed: float, chance: float) -> float:
     """Computes the seconds to the next poll: few at first, then about 5 % of the time gone by, at most 15 s."""
-    return min(LONGEST_WAIT, max(0.05, elapsed * 0.05)) * (0.95 + chance / 10)
+    return min(LONGEST_WAIT, max(FIRST_POLLS, elapsed / 20)) * (0.95 + chance / 10)
+
+
+def sparing_interval(elapsed: float, chance: float, *, expected: float | None) -> float:
+    """Computes the same for something nobody waits for urgently: 148 polls in half an hour at most, instead of 240.
+
+    Where the end is `expected` after so many seconds, there is a poll every 5 % of them, from half of them on. Before
+    and after, or where nothing is expected, the pauses are a part of the time gone by.
+    """
+    pause = elapsed / 3
+    if expected is not None:
+        near = max(expected / 2 - elapsed, expected / 20)
+        pause = min(elapsed / 2, near) if elapsed < expected else elapsed / 2
+    return min(LONGEST_WAIT, max(FIRST_POLLS, pause)) * (0.99 + chance / 50)
 
 
 def polling(
@@ -156,10 +172,13 @@ def polling(
     clock: Clock,
     log: Log,
     deadline: Deadline,
+    interval: Callable[[float, float], float] = poll_interval,
     sleep: Callable[[float], None] | None = None,
     chance: Callable[[], float] = random.random,
 ) -> T:
     """Repeats a read until its result satisfies `until`, and goes on after failures.
+
+    `interval` computes each pause as `poll_interval` does.
 
     Failures that do not pass by themselves (a revoked key, a transfer that vanished) are endured for PATIENCE seconds,
     and those with a patience of their own for that long. Raises the last failure, or TimedOut when the deadline comes
@@ -181,10 +200,10 @@ def polling(
         return error.passing or clock.monotonic() - failing_since[0] < PATIENCE
 
     def pause(error: BaseException | None, _: int) -> float:
-        usual = poll_interval(clock.monotonic() - began, chance())
+        elapsed = clock.monotonic() - began
         if not isinstance(error, Unavailable):
-            return usual
-        asked = error.retry_after or max(usual, 1.0)
+            return interval(elapsed, chance())
+        asked = error.retry_after or min(LONGEST_WAIT, max(elapsed / 20, 1.0))
         # A failure with a patience of its own is about to pass: a long Retry-After must not use that patience up.
         return asked if error.patience is None else min(asked, 5.0)
 

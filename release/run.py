@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from release import retry
+from release.asked import Asked
 from release.clock import Clock, Deadline, Interrupted, Signals
 from release.database.journal import Journal
 from release.database.session import Database
@@ -87,6 +88,10 @@ class Run:
         Returns what it gives. Raises the last failure.
         """
         return retry.retried(call, name=name, clock=self.clock, log=self.log, deadline=deadline or self.deadline)
+
+    def asked(self, name: str, call: Callable[[], T], *, deadline: Deadline | None = None) -> Asked[T]:
+        """Makes such a call in a thread of its own, so that others can be made meanwhile."""
+        return Asked(lambda: self.retried(name, call, deadline=deadline), clock=self.clock, signals=self.signals)
 
     def warn(self, warning: str, detail: str, **facts: object) -> None:
         """Logs what an operator should know although it stops nothing. `warning` is a slug."""

@@ -29,6 +29,7 @@ from release.log.events import Event
 from release.output.words import seconds, size
 from release.protected import fence, lock
 from release.protected.before import BackedUp, take_fingerprint
+from release.protected.judgement import LogRead
 from release.protected.latecomers import Latecomers, latecomers
 from release.protected.locate import find_target
 from release.protected.proof import prove as prove_structure
@@ -240,7 +241,7 @@ def secure(run: Run, plan: RestorePlan, late: Latecomers) -> Transfer | None:
     return taken
 
 
-def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> None:
+def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: LogRead) -> None:
     """Proves the database against the fingerprint that the dump itself carries; says so where it carries none.
 
     Then owners, grants and settings, which no dump carries, become what they were right before the restore.
@@ -256,7 +257,7 @@ def prove(run: Run, plan: RestorePlan, backup: BackedUp, *, log_read: bool) -> N
         run.warn(
             "structure_unproved",
             f"{backup.name} carries no fingerprint of this tool; "
-            + ("its log names no table that was not loaded" if log_read else "its log could not be read either")
+            + ("its log names no table that was not loaded" if log_read() else "its log could not be read either")
             + "; owners, grants and settings are put back as they were right before the restore",
         )
         with translated():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import msgspec
@@ -57,11 +58,16 @@ class _Writer:
         self.clock = clock
         self.render = render
         self.observe = observe
+        self.turn = RLock()
+        """Held while one event is written: questions that are asked side by side log in threads of their own."""
+        self.ended = False
+        """Whether the last line is written. What a thread that nobody waits for has to say comes too late then."""
 
     def timestamp(self) -> str:
         return self.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def line(self, line: bytes, *, last: bool) -> None:
+        self.ended = last
         if not self.sink.write(line, insist=last) and last:
             last_words(line.decode())
 
@@ -123,7 +129,8 @@ class Log(structlog.BoundLoggerBase):
         if not clean and writer.redactor.suspects(data):
             lines = [shorten(line, ROOM_FOR_OUTPUT) for line in writer.redactor.text("\n".join(lines)).split("\n")]
             data = writer.checked(self._output_events(lines, fields))
-        writer.sink.write(data)
+        with writer.turn:
+            writer.sink.write(data)
         return lines
 
     @property
@@ -145,12 +152,15 @@ class Log(structlog.BoundLoggerBase):
         last_words(self._logger.redactor.text(text))
 
     def _log(self, level: str, event: Event, fields: Fields) -> None:
-        try:
-            args, _ = self._process_event(level, event, fields)
-            line = args[0]
-        except Exception as error:  # noqa: BLE001 -- a log must not raise into the work it reports on
-            line = _encode({**self._head(level, event), "unprintable": type(error).__name__}) + b"\n"
-        self._logger.line(line, last=event is Event.RELEASE_FINISHED)
+        with self._logger.turn:
+            if self._logger.ended:
+                return
+            try:
+                args, _ = self._process_event(level, event, fields)
+                line = args[0]
+            except Exception as error:  # noqa: BLE001 -- a log must not raise into the work it reports on
+                line = _encode({**self._head(level, event), "unprintable": type(error).__name__}) + b"\n"
+            self._logger.line(line, last=event is Event.RELEASE_FINISHED)
 
     def _head(self, level: str, event: Event) -> Fields:
         return {"timestamp": self._logger.timestamp(), "level": level, "event": str(event)}

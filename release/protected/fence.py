@@ -46,9 +46,8 @@ SAID_WITHIN = 60.0
 def put_up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence. The journal says so first. Raises HerokuError, Failed or Lost."""
     run.journal.fenced(run.id, mode)
-    target.site.maintain(run, on=True)
     stopped = dict.fromkeys(stopping(target.site, target.formation), 0)
-    target.site.scale(run, stopped)
+    target.site.change(run, stopped, maintenance=True)
     ended = end_sessions(run)
     run.log.info(Event.FENCE_RAISED, mode=mode, scaled=sorted(stopped), sessions=ended)
 
@@ -204,9 +203,7 @@ def _put_back(run: Run, site: Site, formation: Mapping[str, int], *, maintenance
     """Scales process types that stand at 0 now; another figure is somebody's newer wish. Ends maintenance mode."""
     stopped = {kind for kind, quantity in site.formation(run).items() if quantity == 0}
     back = {kind: quantity for kind, quantity in stopping(site, formation).items() if kind in stopped}
-    site.scale(run, back)
-    if maintenance is False:
-        site.maintain(run, on=False)
+    site.change(run, back, maintenance=False if maintenance is False else None)
     run.log.info(Event.FENCE_LOWERED, scaled=back, maintenance=maintenance)
 
 

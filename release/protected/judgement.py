@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+from release.asked import Asked
 from release.errors import Reason, StepFailed
 from release.heroku.complaints import complaints
 from release.heroku.http import HerokuError
@@ -44,17 +46,44 @@ def check_usable(target: Target, backup: Transfer, known: frozenset[str]) -> Non
         raise StepFailed(Reason.BACKUP_UNUSABLE, f"{backup.name}: {', '.join(faults)}", transfer=backup.name)
 
 
-def judge(run: Run, target: Target, finished: Transfer) -> bool:
-    """Judges a finished restore, this run's or another's, by its own log. Returns whether that could be read.
+class LogRead:
+    """The judgement of a finished restore, this run's or another's, by its own log, which is being asked for.
 
-    The number of warnings decides nothing. A table that could not be loaded is fatal. Whatever else pg_restore
-    complained of is logged, and left to the proof. Raises StepFailed (restore_failed).
+    To make one raises StepFailed (restore_failed) where the restore did not succeed.
     """
-    if finished.succeeded is not True or finished.canceled_at:
-        how = "was cancelled" if finished.canceled_at else "failed"
-        raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}{_last_words(run, target, finished)}")
+
+    def __init__(self, run: Run, target: Target, finished: Transfer) -> None:
+        if finished.succeeded is not True or finished.canceled_at:
+            how = "was cancelled" if finished.canceled_at else "failed"
+            raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}{_last_words(run, target, finished)}")
+        self._run = run
+        self._finished = finished
+        self._lines = target.store.ask_for_log(run, finished, deadline=run.deadline.within(LOG_WITHIN))
+        self._judged: bool | None = None
+
+    def __call__(self) -> bool:
+        """Waits for the log and judges by it. Returns whether it could be read. Raises StepFailed (restore_failed)."""
+        if self._judged is None:
+            self._judged = _judge(self._run, self._finished, self._lines)
+        return self._judged
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Lets the log have its say where something fails, since what it says of lost rows says more."""
+        try:
+            yield
+        except StepFailed:
+            self()
+            raise
+
+
+def _judge(run: Run, finished: Transfer, lines: Asked[tuple[str, ...]]) -> bool:
+    """Judges by the log. The number of warnings decides nothing.
+
+    A table that could not be loaded is fatal. Whatever else pg_restore complained of is logged, and left to the proof.
+    """
     try:
-        complained = complaints(_read_log(run, target, finished))
+        complained = complaints(lines.answer())
     except HerokuError as error:
         run.warn("restore_log_unread", f"{finished.name}: {error}; the proof has to do without it")
         return False
@@ -76,14 +105,10 @@ def judge(run: Run, target: Target, finished: Transfer) -> bool:
     return True
 
 
-def _read_log(run: Run, target: Target, restore: Transfer) -> tuple[str, ...]:
-    return target.store.log(run, restore, deadline=run.deadline.within(LOG_WITHIN))
-
-
 def _last_words(run: Run, target: Target, restore: Transfer) -> str:
     """Returns what a failed restore's log says last, after a colon, where it can be read."""
     with suppress(HerokuError):  # without the log, the error says less but is the same
-        lines = _read_log(run, target, restore)
+        lines = target.store.ask_for_log(run, restore, deadline=run.deadline.within(LOG_WITHIN)).answer()
         telling = [str(complaint) for complaint in complaints(lines)] or [line for line in lines if line.strip()]
         return f": {telling[-1]}" if telling else ""
     return ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from release.asked import Asked
 from release.errors import Reason, Refused
 from release.heroku.http import HerokuError, Session
 from release.heroku.platform import AddOn, App, Attachment, Place, Platform
-from release.heroku.transfers import DataAPI, Source, database_host, database_name
-from release.protected.site import Site
+from release.heroku.transfers import DataAPI, Database, Source, database_host, database_name
+from release.protected.site import Site, standing
 from release.protected.store import Store
 from release.protected.target import Attached, Target
 from release.protected.transfers import quiet_transfers
@@ -33,48 +34,105 @@ class Reached:
     session: Session
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """The way to an app that has been asked for."""
+
+    app: Asked[App]
+    platform: Platform
+    session: Session
+
+
 def find_app(run: Run) -> Reached:
     """Finds the app. Raises Refused, or HerokuError when the API cannot be used."""
+    way = _set_out(run)
+    return Reached(app=_arrive(run, way), platform=way.platform, session=way.session)
+
+
+def _set_out(run: Run) -> _Way:
     settings = run.settings
     assert settings.heroku_api_key and settings.app  # noqa: S101, PT018 -- settings/reading.py has checked it
     session = Session(settings.heroku_api_key.reveal(), clock=run.clock, signals=run.signals)
     platform = Platform(session, settings.api_url, settings.app)
-    with explained(settings.app):
-        return Reached(app=run.retried("GET app", platform.app), platform=platform, session=session)
+    return _Way(app=run.asked("GET app", platform.app), platform=platform, session=session)
+
+
+def _arrive(run: Run, way: _Way) -> App:
+    with explained(run.settings.app or ""):
+        return way.app.answer()
 
 
 def find_addon(run: Run) -> Attached:
     """Finds the add-on behind the database's variable. Raises Refused, or HerokuError when the API cannot be used."""
-    reached = find_app(run)
-    app, platform, session = reached.app, reached.platform, reached.session
+    way = _set_out(run)
+    attachments = run.asked("GET addon-attachments", way.platform.attachments)
+    app = _arrive(run, way)
     with explained(app.name):
-        addon = _addon(run, app, run.retried("GET addon-attachments", platform.attachments))
-    store = Store(addon=addon, data=DataAPI(session, run.settings.data_url))
-    site = Site(platform=platform, private=app.space is not None)
-    return Attached(app=app, addon=addon, site=site, store=store, session=session)
+        addon = _addon(run, app, attachments.answer())
+    store = Store(addon=addon, data=DataAPI(way.session, run.settings.data_url))
+    return Attached(app=app, addon=addon, site=_site(way, app), store=store, session=way.session)
 
 
-def find_target(run: Run) -> Target:
-    """Finds the add-on behind the database, and checks that it may be restored. Raises Refused or HerokuError."""
-    attached = find_addon(run)
-    app, addon, site, store = attached.app, attached.addon, attached.site, attached.store
+def _site(way: _Way, app: App) -> Site:
+    return Site(platform=way.platform, private=app.space is not None)
+
+
+def find_target(run: Run, likely: AddOn | None = None) -> Target:
+    """Finds the add-on behind the database, and checks that it may be restored. Raises Refused or HerokuError.
+
+    It asks in two rounds: what the app's name leads to, and what its add-on leads to. `likely` is which add-on that
+    probably is. About that one it asks in the first round; the answers count if it is that one.
+    """
+    way = _set_out(run)
+    attachments = run.asked("GET addon-attachments", way.platform.attachments)
+    formation = run.asked("GET formation", lambda: standing(way.platform.formation()))
+    known = _ask_about(run, way, likely) if likely else None
+    app = _arrive(run, way)
     with explained(app.name):
-        _refuse_sharing(run, app, run.retried("GET addon attachments", lambda: site.platform.places_of(addon)))
-        source = _database(run, store)
-        formation = site.formation(run)
+        addon = _addon(run, app, attachments.answer())
+        if known is None or not known.is_about(addon):
+            known = _ask_about(run, way, addon)
+        _refuse_sharing(run, app, known.places.answer())
+        source = _database(run, addon, known.described.answer())
+        stands = formation.answer()
+    store = replace(known.store, addon=addon)
     target = Target(
         app=app,
         addon=addon,
-        site=site,
+        site=_site(way, app),
         store=store,
-        session=attached.session,
+        session=way.session,
         source=source,
-        formation=formation,
+        formation=stands,
         transfers=quiet_transfers(run, store, source),
     )
     _refuse_large(run, target)
     _warn_of_rotation(run, target)
     return target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What has been asked about an add-on."""
+
+    places: Asked[tuple[Place, ...]]
+    described: Asked[Database]
+    store: Store
+
+    def is_about(self, addon: AddOn) -> bool:
+        """Whether it is of this add-on and its billing app."""
+        mine = self.store.addon
+        return (mine.id, mine.app.name) == (addon.id, addon.app.name)
+
+
+def _ask_about(run: Run, way: _Way, addon: AddOn) -> _Known:
+    store = Store(addon=addon, data=DataAPI(way.session, run.settings.data_url))
+    store.ask(run)
+    return _Known(
+        places=run.asked("GET addon attachments", lambda: way.platform.places_of(addon)),
+        described=run.asked("GET database", lambda: store.data.database(addon)),
+        store=store,
+    )
 
 
 @contextmanager
@@ -131,10 +189,8 @@ def _refuse_sharing(run: Run, app: App, places: tuple[Place, ...]) -> None:
         )
 
 
-def _database(run: Run, store: Store) -> Source:
-    """Checks that the add-on is the database that is connected, and no follower. Raises Refused or HerokuError."""
-    addon = store.addon
-    described = run.retried("GET database", lambda: store.data.database(addon))
+def _database(run: Run, addon: AddOn, described: Database) -> Source:
+    """Checks that the add-on is the database that is connected, and no follower. Raises Refused."""
     if described.following:
         raise Refused(Reason.FOLLOWER, f"{addon.name} follows another database")
     connected = run.database.name

@@ -21,6 +21,7 @@ from release.log.events import Event
 from release.protected import fence
 from release.protected.before import BackedUp, take_fingerprint
 from release.protected.changes import warn_of_left_out
+from release.protected.judgement import LogRead
 from release.protected.lock import own_row, reconnect
 from release.retry import wait_until
 from release.run import Run
@@ -46,10 +47,10 @@ class Undecided(StepFailed):
     """The failure of a proof that could not be made. Nothing is known to be wrong, so restoring again is no use."""
 
 
-def prove(run: Run, backup: BackedUp, added: Added, *, log_read: bool) -> None:
+def prove(run: Run, backup: BackedUp, added: Added, *, log_read: LogRead) -> None:
     """Proves that the database is what it was when the backup was taken, and tidies up on the way.
 
-    `log_read` says whether the restore's own log was read and complained of no lost rows. Raises StepFailed
+    `log_read` is asked whether the restore's own log was read and complained of no lost rows. Raises StepFailed
     (restore_unproved), and Undecided where the database could not be read in time.
     """
     disturbed = False
@@ -89,14 +90,14 @@ def _check_reset(run: Run) -> None:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"the journal's row is not the dump's, but {state}")
 
 
-def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: bool, partial: bool) -> None:
+def _prove_once(run: Run, backup: BackedUp, added: Added, *, log_read: LogRead, partial: bool) -> None:
     """Makes the proof. With `partial`, what others keep locked is left out and named."""
     with translated():
         old = rows.not_made_anew(run.database.connection)
     if old:
         raise StepFailed(Reason.RESTORE_UNPROVED, f"not made anew by the restore: {', '.join(old[:SHOWN])}")
     restored = tidy_and_compare(run, backup.before, added, rows_must_match=backup.sealed, partial=partial)
-    check_rows(run, backup, restored, log_read=log_read)
+    check_rows(run, backup, restored, log_read=log_read())
     _check_sequences(backup, restored.evidence)
     _analyze(run)
 

@@ -68,12 +68,17 @@ def _capture(run: Run, backup: BackedUp, late: Latecomers, *, earlier: int) -> T
     if run.settings.salvage is Switch.OFF:
         raise Unsalvaged("RELEASE_SALVAGE=off")
     target = backup.target
-    newest = target.store.transfer(run, backup.uuid)
-    if newest.num_keep is not None and newest.num_keep < 2 + earlier:  # the backup and its salvages
-        raise Unsalvaged(f"Heroku keeps {newest.num_keep} backup of this plan; the salvage would rotate it out")
+    keep = next((each.num_keep for each in target.store.transfers(run) if each.uuid == backup.uuid), None)
+    if keep is not None and keep < 2 + earlier:  # the backup and its salvages
+        raise Unsalvaged(f"Heroku keeps {keep} backup of this plan; the salvage would rotate it out")
     share = (run.deadline.left() - backup.restore_seconds) / 2  # a salvage that hangs must leave the restore its time
     if share < backup.seconds:
         raise Unsalvaged(f"there is no time: the restore leaves it {max(share, 0):.0f} s")
+
+    def begun(started: Transfer) -> None:
+        run.journal.announce(run.id, State.RESTORING, salvage=started.uuid)
+        target.store.ask(run, backup.uuid)  # after a short salvage, the restore needs not wait for these
+
     end_prepared(run, backup.outset.evidence)
     began = late.read()
     taken = capture(
@@ -81,7 +86,7 @@ def _capture(run: Run, backup: BackedUp, late: Latecomers, *, earlier: int) -> T
         target,
         kind="salvage",
         deadline=run.deadline.within(share),
-        begun=lambda started: run.journal.announce(run.id, State.RESTORING, salvage=started.uuid),
+        begun=begun,
         meanwhile=late.stay,
     )
     late.began = began

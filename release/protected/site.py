@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from release.heroku.platform import Platform
+from release.asked import Asked, Lately
+from release.heroku.platform import Platform, Process
 from release.run import Run
 
 
@@ -18,17 +19,35 @@ class Site:
 
     platform: Platform
     private: bool
+    _latest: Lately[dict[str, int]] = field(default_factory=Lately, init=False, repr=False, compare=False)
+
+    def ask(self, run: Run) -> None:
+        """Asks for the formation ahead of the moment when it is needed."""
+        self._latest.ahead(lambda: self._ask(run))
 
     def formation(self, run: Run) -> dict[str, int]:
-        """Reads the quantities by process type, as they are now."""
-        processes = run.retried("GET formation", self.platform.formation)
-        return {process.type: process.quantity for process in processes}
+        """Returns the quantities by process type, as they are now."""
+        return self._latest.answer(lambda: self._ask(run))
 
-    def scale(self, run: Run, quantities: Mapping[str, int]) -> None:
-        """Sets quantities by process type. Where there are none to set, no request is made."""
-        if quantities:
-            run.retried("PATCH formation", lambda: self.platform.scale(quantities))
+    def change(self, run: Run, quantities: Mapping[str, int], *, maintenance: bool | None) -> None:
+        """Sets quantities by process type and switches maintenance mode, both at once.
 
-    def maintain(self, run: Run, *, on: bool) -> None:
-        """Switches maintenance mode on or off."""
-        run.retried("PATCH maintenance", lambda: self.platform.set_maintenance(on=on))
+        What is None or empty stays as it is, without a request. It comes back when nothing is under way any more, so
+        that no request of its own takes effect after a later one.
+        """
+        self._latest.forget()
+        scaled = run.asked("PATCH formation", lambda: self.platform.scale(quantities)) if quantities else None
+        try:
+            if maintenance is not None:
+                run.retried("PATCH maintenance", lambda: self.platform.set_maintenance(on=maintenance))
+        finally:
+            if scaled:
+                scaled.settled()
+
+    def _ask(self, run: Run) -> Asked[dict[str, int]]:
+        return run.asked("GET formation", lambda: standing(self.platform.formation()))
+
+
+def standing(processes: Iterable[Process]) -> dict[str, int]:
+    """Returns the quantities by process type."""
+    return {process.type: process.quantity for process in processes}

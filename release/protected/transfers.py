@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
+from release.asked import Asked
 from release.clock import Clock, Deadline, Interrupted
 from release.database.others import others
 from release.errors import Reason, Refused, RestoreUnderWay, StepFailed
@@ -12,11 +14,17 @@ from release.heroku.http import HerokuError
 from release.heroku.transfers import Source, Transfer
 from release.log.events import Event
 from release.protected.blockers import Blockers
-from release.protected.judgement import check_usable, judge
+from release.protected.judgement import LogRead, check_usable
 from release.protected.store import Store, uuids
 from release.protected.target import Target, restores
-from release.retry import LONGEST_WAIT, TimedOut, polling, wait_until
+from release.retry import FIRST_POLLS, LONGEST_WAIT, TimedOut, poll_interval, polling, sparing_interval, wait_until
 from release.run import Run
+
+CLOSELY = 2.0
+"""Seconds within which the end of a restore is looked for without waiting for one answer after the other."""
+
+VOLLEY = 4
+"""How many questions about one restore are under way at once at most."""
 
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events; Heroku refreshes the figure about as often."""
@@ -68,10 +76,10 @@ def follow(
     `sleep` is how the wait sleeps between two polls, where that is not the usual way.
 
     `watch` tells whether the database sees the dump. With it the API is polled rarely while the dump's session is
-    there, and at once when that is gone. A capture of half an hour then takes a tenth of the requests, and its end is
-    noticed sooner.
+    there, and at once when that is gone, so that the end is noticed sooner.
     """
     began = shown_at = run.clock.monotonic()
+    expected = target.expected(restores=False)
 
     def is_done(current: Transfer) -> bool:
         nonlocal shown_at
@@ -86,13 +94,19 @@ def follow(
             )
         return current.finished
 
+    def look() -> Transfer:
+        if transfer.is_restore and run.clock.monotonic() - began < CLOSELY:
+            return _read_closely(run, target.store, transfer.uuid)
+        return target.store.read(transfer.uuid)
+
     finished = polling(
-        lambda: target.store.read(transfer.uuid),
+        look,
         until=is_done,
         name=f"GET transfer {transfer.name}",
         clock=run.clock,
         log=run.log,
         deadline=deadline,
+        interval=poll_interval if transfer.is_restore else partial(sparing_interval, expected=expected),
         sleep=Watcher(run.clock, watch, deadline).sleep if watch else sleep,
     )
     run.log.info(
@@ -107,37 +121,67 @@ def follow(
     return finished
 
 
+def _read_closely(run: Run, store: Store, uuid: str) -> Transfer:
+    """Reads a transfer that may end at any moment. While the answer does not come, it is asked for a few times more."""
+
+    def ask() -> Asked[Transfer]:
+        return Asked(lambda: store.read(uuid), clock=run.clock, signals=run.signals)
+
+    asked = [ask()]
+    while len(asked) < VOLLEY and not asked[0].wait(run.clock.real(FIRST_POLLS)):
+        asked.append(ask())
+    states = (each.answer() for each in asked)
+    return next((state for state in states if state.finished), None) or asked[-1].answer()
+
+
 class Watcher:
-    """A sleep between two polls that lasts while the database sees the dump, up to 15 s, and is short otherwise."""
+    """A sleep between two polls that ends when the database sees that the dump has ended."""
 
     def __init__(self, clock: Clock, running: Callable[[], bool], deadline: Deadline) -> None:
         self._clock = clock
         self._running = running
         self._deadline = deadline
+        self._seen = False
+        self._ended_at: float | None = None
 
     def sleep(self, seconds: float) -> None:
-        """Sleeps `seconds`, or up to 15 s while the dump can be seen. Wakes when it is gone, and at the deadline."""
+        """Sleeps `seconds`, or 15 s while the dump can be seen. Wakes when it is gone, and at the deadline.
+
+        Heroku says a moment later that the transfer has finished. So the first sleeps after the dump's end are short.
+        """
+        now = self._clock.monotonic()
+        if self._ended_at is not None:
+            seconds = min(seconds, sparing_interval(now - self._ended_at, 0.5, expected=None))
         pause = min(seconds, 0.5)
+        usual = self._deadline.within(seconds)
         self._clock.sleep(pause)
         try:
             wait_until(
-                lambda: not self._running(),
+                lambda: self._has_ended() or (usual.expired and not self._seen),
                 name="the dump's end",
                 until=bool,
                 pause=pause,
                 sleep=self._clock.sleep,
-                deadline=self._deadline.within(LONGEST_WAIT),
+                deadline=self._deadline.within(LONGEST_WAIT - pause),
             )
         except TimedOut:  # the dump goes on
             return
         except StepFailed:  # the database does not answer; the poll alone has to tell
-            self._clock.sleep(self._deadline.clamp(seconds - pause))
+            self._clock.sleep(usual.left())
+
+    def _has_ended(self) -> bool:
+        """Looks whether the dump is there. Returns whether it was there before, and is no longer."""
+        before, self._seen = self._seen, self._running()
+        if self._seen or not before:
+            return False
+        self._ended_at = self._clock.monotonic()
+        return True
 
 
-def find_backup(target: Target, uuid: str) -> Transfer:
+def find_backup(run: Run, target: Target, uuid: str) -> Transfer:
     """Reads the backup of that uuid again, just before it is used, and checks it. Raises StepFailed or HerokuError."""
     try:
-        backup = target.store.read(uuid)
+        backup = target.store.find(run, uuid)
     except HerokuError as error:
         if error.status in {404, 410}:
             raise StepFailed(Reason.BACKUP_GONE, str(error)) from error
@@ -226,8 +270,8 @@ def restore(
     backup: Transfer,
     first: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] | None = None,
-) -> tuple[Transfer, bool]:
-    """Restores a backup onto the add-on, waits, and judges: the transfer, and whether its log was read.
+) -> tuple[Transfer, LogRead]:
+    """Restores a backup onto the add-on and waits. Returns the transfer, and what its log will say of it.
 
     `first` is done right before each request, `sleep` is how the wait sleeps. Raises StepFailed or HerokuError.
     """
@@ -236,7 +280,7 @@ def restore(
         finished = follow(run, target, started, kind="restore", deadline=run.deadline, sleep=sleep)
     except TimedOut as error:
         raise StepFailed(Reason.RESTORE_UNFINISHED, f"{started.name}: {error}") from error
-    return finished, judge(run, target, finished)
+    return finished, LogRead(run, target, finished)
 
 
 def goes_on(restore: Transfer) -> str:

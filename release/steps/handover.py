@@ -177,7 +177,7 @@ def _shows_up(run: Run, dyno: str | None) -> bool:
 def _post_restore(run: Run, backup: BackedUp) -> Transfer:
     """Raises the fence as far as that goes, then asks for the restore. Returns it without a wait."""
     _raise_fence(run, backup)
-    source = find_backup(backup.target, backup.uuid)
+    source = find_backup(run, backup.target, backup.uuid)
     return start_restore(run, backup.target, source, lambda: announce(run))
 
 

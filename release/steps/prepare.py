@@ -16,6 +16,7 @@ from release.settings.model import Backup, Guard
 from release.steps.unfinished import unfinished
 
 if TYPE_CHECKING:  # these and what they import are loaded once something is pending
+    from release.heroku.platform import AddOn
     from release.protected.target import Target
     from release.steps.rehearse import Stage
 
@@ -115,9 +116,20 @@ def restorable_target(run: Run) -> Target | None:
         return None
     from release.protected.locate import find_target  # noqa: PLC0415 -- only a run that migrates needs it
 
-    target = find_target(run)  # a restore under way is waited for: until its end nothing of the database can be told
+    # A restore under way is waited for: until its end nothing of the database can be told.
+    target = find_target(run, _likely(run))
     refuse_unrestorable(run)
     return target
+
+
+def _likely(run: Run) -> AddOn | None:
+    """Returns the add-on that the last run of this app has protected, which is most likely the one to protect now."""
+    from release.heroku.platform import AddOn, Ref  # noqa: PLC0415 -- only a run that migrates needs them
+
+    for last in run.journal.runs(1):
+        if last.addon_id and last.app_id and last.belongs(run.settings.heroku_app_id):
+            return AddOn(id=last.addon_id, name="", app=Ref(id=last.app_id, name=last.app))
+    return None
 
 
 def refuse_unrestorable(run: Run) -> None:

@@ -23,7 +23,7 @@ from release.heroku.transfers import Transfer
 from release.protected import fence, lock, transfers
 from release.protected.before import BackedUp
 from release.protected.changes import changed_since, figures
-from release.protected.judgement import judge
+from release.protected.judgement import LogRead
 from release.protected.locate import find_target
 from release.protected.lock import reconnect
 from release.protected.proof import Undecided, prove
@@ -299,7 +299,9 @@ def _conclude(
     try:
         if not newest.succeeded:
             raise StepFailed(Reason.RESTORE_FAILED, f"{newest.name} did not succeed")
-        prove(run, backup, None, log_read=judge(run, target, newest))
+        log_read = LogRead(run, target, newest)
+        with log_read.telling():
+            prove(run, backup, None, log_read=log_read)
     except ReleaseError as error:
         run.warn("restore_unproved", str(error))
         may_restore = choice is Choice.RESTORE or decided or fence.is_up(target, entry)

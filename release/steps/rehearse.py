@@ -182,12 +182,12 @@ def _restore(run: Run, backup: BackedUp, target: Target) -> bool:
 
     Raises StepFailed or HerokuError.
     """
-    source = find_backup(backup.target, backup.uuid)
+    source = find_backup(run, backup.target, backup.uuid)
     quiet_transfers(run, target.store, target.source)
     fence.end_sessions(run)
     run.database.close()
     _, log_read = transfers.restore(run, target, source)
-    return log_read
+    return log_read()
 
 
 def _proved_copy(run: Run, backup: BackedUp, *, log_read: bool) -> Fingerprint:

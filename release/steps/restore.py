@@ -21,6 +21,7 @@ from release.log.events import Event
 from release.protected import fence, transfers
 from release.protected.before import BackedUp, Before
 from release.protected.changes import changed_since, witnessed_nothing
+from release.protected.judgement import LogRead
 from release.protected.latecomers import Latecomers, latecomers
 from release.protected.lock import check_still_ours, own_row, reconnect
 from release.protected.proof import Undecided, prove
@@ -30,7 +31,7 @@ from release.protected.taken_back import TakenBack, sentence, taken_back
 from release.protected.target import Target
 from release.protected.transfers import find_backup, quiet_transfers, requested_restores
 from release.run import Ending, Run, ended, explain
-from release.settings.model import FenceMode, Restore
+from release.settings.model import FenceMode, Restore, Switch
 from release.steps.backup import record_again
 
 RESTORE_WITHIN = 900.0
@@ -194,6 +195,8 @@ def carry_out(run: Run, backup: BackedUp, comparison: Comparison | None, failure
     `comparison` is None when a restore has already overwritten the failed state. Then there is nothing to salvage, and
     it is not known what the migration had added.
     """
+    if comparison and run.settings.salvage is Switch.ON:
+        backup.target.store.ask(run)  # the salvage needs the list as soon as the fence is up
     backup = _raise_fence(run, backup)
     added = comparison.added if comparison else None
     with latecomers(run, holding=comparison is not None and run.settings.fence is not FenceMode.OFF) as late:
@@ -261,19 +264,21 @@ def with_others(run: Run, ending: Ending, taken: TakenBack, late: Latecomers) ->
 
 
 def load_and_prove(
-    run: Run, backup: BackedUp, proof: Callable[[bool], None], late: Latecomers | None = None
+    run: Run, backup: BackedUp, proof: Callable[[LogRead], None], late: Latecomers | None = None
 ) -> tuple[Transfer | None, ReleaseError | None]:
     """Restores and proves, with a second try where that may help.
 
-    Returns the last restore, and what is wrong with it, if anything is. `proof` is called with whether the restore's
-    log was read. `late` looks at what others write until the database is reset.
+    Returns the last restore, and what is wrong with it, if anything is. `proof` is called with what the restore's log
+    will say. `late` looks at what others write until the database is reset.
     """
     problem: ReleaseError | None = None
     transfer: Transfer | None = None
     for attempt in range(1, ATTEMPTS + 1):
         try:
             transfer, log_read = load_backup(run, backup, late)
-            proof(log_read)
+            backup.target.site.ask(run)  # to put it back as soon as the proof is made
+            with log_read.telling():
+                proof(log_read)
         except ReleaseError as error:
             problem = error
             run.warn("restore_attempt_failed", str(error), attempt=attempt)
@@ -341,16 +346,17 @@ def commands_by_hand(run: Run, target: Target, backup: str | None = None) -> lis
     return [*restore, *fence.by_hand(target.app.name, formation, maintenance=maintenance)]
 
 
-def load_backup(run: Run, backup: BackedUp, late: Latecomers | None = None) -> tuple[Transfer, bool]:
+def load_backup(run: Run, backup: BackedUp, late: Latecomers | None = None) -> tuple[Transfer, LogRead]:
     """Restores the run's own backup, by uuid, onto its add-on, waits for it and judges it.
 
     Those who have come back are ended once more, and what others write is looked at right before Heroku is asked.
-    Returns the restore, and whether its log was read. Raises StepFailed or HerokuError.
+    Returns the restore, and what its log will say. Raises StepFailed or HerokuError.
     """
     target = backup.target
     reconnect(run)
     end_prepared(run, backup.outset.evidence)
-    source = find_backup(target, backup.uuid)
+    target.store.ask(run, backup.uuid)
+    source = find_backup(run, target, backup.uuid)
     entry = own_row(run)
     # A salvage of this run's own that hangs is not waited for: the restore ends every session first.
     quiet_transfers(run, target.store, target.source, ours=entry.salvage if entry else None)

@@ -46,7 +46,7 @@ def latest_backup() -> None:
     """The app's latest backup is restored, whoever took it."""
     from release.steps import restore  # noqa: PLC0415
 
-    def latest(target: Any, _uuid: str) -> Any:
+    def latest(_run: Any, target: Any, _uuid: str) -> Any:
         backups = [each for each in target.store.listed() if each.is_backup and each.succeeded]
         return max(backups, key=lambda each: int(each.num))
 
@@ -126,9 +126,9 @@ def settled_ignored() -> None:
 
 def warnings_accepted() -> None:
     """A restore with warnings is as good as one without, whatever its log says: a failed COPY, too."""
-    from release.protected import proof, transfers  # noqa: PLC0415
+    from release.protected import judgement, proof  # noqa: PLC0415
 
-    _put(transfers, "judge", lambda *_, **__: True)
+    _put(judgement, "_judge", lambda *_, **__: True)
     _put(proof, "check_rows", lambda *_, **__: None)
 
 

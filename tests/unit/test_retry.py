@@ -19,6 +19,7 @@ from release.retry import (
     poll_interval,
     polling,
     retried,
+    sparing_interval,
     wait_until,
 )
 from tests.unit.recording import Recording, SteppingClock
@@ -140,17 +141,24 @@ def test_polls_are_fast_at_first_then_5_percent_of_the_time_gone_by_and_at_most_
     assert poll_interval(100, 1.0) == pytest.approx(5.25)
 
 
-def test_half_an_hour_takes_about_240_polls_where_nothing_else_tells_that_it_goes_on(
-    clock: SteppingClock, recording: Recording
-) -> None:
-    asked = []
+def test_sparing_polls_come_after_a_part_of_the_time_gone_by() -> None:
+    spans = {0: 0.05, 0.15: 0.05, 1.5: 0.5, 30: 10, 45: 15, 3000: 15}
+    assert {elapsed: sparing_interval(elapsed, 0.5, expected=None) for elapsed in spans} == pytest.approx(spans)
 
-    def ask() -> str:
-        asked.append(clock.monotonic())
-        return "done" if clock.monotonic() >= 1800 else "running"
 
-    assert _polling(ask, clock, recording) == "done"
-    assert len(asked) == pytest.approx(240, abs=8)
+def test_near_the_expected_end_there_is_a_poll_every_5_percent_of_the_time() -> None:
+    spans = {1: 0.5, 40: 10, 48: 5, 50: 5, 75: 5, 99: 5, 100: 15}
+    assert {elapsed: sparing_interval(elapsed, 0.5, expected=100) for elapsed in spans} == pytest.approx(spans)
+
+
+@pytest.mark.parametrize("expected", [None, 0.1, 1, 20, 60, 100, 200, 300, 1000, 1800, 9000])
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_half_an_hour_takes_148_sparing_polls_at_most(expected: float | None, chance: float) -> None:
+    elapsed, polls = 0.0, 1
+    while elapsed < 1800:
+        elapsed += sparing_interval(elapsed, chance, expected=expected)
+        polls += 1
+    assert polls <= 148
 
 
 def test_a_poll_that_runs_out_raises_and_says_what_came_last(clock: SteppingClock, recording: Recording) -> None:

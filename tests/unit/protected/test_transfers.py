@@ -23,12 +23,30 @@ def _slept(*seen: bool, poll: float = 4.0, limit: float = 3600) -> list[float]:
 
 def test_a_poll_comes_as_soon_as_the_dump_is_no_longer_seen() -> None:
     assert _slept(True, True, False) == [0.5, 0.5, 0.5]
-    assert _slept(False) == [0.5]
     assert _slept(False, poll=0.05) == [0.05]
 
 
+def test_the_whole_pause_is_slept_while_no_dump_is_seen() -> None:
+    assert sum(_slept(*[False] * 100)) == pytest.approx(4)
+
+
 def test_while_the_dump_is_seen_there_is_a_poll_every_15_seconds() -> None:
-    assert sum(_slept(*[True] * 100)) == pytest.approx(15.5)
+    assert sum(_slept(*[True] * 100)) == pytest.approx(15)
+
+
+def test_a_dump_that_begins_in_a_pause_is_seen_to_end_in_it() -> None:
+    assert sum(_slept(False, True, True, False, *[True] * 100)) == pytest.approx(2)
+
+
+def test_the_first_polls_after_the_end_of_the_dump_come_soon() -> None:
+    clock = SteppingClock()
+    looks = iter([True, False, *[False] * 100])
+    watcher = Watcher(clock, lambda: next(looks), Deadline(clock, 3600))
+    ends = []
+    for _ in range(4):
+        watcher.sleep(15)
+        ends.append(clock.monotonic())
+    assert ends == pytest.approx([1, 1.05, 1.1, 1.15])
 
 
 def test_no_sleep_goes_beyond_the_deadline_however_long_the_dump_is_seen() -> None:
