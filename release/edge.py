@@ -29,7 +29,6 @@ from release.log.events import Event
 from release.log.logger import Log, Render, open_log
 from release.log.redact import secrets_in
 from release.notify.notifiers import find_audience
-from release.output import show
 from release.program import named
 from release.record import Tally, final_record, keep_record
 from release.run import Ending, Run, ended, explain, hook_name
@@ -209,4 +208,6 @@ def _render_aside(event: Mapping[str, Any]) -> str:
     """Renders what a command that only prints says of its requests: that one failed and is made again."""
     if event["event"] != Event.RETRY_SCHEDULED:
         return ""
+    from release.output import show  # noqa: PLC0415 -- a release renders nothing here
+
     return "".join(f"{line.glyph} {line.text}\n" for line in show.lines(event))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from release import retry
 from release.asked import Asked
@@ -18,7 +18,9 @@ from release.log.events import Event
 from release.log.logger import Log
 from release.program import named
 from release.settings.model import Guard, Settings
-from release.witness.verdict import Account
+
+if TYPE_CHECKING:
+    from release.witness.verdict import Account
 
 T = TypeVar("T")
 

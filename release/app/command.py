@@ -6,17 +6,20 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from release.app import crashes, frameworks, index, procfile
 from release.app.answers import Answer, exit_code
 from release.app.frameworks import Framework
-from release.app.witnessed import Timeouts, witnessed
 from release.child.process import CommandNotStarted, Ended, Lines, Running, start_command
 from release.clock import Deadline
 from release.database import history
 from release.errors import Misconfigured, Reason, StepFailed
 from release.log.events import Event
 from release.run import Run
+
+if TYPE_CHECKING:
+    from release.app.witnessed import Absent, Timeouts, Witness
 
 PENDING_LIMIT = 300.0
 """Seconds that the app may take to say whether migrations are pending."""
@@ -47,7 +50,7 @@ def start_app(
     """
     environ = app_environ(run) if env is None else env
     with ExitStack() as stack:
-        witness = stack.enter_context(witnessed(run, environ, timeouts)) if run.witnessing else None
+        witness = _witness(run, stack, environ, timeouts) if run.witnessing else None
         running = stack.enter_context(
             start_command(
                 argv,
@@ -63,6 +66,12 @@ def start_app(
         if witness:
             stack.enter_context(witness.watching(running))
         yield running
+
+
+def _witness(run: Run, stack: ExitStack, environ: Mapping[str, str], timeouts: Timeouts) -> Witness | Absent:
+    from release.app.witnessed import witnessed  # noqa: PLC0415 -- a release with nothing pending has no witness
+
+    return stack.enter_context(witnessed(run, environ, timeouts))
 
 
 def run_app(

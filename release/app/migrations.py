@@ -13,17 +13,20 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from release.app.answers import Answer, Entry, Question
 from release.app.command import PENDING_LIMIT, Commands, ask_pending, run_app, start_app
 from release.app.frameworks import Framework
-from release.app.memory import Memory, consult
 from release.child.process import CommandNotStarted
 from release.database import history
 from release.errors import Reason, Refused
 from release.log.events import Event
 from release.run import Run
 from release.settings.model import Guard, OnAhead, OnMissing, Pending
+
+if TYPE_CHECKING:
+    from release.app.memory import Memory
 
 SHOWN = 10
 """Lines of a framework's answer that go into an event."""
@@ -75,7 +78,7 @@ def pending(run: Run, commands: Commands) -> Decision:
 def _decide(run: Run, commands: Commands) -> Decision:
     way, memory = run.settings.pending, None
     if way is Pending.SAME_CODE or (way is Pending.ASK and not commands.tell):
-        memory = consult(run, commands)
+        memory = _consult(run, commands)
         if memory.same:  # the framework is asked nothing more, either: it was, when this code landed
             return Decision(pending=False, by=By.SAME_CODE)
     with _asked_meanwhile(run, commands) as missing:
@@ -89,13 +92,19 @@ def _decide(run: Run, commands: Commands) -> Decision:
     return decision
 
 
+def _consult(run: Run, commands: Commands) -> Memory:
+    from release.app.memory import consult  # noqa: PLC0415 -- an app that can say what is pending needs no memory
+
+    return consult(run, commands)
+
+
 def _is_pending(run: Run, commands: Commands, memory: Memory | None) -> Decision:
     """Asks the app whether migrations are pending. Where it cannot tell, the memory may; else some are."""
     if run.settings.pending is Pending.ALWAYS:
         return Decision(pending=True, by=By.ALWAYS)
     answer = ask_pending(run, commands)
     if answer is None:
-        memory = memory or consult(run, commands)
+        memory = memory or _consult(run, commands)
         if memory.same:
             return Decision(pending=False, by=By.SAME_CODE)
         run.warn("pending_unknown", "the app cannot say whether migrations are pending; assuming that some are")

@@ -141,8 +141,9 @@ class Session:
     def __init__(self, key: str, *, clock: Clock, signals: Signals) -> None:
         from http.client import HTTPException  # noqa: PLC0415 -- see above
 
-        import requests  # noqa: PLC0415 -- see above
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 -- see above
+
+        from release.heroku.library import requests  # noqa: PLC0415 -- see above
 
         self._requests = requests.Session()
         self._broken = OSError, HTTPError, HTTPException
@@ -257,8 +258,9 @@ def _broken(what: str, error: Exception) -> HerokuError:
 
     A certificate that is not accepted is such a case; any other TLS error may also come after the request was sent.
     """
-    import requests  # noqa: PLC0415 -- there is a session, so it is imported already
-    from urllib3.exceptions import NewConnectionError, SSLError  # noqa: PLC0415 -- see above
+    from urllib3.exceptions import NewConnectionError, SSLError  # noqa: PLC0415 -- there is a session, so it is loaded
+
+    from release.heroku.library import requests  # noqa: PLC0415 -- as above
 
     # requests wraps urllib3's MaxRetryError, which holds the cause as its `reason`.
     cause = getattr(error.args[0], "reason", None) if error.args else None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote
 
@@ -22,11 +20,6 @@ if TYPE_CHECKING:
     from requests import Response
 
 T = TypeVar("T")
-
-
-def preload() -> None:
-    """Imports the client library in the background: that takes as long as asking the app what is pending."""
-    Thread(target=import_module, args=("heroku3",), daemon=True).start()
 
 
 class Ref(msgspec.Struct, frozen=True):
@@ -113,7 +106,7 @@ def client(session: Session, base: str) -> Callable[..., Response]:
     The key is set on the session and not verified by a request of its own (heroku3's `from_key` makes one and hides a
     bad key): the first real request tells.
     """
-    import heroku3  # noqa: PLC0415 -- costs a third of what a release with nothing pending may cost; it needs none
+    from release.heroku.library import heroku3  # noqa: PLC0415 -- costs a third of what a release with nothing pending may cost; it needs none
 
     heroku = heroku3.api.Heroku(session=session)
     heroku._heroku_url = base.rstrip("/")  # noqa: SLF001 -- heroku3 has no setting for it

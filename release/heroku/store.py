@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import requests
-
 from release.errors import Reason
 from release.heroku.http import CONNECT_TIMEOUT
+from release.heroku.library import requests
 from release.retry import Unavailable
 from release.settings.urls import LOOPBACK
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from release.app.command import app_environ, run_app
 from release.child.process import CommandNotStarted
 from release.database.session import Database
 from release.errors import StepFailed
-from release.probes.check import Facts, Probe, failed
-from release.protected.sessions import sessions_left
+from release.probes.check import Facts, Probe, failed, run_probes
 from release.retry import TimedOut, polling
 from release.run import Run
 
@@ -91,6 +91,7 @@ def _shortened(value: object) -> object:
 def _boot(run: Run) -> Facts:
     """Fails unless the new code's web process answers."""
     from release.probes.boot import boot  # noqa: PLC0415 -- imports http.client and ssl
+    from release.protected.sessions import sessions_left  # noqa: PLC0415 -- only where there is something to boot
 
     assert run.settings.probe_path  # noqa: S101 -- or the probe is not given
     try:
@@ -151,3 +152,9 @@ CONFIGURED: Final[tuple[Probe[Run], ...]] = (
     ),
 )
 """The configured probes, in the order in which they run."""
+
+
+def run_configured(run: Run) -> None:
+    """Runs those that the settings ask for, in RELEASE_PROBE_TIMEOUT. Raises StepFailed at the first that fails."""
+    in_time = replace(run, deadline=run.deadline.within(run.settings.probe_timeout))
+    run_probes(run, CONFIGURED, in_time)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 from release.clock import Deadline
 from release.database.entry import Entry, State
 from release.database.session import Failed, Lost
 from release.errors import Reason, Refused, StepFailed
-from release.heroku.http import HerokuError
 from release.log.events import Event
-from release.protected.locate import find_addon, source_of
-from release.protected.target import Attached
-from release.protected.transfers import restoring
 from release.retry import LONGEST_WAIT, TimedOut, wait_until
 from release.run import HOOKS, Run
 from release.settings.model import Backup
+
+if TYPE_CHECKING:
+    from release.protected.target import Attached
 
 RECONNECT_WITHIN = 60.0
 """Seconds within which a database that refuses connections may come back."""
@@ -55,6 +55,8 @@ def take_lock(run: Run) -> None:
             return False
 
     def sleep(seconds: float) -> None:
+        from release.protected.transfers import restoring  # noqa: PLC0415 -- only a run that has to wait needs it
+
         with restoring(loading):
             run.clock.sleep(seconds)
 
@@ -90,7 +92,7 @@ class _Queue:
         self.pause = 0.1
         self._run = run
         self._name = name
-        self._find_addon = cache(lambda: find_addon(run))
+        self._find_addon = cache(lambda: _find_addon(run))
         self._cut_off = False
         self._back_by = Deadline(run.clock, 0.0)
 
@@ -109,6 +111,8 @@ class _Queue:
 
     def sleep(self, seconds: float) -> None:
         """Pauses. After this run was cut off it has no session meanwhile, which would be in the restore's way."""
+        from release.protected.transfers import restoring  # noqa: PLC0415 -- only a run that has to wait needs it
+
         if self._cut_off:
             self._run.database.close()
         with restoring("the run that is waited for may be restoring the database" if self._cut_off else None):
@@ -124,8 +128,17 @@ def _is_over(run: Run, name: str) -> bool:
     return entry is not None and entry.state is State.FINISHED and entry.fence is None
 
 
+def _find_addon(run: Run) -> Attached:
+    from release.protected.locate import find_addon  # noqa: PLC0415 -- only a run that has to wait needs it
+
+    return find_addon(run)
+
+
 def _is_restoring(run: Run, find_attached: Callable[[], Attached]) -> bool:
     """Whether Heroku says that a restore of the database is under way, or does not say."""
+    from release.heroku.http import HerokuError  # noqa: PLC0415 -- as below
+    from release.protected.locate import source_of  # noqa: PLC0415 -- only a run that has to wait needs it
+
     if run.settings.backup is Backup.OFF:
         return False
     try:

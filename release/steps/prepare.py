@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from release import ahead
 from release.app import migrations
 from release.app.command import Commands, find_commands
-from release.database import grants
 from release.database.session import translated
 from release.errors import Outcome, Reason, Refused
-from release.heroku import platform
-from release.heroku.platform import AddOn, Ref
 from release.protected import lock
-from release.protected.locate import find_target
-from release.protected.target import Target
 from release.run import Ending, Run
 from release.settings.model import Backup, Guard
-from release.steps import recover
-from release.steps.rehearse import Stage, find_stage
+from release.steps.unfinished import unfinished
+
+if TYPE_CHECKING:  # these and what they import are loaded once something is pending
+    from release.heroku.platform import AddOn
+    from release.protected.target import Target
+    from release.steps.rehearse import Stage
 
 UNFINISHED = frozenset({Outcome.RESTORE_FAILED, Outcome.HANDED_OVER})
 """Endings of an earlier run over which nothing new may begin."""
@@ -27,6 +28,14 @@ TRIED_WITHIN = 5.0
 
 NAMED = 20
 """How many things an error names one by one."""
+
+HTTP = ("http.client", "urllib3", "release.heroku.library")
+RECIPE = (
+    *("release.app.witnessed", "release.database.comparison", "release.database.grants", "release.protected.locate"),
+    *("release.steps.restore", "release.steps.handover", "release.steps.recover", "release.steps.rehearse"),
+    "release.database.restorable",
+)
+"""Modules that a release needs where something is pending. They are loaded while the app is asked whether it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +61,17 @@ def prepare(run: Run) -> Prepared | Ending:
     commands = find_commands(run)
     while True:  # a run that was finished here may have brought back another; the last round finds none
         lock.connect(run)
-        earlier = recover.finish_earlier(run)
+        earlier = finish_earlier(run)
         if earlier is None or earlier.outcome not in UNFINISHED:
             decision = pending(run, commands)
             if not decision.pending:
                 return Prepared(commands=commands)
+            from release.steps import recover, rehearse  # noqa: PLC0415 -- only a run that migrates needs them
+
             target = restorable_target(run)
             earlier = recover.reappeared(run, target) if target else None
             if earlier is None:
-                stage = find_stage(run, target)
+                stage = rehearse.find_stage(run, target)
                 return Prepared(commands=commands, pending=True, code=decision.code, target=target, stage=stage)
         if earlier.outcome in UNFINISHED:
             return earlier
@@ -68,9 +79,18 @@ def prepare(run: Run) -> Prepared | Ending:
 
 def pending(run: Run, commands: Commands) -> migrations.Decision:
     """Decides whether to migrate, by what the app says or the journal remembers. Raises Refused."""
-    if run.settings.backup is Backup.CAPTURE:  # load the HTTP client while the app's own command runs
-        platform.preload()
-    return migrations.pending(run, commands)
+    with ahead.loading(RECIPE + (HTTP if run.settings.backup is Backup.CAPTURE else ())):
+        return migrations.pending(run, commands)
+
+
+def finish_earlier(run: Run) -> Ending | None:
+    """Finishes an earlier run that was cut off. Returns None where there is none. Raises Refused (unfinished_run)."""
+    entry = unfinished(run)
+    if entry is None:
+        return None
+    from release.steps import recover  # noqa: PLC0415 -- a run is rarely cut off, and this is most of the hook
+
+    return recover.finish(run, entry)
 
 
 def _refuse_without_create(run: Run) -> None:
@@ -94,15 +114,18 @@ def restorable_target(run: Run) -> Target | None:
         _refuse_without_create(run)
         run.warn("backup_off", "RELEASE_BACKUP=off: a migration that fails cannot be undone")
         return None
-    target = find_target(
-        run, _likely(run)
-    )  # a restore under way is waited for: until its end nothing of the database can be told
+    from release.protected.locate import find_target  # noqa: PLC0415 -- only a run that migrates needs it
+
+    # A restore under way is waited for: until its end nothing of the database can be told.
+    target = find_target(run, _likely(run))
     refuse_unrestorable(run)
     return target
 
 
 def _likely(run: Run) -> AddOn | None:
     """Returns the add-on that the last run of this app has protected, which is most likely the one to protect now."""
+    from release.heroku.platform import AddOn, Ref  # noqa: PLC0415 -- only a run that migrates needs them
+
     for last in run.journal.runs(1):
         if last.addon_id and last.app_id and last.belongs(run.settings.heroku_app_id):
             return AddOn(id=last.addon_id, name="", app=Ref(id=last.app_id, name=last.app))
@@ -111,6 +134,8 @@ def _likely(run: Run) -> AddOn | None:
 
 def refuse_unrestorable(run: Run) -> None:
     """Refuses a database that this role could not protect, or that a restore could not bring back. Raises Refused."""
+    from release.database import grants  # noqa: PLC0415 -- only a run that migrates needs it
+
     _refuse_without_create(run)
     with translated():
         foreign = grants.foreign_objects(run.database.connection)

@@ -11,15 +11,13 @@ from dataclasses import replace
 from release.app.command import Commands
 from release.probes.built_in import BUILT_IN, Migrated
 from release.probes.check import run_probes
-from release.probes.configured import CONFIGURED
+from release.probes.configured import run_configured
 from release.protected.before import Before
 from release.run import Run
 
 
-def probe(run: Run, commands: Commands, backup: Before | None) -> None:
-    """Runs the probes. `backup` is None when nothing was migrated, and no built-in probe runs. Raises StepFailed."""
-    if backup is not None:
-        run = replace(run, witnessing=True)
-        run_probes(run, BUILT_IN, Migrated(run=run, commands=commands, backup=backup))
-    in_time = replace(run, deadline=run.deadline.within(run.settings.probe_timeout))
-    run_probes(run, CONFIGURED, in_time)
+def probe(run: Run, commands: Commands, backup: Before) -> None:
+    """Runs the probes of a migration, then those of every release. Raises StepFailed."""
+    run = replace(run, witnessing=True)
+    run_probes(run, BUILT_IN, Migrated(run=run, commands=commands, backup=backup))
+    run_configured(run)

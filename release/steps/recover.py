@@ -16,7 +16,6 @@ from release.database.comparison import Comparison, Verdict
 from release.database.entry import Entry, State
 from release.database.fingerprint import Fingerprint
 from release.database.outset import Outset
-from release.database.session import Failed, Lost
 from release.errors import Outcome, Reason, Refused, ReleaseError, StepFailed
 from release.heroku.exactly_once import SETTLE
 from release.heroku.http import HerokuError
@@ -26,15 +25,15 @@ from release.protected.before import BackedUp
 from release.protected.changes import changed_since, figures
 from release.protected.judgement import LogRead
 from release.protected.locate import find_target
-from release.protected.lock import RECONNECT_WITHIN, reconnect, take_lock
+from release.protected.lock import reconnect
 from release.protected.proof import Undecided, prove
 from release.protected.sessions import end_ghosts
 from release.protected.target import Target, restores
-from release.retry import wait_until
 from release.run import Ending, Run, ended
 from release.settings.model import Backup, FenceMode, Guard
 from release.steps import restore
 from release.steps.keep import keep
+from release.steps.unfinished import unfinished
 
 EXIT_WITHIN = 15.0
 """Seconds within which a recovery that was told to stop has to end."""
@@ -92,9 +91,12 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
 
     Raises Refused (unfinished_run) when only a person can decide.
     """
-    entry = _find_unfinished(run)
-    if entry is None:
-        return None
+    entry = unfinished(run)
+    return None if entry is None else finish(run, entry, choice, decided=decided)
+
+
+def finish(run: Run, entry: Entry, choice: Choice | None = None, *, decided: str | None = None) -> Ending | None:
+    """Finishes the earlier run of this row, as `finish_earlier` does. None: it was finished meanwhile."""
     with run.step("recover") as within:
         earlier = replace(within, id=entry.run_id)
         if choice is Choice.KEEP:
@@ -116,24 +118,6 @@ def finish_earlier(run: Run, choice: Choice | None = None, *, decided: str | Non
             return None
         earlier = replace(within, id=current.run_id)
         return _settle(earlier, target, current, choice, decided=decided == current.run_id)
-
-
-def _find_unfinished(run: Run) -> Entry | None:
-    """Reads the row of a run that was cut off. It tries again where a restore that begins has ended the session."""
-
-    def sleep(seconds: float) -> None:
-        run.clock.sleep(seconds)
-        take_lock(run)
-
-    return wait_until(
-        lambda: run.journal.unfinished(run.settings.heroku_app_id),
-        name="the journal",
-        despite=(Lost, Failed),
-        pause=0.5,
-        deadline=run.deadline.within(RECONNECT_WITHIN),
-        sleep=sleep,
-        told=lambda error: run.warn("journal_unreadable", f"{error}; it is read again"),
-    )
 
 
 def _find_again(run: Run, entry: Entry) -> tuple[Target, Entry | None]:

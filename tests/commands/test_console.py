@@ -9,7 +9,6 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Mapping
 from typing import TypedDict
@@ -18,7 +17,7 @@ import pytest
 from rich.cells import cell_len
 
 from release.output.live import Console, follow
-from tests.hook import ROOT, Hook, small_app
+from tests.hook import Hook, small_app
 
 BROKEN = "ALTER TABLE learners DROP COLUMN points;\nSELECT 1 / 0;\n"
 CLEAR = "\r\x1b[2K"
@@ -478,18 +477,3 @@ def test_a_stream_that_ends_within_a_step_leaves_no_live_line() -> None:
     assert "backup" in console(json.loads(events({"event": "step_started", "step": "backup"})[0]))
     assert console.end() == CLEAR
     assert console.drawing() == ""
-
-
-def test_a_release_phase_with_nothing_pending_imports_no_command_line_no_rich_and_no_http_client(hook: Hook) -> None:
-    program = (
-        "import sys; sys.path.append(sys.argv.pop(1)); from release.cli import main; main();"
-        "unwanted = {'click', 'rich', 'requests', 'release.commands.command_line', 'release.output.live'};"
-        "print(*unwanted & set(sys.modules), file=sys.stderr)"
-    )
-    hook.run()
-    hook.program = (sys.executable, "-I", "-c", program, str(ROOT))
-
-    result = hook.run(RELEASE_BACKUP="off")
-
-    assert result.last["outcome"] == "released"
-    assert result.stderr.strip() == b""

@@ -49,12 +49,12 @@ def run(arguments: list[str], environ: dict[str, str], factor: float, twist: str
 
 def serve(control: socket.socket) -> None:
     """Forks a run for each job until the other end is closed; says each run's pid, and later its wait status."""
-    import heroku3  # noqa: F401, PLC0415 -- the imports are what the forks are to share
-    import psycopg  # noqa: F401, PLC0415
-
-    import release.cli  # noqa: PLC0415
+    import release.cli  # noqa: PLC0415 -- the imports are what the forks are to share
+    import release.database.restorable  # noqa: PLC0415
+    import release.heroku.library  # noqa: PLC0415
     import release.phase  # noqa: PLC0415
-    import release.protected.target  # noqa: F401, PLC0415
+    import release.steps.change  # noqa: PLC0415
+    import release.steps.recover  # noqa: F401, PLC0415
 
     gc.freeze()
     with selectors.DefaultSelector() as selector:

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "release"
 
 LAYERS = (
-    {"asked", "clock", "errors", "log", "program", "retry", "settings"},
+    {"ahead", "asked", "clock", "errors", "lean", "log", "program", "retry", "settings"},
     {"heroku", "database", "child", "output", "web", "witness"},
     {"run"},
     {"app", "protected", "notify", "record"},
