@@ -66,9 +66,9 @@ def prepare(run: Run) -> Prepared | Ending:
             decision = pending(run, commands)
             if not decision.pending:
                 return Prepared(commands=commands)
+            target = restorable_target(run)
             from release.steps import recover, rehearse  # noqa: PLC0415 -- only a run that migrates needs them
 
-            target = restorable_target(run)
             earlier = recover.reappeared(run, target) if target else None
             if earlier is None:
                 stage = rehearse.find_stage(run, target)
@@ -117,7 +117,8 @@ def restorable_target(run: Run) -> Target | None:
     from release.protected.locate import find_target  # noqa: PLC0415 -- only a run that migrates needs it
 
     # A restore under way is waited for: until its end nothing of the database can be told.
-    target = find_target(run, _likely(run))
+    with ahead.loading(RECIPE):  # Heroku takes longer to answer than these take to load
+        target = find_target(run, _likely(run))
     refuse_unrestorable(run)
     return target
 
