@@ -31,10 +31,13 @@ def held(app: App, seconds: float, statement: str = READ, *, once_waited_for: bo
     ready, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with psycopg.connect(app.database_url, application_name="console of ann") as connection:
+        with (
+            psycopg.connect(app.database_url, application_name="console of ann") as connection,
+            psycopg.connect(app.database_url, autocommit=True) as looking,
+        ):
             connection.execute(statement.encode())
             ready.set()
-            while once_waited_for and not connection.execute(WAITING).fetchall() and not over.wait(0.1):
+            while once_waited_for and not looking.execute(WAITING).fetchall() and not over.wait(0.1):
                 pass
             time.sleep(seconds)
             with suppress(psycopg.OperationalError):  # the fence has ended it
