@@ -105,21 +105,21 @@ def set_read_only(server: Server, addon: Addon, *, read_only: bool) -> None:
 
 def _create_database(server: Server, addon: Addon) -> None:
     made = "CREATE DATABASE {} TEMPLATE template0"
-    if server.own:
-        _make_template(server)
-        made = f"CREATE DATABASE {{}} TEMPLATE {_TEMPLATE} STRATEGY file_copy"
     with server.session() as session:
+        if server.own:
+            _make_template(server, session)
+            made = f"CREATE DATABASE {{}} TEMPLATE {_TEMPLATE} STRATEGY file_copy"
         session.execute(sql.SQL(made).format(sql.Identifier(addon.database)))
     _prepare(server, addon)
 
 
-def _make_template(server: Server) -> None:
+def _make_template(server: Server, session: psycopg.Connection[Any]) -> None:
     """Makes the database that new ones are copied from, once a server: a copy costs a third of furnishing another one.
 
     It has its name when it is whole: a sandbox that is killed meanwhile leaves one that nobody uses.
     """
     half = sql.Identifier(f"{_TEMPLATE}_half")
-    with _cluster, server.session() as session:
+    with _cluster:
         if session.execute("SELECT FROM pg_database WHERE datname = %s", [_TEMPLATE]).fetchone() is not None:
             return
         session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(half))
@@ -180,6 +180,8 @@ def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> No
         _create_database(server, addon)
     else:
         _drop_schemas(server, addon)
+    if not extensions:
+        return
     with server.session(addon.database) as session:
         for extension in extensions:
             session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(extension)))
