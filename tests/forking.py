@@ -19,6 +19,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Final, Self
@@ -31,6 +32,9 @@ READ_AT_THE_START: Final = ("LANG", "LC_", "LD_", "MALLOC", "PYTHON", "TZ")
 
 LATE: Final = ("click", "heroku3", "psycopg", "scramp", "trustme")
 """What the hook imports only where it needs it."""
+
+_ONE_BY_ONE: Final = threading.Lock()
+"""Answers come without a word of whose they are."""
 
 _ADOPTS: Final = 36
 """PR_SET_CHILD_SUBREAPER of prctl(2): orphans below become this process's children."""
@@ -84,13 +88,14 @@ class _Fork(subprocess.Popen[bytes]):
         pipes = others[9:15]
         job = {"arguments": args, "environ": environ, "folder": str(folder)}
         libc = ctypes.CDLL(None)
-        libc.prctl(_ADOPTS, 1)
-        try:
-            socket.send_fds(self._control, [json.dumps(job).encode()], [pipes[0], pipes[3], pipes[5]])
-            self.pid = int(self._control.recv(16))
-        finally:
-            libc.prctl(_ADOPTS, 0)
-            self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+        with _ONE_BY_ONE:
+            libc.prctl(_ADOPTS, 1)
+            try:
+                socket.send_fds(self._control, [json.dumps(job).encode()], [pipes[0], pipes[3], pipes[5]])
+                self.pid = int(self._control.recv(16))
+            finally:
+                libc.prctl(_ADOPTS, 0)
+                self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
         self._child_created = True
 
 
