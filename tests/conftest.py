@@ -46,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary files go to memory where there is enough of it; the workers inherit where that is."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the hook keeps the wish of a `nohup`, but that one was for the tests
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's `&` does that, and children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY:
         folder = tempfile.mkdtemp(prefix="release-tests-", dir=MEMORY)
         Path(folder).chmod(0o711)  # the server may have another user than the tests
