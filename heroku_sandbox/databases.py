@@ -162,11 +162,29 @@ def _furnish(session: psycopg.Connection[Any], owner: sql.Identifier) -> None:
 def drop(server: Server, addon: Addon) -> None:
     """Removes the database and all its credentials."""
     with _cluster, server.session() as session:
+        _let_go(server, session, addon)
         session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
         for credential in addon.credentials:
             # A role that was granted something in another database cannot go; it harms nobody.
             with contextlib.suppress(errors.DependentObjectsStillExist):
                 session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(credential.role)))
+
+
+def _let_go(server: Server, session: psycopg.Connection[Any], addon: Addon) -> None:
+    """Ends what keeps PostgreSQL from dropping a database, and Heroku from nothing: it has a server for each."""
+    kept = (
+        "SELECT 'SUBSCRIPTION', subname::text FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
+        " WHERE datname = %(name)s"
+        " UNION ALL SELECT 'PREPARED', gid FROM pg_prepared_xacts WHERE database = %(name)s"
+    )
+    for kind, name in session.execute(kept, {"name": addon.database}).fetchall():
+        with server.session(addon.database) as inside:
+            if kind == "PREPARED":
+                inside.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(name)))
+                continue
+            for statement in ("ALTER {} DISABLE", "ALTER {} SET (slot_name = NONE)", "DROP {}"):
+                subscription = sql.SQL("SUBSCRIPTION {}").format(sql.Identifier(name))
+                inside.execute(sql.SQL(statement).format(subscription))
 
 
 def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> None:
