@@ -11,6 +11,7 @@ That credential cannot create them again, and pg_restore counts that as warnings
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from psycopg import errors
 
 SCHEMA = "_heroku"
 _OBJECTS = Path(__file__).with_name("inventory.sql").read_bytes()
+VERSION = hashlib.sha256(_OBJECTS).hexdigest()[:8]
+"""Changes with what there is."""
 
 
 def create_admin(session: psycopg.Connection[Any]) -> None:
@@ -32,6 +35,11 @@ def drop_admin(session: psycopg.Connection[Any]) -> None:
     """Removes the role, unless another sandbox's databases need it."""
     with contextlib.suppress(errors.DependentObjectsStillExist):
         session.execute("DROP ROLE IF EXISTS heroku_admin")
+
+
+def make_template(session: psycopg.Connection[Any]) -> None:
+    """Puts into the session's database what is alike in all of them. To be called inside a transaction."""
+    session.execute(_OBJECTS)
 
 
 def install(session: psycopg.Connection[Any]) -> None:

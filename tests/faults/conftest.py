@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from heroku_sandbox import Sandbox
+from tests.conftest import destroy_apps
 from tests.faults.figures import Recorder
 from tests.faults.forked import Launcher
 from tests.faults.harness import Harness
@@ -42,9 +43,11 @@ def stage(own_sandbox: Sandbox, launcher: Launcher, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def harness(stage: Stage, recorder: Recorder) -> Harness:
+def harness(stage: Stage, recorder: Recorder) -> Iterator[Harness]:
     """Plays cells."""
-    return Harness(stage, recorder)
+    yield Harness(stage, recorder)
+    stage.sandbox.clear_faults()
+    destroy_apps(stage.sandbox, but=stage.kept())
 
 
 @pytest.fixture(scope="session")

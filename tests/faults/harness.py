@@ -61,6 +61,11 @@ class Play:
     ghosts: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether nobody but the judge comes after the run: then the place is still as the judge saw it."""
+        return self.also is Play.also and self.at_last is Play.at_last
+
 
 class Harness:
     """Plays cells on a stage and records them."""
@@ -104,12 +109,14 @@ class Harness:
                 [] if seen.outcome == "restore_failed" else [f"the backup is gone, and it says {seen.outcome}"]
             )
             return self._recorded(cell, began)
+        picture = seen.picture if how.only_looks else ""
         if not cell.broken and needs_more(seen):
             cell.broken += self.go_on(cell, place, how)
+            picture = ""
         cell.broken += how.at_last(place)
         # What somebody else's transfer leaves behind is for the next run to judge.
         if not cell.broken and not how.twins:
-            self.stage.give_back(place, place.picture())
+            self.stage.give_back(place, picture or place.picture())
         return self._recorded(cell, began)
 
     def _recorded(self, cell: Cell, began: float) -> Cell:

@@ -135,6 +135,10 @@ class Stage:
         if picture == place.before and all(each["finished_at"] for each in place.app.transfers()):
             self._used.setdefault(place.scenario.name, []).append(place)
 
+    def kept(self) -> set[str]:
+        """The ids of the apps that are there for the next cells."""
+        return {place.app.id for places in self._used.values() for place in places}
+
     def fresh(self, scenario: Scenario, **fields: object) -> Place:
         """A new app with 300 rows to lose, a web and two worker dynos."""
         number = next(self._numbers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 
@@ -78,12 +77,10 @@ def test_a_plan_names_all_that_would_not_come_back(hook: Hook, app: App) -> None
     for statements in NAMES.values():
         execute(app.database_url, *statements)
 
-    ran = subprocess.run(
-        [*hook.program, "plan", "--json"], cwd=hook.folder, env=hook.environ(), capture_output=True, check=False
-    )
+    ran = hook.run("plan", "--json")
 
     found = json.loads(ran.stdout)
-    assert (ran.returncode, found["stopped"]) == (3, None)
+    assert (ran.exit_code, found["stopped"]) == (3, None)
     assert {each["guard"] for each in found["guards"]} == {"not-restorable"}
     assert {each["detail"].partition(":")[0] for each in found["guards"]} == set(NAMES)
     assert query(app.database_url, COLUMNS) == [(3,)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,16 +28,10 @@ def _nothing_changed(app: App, sandbox: Sandbox) -> Iterator[None]:
 
 def plan(hook: Hook, **changes: str | None) -> tuple[int, dict[str, Any]]:
     """Exit code and plan; standard output is that one JSON object and nothing else."""
-    ran = subprocess.run(
-        [*hook.program, "plan", "--json"],
-        cwd=hook.folder,
-        env=hook.environ(**changes),
-        capture_output=True,
-        check=False,
-    )
+    ran = hook.run("plan", "--json", **changes)
     assert ran.stderr == b""
     assert b"sandbox-key-that-is-secret" not in ran.stdout
-    return ran.returncode, json.loads(ran.stdout)
+    return ran.exit_code, json.loads(ran.stdout)
 
 
 def test_a_plan_says_all_that_a_release_would_do_and_leaves_no_trace(hook: Hook, app: App, sandbox: Sandbox) -> None:
@@ -156,10 +149,10 @@ def test_the_second_database_of_a_rehearsal_is_checked_too(hook: Hook, app: App)
 
 @pytest.mark.parametrize("columns", [None, 60])
 def test_it_is_text_in_a_pipe_too_and_wraps_at_the_window_s_width(hook: Hook, app: App, columns: int | None) -> None:
-    command = [*hook.program, "plan"]
     if columns is None:
-        environ = hook.environ(DYNO="run.1")
-        text = subprocess.run(command, cwd=hook.folder, env=environ, capture_output=True, check=True).stdout.decode()
+        ran = hook.run("plan", DYNO="run.1")
+        assert ran.exit_code == 0
+        text = ran.stdout.decode()
     else:
         _, text = on_a_terminal(hook, "plan", columns=columns)
 

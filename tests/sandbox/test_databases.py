@@ -212,3 +212,15 @@ def test_a_name_that_is_made_up_is_never_another_addons(monkeypatch: pytest.Monk
     first = addons._free_name_outside(set())
 
     assert (first, addons._free_name_outside({first})) == ("postgresql-deep-10001", "postgresql-deep-10002")
+
+
+def test_a_database_goes_with_its_app_whatever_clings_to_it(app: App, sandbox: Sandbox) -> None:
+    inside = sandbox.superuser_url(app)
+    wants = "CONNECTION 'host=127.0.0.1 dbname=nothing' PUBLICATION p WITH (connect = false, slot_name = NONE)"
+    execute(inside, f"CREATE SUBSCRIPTION s_{app.addon_id[:8]} {wants}")
+    execute(app.database_url, "BEGIN; CREATE TABLE t (n int); PREPARE TRANSACTION 'left'")
+    name = app.database_url.rpartition("/")[2]
+
+    app.connection.request("DELETE", f"/apps/{app.id}")
+
+    assert query(sandbox.superuser_url(), f"SELECT FROM pg_database WHERE datname = '{name}'") == []

@@ -122,7 +122,9 @@ def added(connection: psycopg.Connection[Any], before: Fingerprint) -> list[Diff
 
 def create(session: psycopg.Connection[Any], name: str, owner: str) -> None:
     session.execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(name), sql.Identifier(owner))
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 STRATEGY file_copy").format(
+            sql.Identifier(name), sql.Identifier(owner)
+        )
     )
 
 
