@@ -158,6 +158,13 @@ class Session:
         self.deadline: Deadline | None = None
         """When set, no request waits longer: in the seconds between SIGTERM and SIGKILL."""
 
+    def reach(self, base: str) -> None:
+        """Makes ready for requests to an address and below, before the first of them."""
+        from release.heroku.library import OneContext  # noqa: PLC0415 -- see above
+
+        if base.startswith("https://") and not isinstance(self._requests.get_adapter(base), OneContext):
+            self._requests.mount("https://", OneContext())
+
     def request(self, method: str, url: str, **kwargs: Any) -> Response:
         """Makes a request as requests does, but bounded in time and size, and never redirected. Raises HerokuError."""
         left = max(SHORTEST_TIMEOUT, self.deadline.left() if self.deadline else READ_TIMEOUT)

@@ -108,6 +108,7 @@ def client(session: Session, base: str) -> Callable[..., Response]:
     """
     from release.heroku.library import heroku3  # noqa: PLC0415 -- costs a third of what a release with nothing pending may cost; it needs none
 
+    session.reach(base)
     heroku = heroku3.api.Heroku(session=session)
     heroku._heroku_url = base.rstrip("/")  # noqa: SLF001 -- heroku3 has no setting for it
     session.headers["Accept-Inclusion"] = "addon:plan,config_vars"

@@ -215,11 +215,49 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
 
 
 def test_a_certificate_that_is_not_accepted_has_surely_done_nothing(session: Session, tls: ssl.SSLContext) -> None:
-    with serving(replies(), tls) as server, pytest.raises(HerokuError) as caught:
-        session.request("POST", f"{server.url}/apps")
+    with serving(replies(), tls) as server:
+        session.reach(server.url)
+        with pytest.raises(HerokuError) as caught:
+            session.request("POST", f"{server.url}/apps")
     assert caught.value.detail == "POST /apps: SSLError (nothing was sent)"
     assert caught.value.effect is Effect.NONE
     assert server.requests == []
+
+
+def test_what_the_bundle_of_requests_signs_is_accepted_whatever_the_environment_says(
+    session: Session, tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setattr("requests.utils.DEFAULT_CA_BUNDLE_PATH", str(bundle))
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+
+    with serving(replies(), tls) as server:
+        session.reach(server.url)
+        assert [session.request("GET", f"{server.url}/apps").status_code for _ in range(2)] == [200, 200]
+        with pytest.raises(HerokuError, match="nothing was sent"):  # the name is not in the certificate
+            session.request("GET", f"{server.url.replace('127.0.0.1', 'localhost')}/apps")
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_no_certificate_is_read_again_for_another_connection(
+    session: Session, reached: bool, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def noted(context: ssl.SSLContext, *files: Any, **more: Any) -> None:
+        read.append(files or more)
+        load(context, *files, **more)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", noted)
+    with serving(replies(), tls) as server:
+        if reached:
+            session.reach(server.url)
+        for _ in range(3):
+            with pytest.raises(HerokuError):
+                session.request("GET", f"{server.url}/apps")
+    assert len(read) == (1 if reached else 3)
 
 
 def test_tls_that_breaks_after_the_request_may_have_done_anything(
