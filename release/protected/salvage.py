@@ -77,7 +77,10 @@ def _capture(run: Run, backup: BackedUp, late: Latecomers, *, earlier: int) -> T
 
     def begun(started: Transfer) -> None:
         run.journal.announce(run.id, State.RESTORING, salvage=started.uuid)
-        target.store.ask(run, backup.uuid)  # after a short salvage, the restore needs not wait for these
+        ask_ahead()
+
+    def ask_ahead() -> None:
+        target.store.ask(run, backup.uuid)  # the restore needs these as soon as the salvage has ended
 
     end_prepared(run, backup.outset.evidence)
     began = late.read()
@@ -87,6 +90,7 @@ def _capture(run: Run, backup: BackedUp, late: Latecomers, *, earlier: int) -> T
         kind="salvage",
         deadline=run.deadline.within(share),
         begun=begun,
+        ending=ask_ahead,
         meanwhile=late.stay,
     )
     late.began = began

@@ -26,6 +26,9 @@ CLOSELY = 2.0
 VOLLEY = 4
 """How many questions about one restore are under way at once at most."""
 
+ENDING = 5.0
+"""Seconds after the end of the dump's session in which Heroku most likely says that the transfer has finished."""
+
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events; Heroku refreshes the figure about as often."""
 
@@ -38,8 +41,11 @@ def capture(
     deadline: Deadline,
     begun: Callable[[Transfer], None] = lambda _: None,
     meanwhile: Callable[[], None] = lambda: None,
+    ending: Callable[[], None] = lambda: None,
 ) -> Transfer:
-    """Captures a backup and waits for it. `begun` is called with it before the wait, `meanwhile` again and again in it.
+    """Captures a backup and waits for it.
+
+    `begun` is called with it before the wait, `meanwhile` again and again in it, and `ending` when it is probably over.
 
     Raises StepFailed (backup_failed, backup_unusable) or HerokuError.
     """
@@ -54,7 +60,8 @@ def capture(
     )
     begun(started)
     try:
-        finished = follow(run, target, started, kind=kind, deadline=deadline, watch=DumpWatch(run, meanwhile).running)
+        watcher = Watcher(run.clock, DumpWatch(run, meanwhile).running, deadline, ending)
+        finished = follow(run, target, started, kind=kind, deadline=deadline, sleep=watcher.sleep)
     except TimedOut as error:
         raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
     check_usable(target, finished, known)
@@ -68,15 +75,11 @@ def follow(
     *,
     kind: str,
     deadline: Deadline,
-    watch: Callable[[], bool] | None = None,
     sleep: Callable[[float], None] | None = None,
 ) -> Transfer:
     """Waits until a transfer has finished, with success or without. Raises TimedOut or HerokuError.
 
     `sleep` is how the wait sleeps between two polls, where that is not the usual way.
-
-    `watch` tells whether the database sees the dump. With it the API is polled rarely while the dump's session is
-    there, and at once when that is gone, so that the end is noticed sooner.
     """
     began = shown_at = run.clock.monotonic()
     expected = target.expected(restores=False)
@@ -107,7 +110,7 @@ def follow(
         log=run.log,
         deadline=deadline,
         interval=poll_interval if transfer.is_restore else partial(sparing_interval, expected=expected),
-        sleep=Watcher(run.clock, watch, deadline).sleep if watch else sleep,
+        sleep=sleep,
     )
     run.log.info(
         Event.TRANSFER_FINISHED,
@@ -135,12 +138,23 @@ def _read_closely(run: Run, store: Store, uuid: str) -> Transfer:
 
 
 class Watcher:
-    """A sleep between two polls that ends when the database sees that the dump has ended."""
+    """A sleep between two polls that ends when the database sees that the dump has ended.
 
-    def __init__(self, clock: Clock, running: Callable[[], bool], deadline: Deadline) -> None:
+    The API is polled rarely while the dump's session is there, and at once when that is gone. `ending` is called after
+    that, before the next polls.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        running: Callable[[], bool],
+        deadline: Deadline,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
         self._clock = clock
         self._running = running
         self._deadline = deadline
+        self._ending = ending
         self._seen = False
         self._ended_at: float | None = None
 
@@ -168,6 +182,8 @@ class Watcher:
             return
         except StepFailed:  # the database does not answer; the poll alone has to tell
             self._clock.sleep(usual.left())
+        if self._ended_at is not None and self._clock.monotonic() - self._ended_at < ENDING:
+            self._ending()
 
     def _has_ended(self) -> bool:
         """Looks whether the dump is there. Returns whether it was there before, and is no longer."""

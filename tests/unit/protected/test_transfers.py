@@ -41,12 +41,25 @@ def test_a_dump_that_begins_in_a_pause_is_seen_to_end_in_it() -> None:
 def test_the_first_polls_after_the_end_of_the_dump_come_soon() -> None:
     clock = SteppingClock()
     looks = iter([True, False, *[False] * 100])
-    watcher = Watcher(clock, lambda: next(looks), Deadline(clock, 3600))
+    told = []
+    watcher = Watcher(clock, lambda: next(looks), Deadline(clock, 3600), lambda: told.append(clock.monotonic()))
     ends = []
     for _ in range(4):
         watcher.sleep(15)
         ends.append(clock.monotonic())
-    assert ends == pytest.approx([1, 1.05, 1.1, 1.15])
+    assert ends == told == pytest.approx([1, 1.05, 1.1, 1.15])
+
+
+def test_nobody_is_told_of_an_end_before_it_is_seen_or_long_after() -> None:
+    clock, told = SteppingClock(), list[float]()
+    looks = iter([False, True, *[False] * 100])
+    watcher = Watcher(clock, lambda: next(looks), Deadline(clock, 3600), lambda: told.append(clock.monotonic()))
+    watcher.sleep(0.05)
+    watcher.sleep(0.05)
+    assert len(told) == 1
+    clock.sleep(5)
+    watcher.sleep(0.05)
+    assert len(told) == 1
 
 
 def test_no_sleep_goes_beyond_the_deadline_however_long_the_dump_is_seen() -> None:
