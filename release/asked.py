@@ -42,9 +42,9 @@ class Asked(Generic[T]):
         self._ended.set()
 
     @property
-    def fresh(self) -> bool:
-        """Whether the answer tells how things stand now, or will when it comes."""
-        return self._clock.monotonic() - self._asked_at < FRESH
+    def age(self) -> float:
+        """The seconds since it was asked."""
+        return self._clock.monotonic() - self._asked_at
 
     def wait(self, seconds: float) -> bool:
         """Waits so many real seconds for the answer. Returns whether there is one, or an error."""
@@ -71,14 +71,12 @@ class Lately(Generic[T]):
         self._asked: Asked[T] | None = None
         self._of: object = None
 
-    def ahead(self, ask: Callable[[], Asked[T]], *, of: object = None) -> Asked[T]:
-        """Asks by `ask`, unless there is a fresh answer, so that it is there when it is needed.
+    def ahead(self, ask: Callable[[], Asked[T]], *, of: object = None) -> None:
+        """Asks by `ask`, unless there is an answer that stays fresh for a while, so that it is there when it is needed.
 
         `of` is what the question is about, where it may be about several things.
         """
-        if self._asked is None or self._of != of or not self._asked.fresh:
-            self._asked, self._of = ask(), of
-        return self._asked
+        self._no_older(FRESH / 2, ask, of)
 
     def forget(self) -> None:
         """Drops the answer, since what it tells of is about to change."""
@@ -87,7 +85,12 @@ class Lately(Generic[T]):
     def answer(self, ask: Callable[[], Asked[T]], *, of: object = None) -> T:
         """Returns the answer, asked for by `ask` where there is none that is fresh. Raises what the call raised."""
         try:
-            return self.ahead(ask, of=of).answer()
+            return self._no_older(FRESH, ask, of).answer()
         except Exception:
             self.forget()
             raise
+
+    def _no_older(self, seconds: float, ask: Callable[[], Asked[T]], of: object) -> Asked[T]:
+        if self._asked is None or self._of != of or self._asked.age >= seconds:
+            self._asked, self._of = ask(), of
+        return self._asked

@@ -27,7 +27,7 @@ VOLLEY = 4
 """How many questions about one restore are under way at once at most."""
 
 ENDING = 5.0
-"""Seconds after the end of the dump's session in which Heroku most likely says that the transfer has finished."""
+"""Seconds after the end of the dump's session, or near the expected end, in which the transfer most likely ends."""
 
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events; Heroku refreshes the figure about as often."""
@@ -60,7 +60,8 @@ def capture(
     )
     begun(started)
     try:
-        watcher = Watcher(run.clock, DumpWatch(run, meanwhile).running, deadline, ending)
+        seen, expected = DumpWatch(run, meanwhile).running, target.expected(restores=False)
+        watcher = Watcher(run.clock, seen, deadline, ending, expected=expected)
         finished = follow(run, target, started, kind=kind, deadline=deadline, sleep=watcher.sleep)
     except TimedOut as error:
         raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
@@ -140,8 +141,8 @@ def _read_closely(run: Run, store: Store, uuid: str) -> Transfer:
 class Watcher:
     """A sleep between two polls that ends when the database sees that the dump has ended.
 
-    The API is polled rarely while the dump's session is there, and at once when that is gone. `ending` is called after
-    that, before the next polls.
+    The API is polled rarely while the dump's session is there, and at once when that is gone. `ending` is called before
+    the polls after that, and before those near the end that is `expected` after so many seconds.
     """
 
     def __init__(
@@ -150,7 +151,10 @@ class Watcher:
         running: Callable[[], bool],
         deadline: Deadline,
         ending: Callable[[], None] = lambda: None,
+        *,
+        expected: float | None = None,
     ) -> None:
+        self._expected_at = None if expected is None else clock.monotonic() + expected * 0.8
         self._clock = clock
         self._running = running
         self._deadline = deadline
@@ -182,7 +186,8 @@ class Watcher:
             return
         except StepFailed:  # the database does not answer; the poll alone has to tell
             self._clock.sleep(usual.left())
-        if self._ended_at is not None and self._clock.monotonic() - self._ended_at < ENDING:
+        now = self._clock.monotonic()
+        if any(at is not None and 0 <= now - at < ENDING for at in (self._ended_at, self._expected_at)):
             self._ending()
 
     def _has_ended(self) -> bool:

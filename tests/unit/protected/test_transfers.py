@@ -50,6 +50,14 @@ def test_the_first_polls_after_the_end_of_the_dump_come_soon() -> None:
     assert ends == told == pytest.approx([1, 1.05, 1.1, 1.15])
 
 
+def test_near_the_expected_end_it_is_told_although_no_dump_was_seen() -> None:
+    clock, told = SteppingClock(), list[float]()
+    watcher = Watcher(clock, lambda: False, Deadline(clock, 3600), lambda: told.append(clock.monotonic()), expected=10)
+    for _ in range(20):
+        watcher.sleep(1)
+    assert told == pytest.approx([8, 9, 10, 11, 12])
+
+
 def test_nobody_is_told_of_an_end_before_it_is_seen_or_long_after() -> None:
     clock, told = SteppingClock(), list[float]()
     looks = iter([False, True, *[False] * 100])
