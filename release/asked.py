@@ -21,7 +21,7 @@ class Asked(Generic[T]):
     """A question that is under way, or has been answered. The call has to end by itself, however it ends.
 
     The main thread makes it and takes the answer. Nobody has to: a question that is left alone ends with its thread, at
-    the latest with the process, so it may only read.
+    the latest with the process. So it may only read, unless its end is waited for by `settled`.
     """
 
     def __init__(self, call: Callable[[], T], *, clock: Clock, signals: Signals) -> None:

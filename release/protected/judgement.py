@@ -53,12 +53,12 @@ class LogRead:
     """
 
     def __init__(self, run: Run, target: Target, finished: Transfer) -> None:
-        if finished.succeeded is not True or finished.canceled_at:
-            how = "was cancelled" if finished.canceled_at else "failed"
-            raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}{_last_words(run, target, finished)}")
         self._run = run
         self._finished = finished
         self._lines = target.store.ask_for_log(run, finished, deadline=run.deadline.within(LOG_WITHIN))
+        if finished.succeeded is not True or finished.canceled_at:
+            how = "was cancelled" if finished.canceled_at else "failed"
+            raise StepFailed(Reason.RESTORE_FAILED, f"{finished.name} {how}{_last_words(self._lines)}")
         self._judged: bool | None = None
 
     def __call__(self) -> bool:
@@ -72,8 +72,9 @@ class LogRead:
         """Lets the log have its say where something fails, since what it says of lost rows says more."""
         try:
             yield
-        except StepFailed:
-            self()
+        except StepFailed as error:
+            if error.reason is not Reason.RESTORE_FAILED:  # with that reason, the log has had it already
+                self()
             raise
 
 
@@ -105,10 +106,10 @@ def _judge(run: Run, finished: Transfer, lines: Asked[tuple[str, ...]]) -> bool:
     return True
 
 
-def _last_words(run: Run, target: Target, restore: Transfer) -> str:
+def _last_words(log: Asked[tuple[str, ...]]) -> str:
     """Returns what a failed restore's log says last, after a colon, where it can be read."""
     with suppress(HerokuError):  # without the log, the error says less but is the same
-        lines = target.store.ask_for_log(run, restore, deadline=run.deadline.within(LOG_WITHIN)).answer()
+        lines = log.answer()
         telling = [str(complaint) for complaint in complaints(lines)] or [line for line in lines if line.strip()]
         return f": {telling[-1]}" if telling else ""
     return ""

@@ -51,18 +51,19 @@ def capture(
     """
     known = uuids(target.store.transfers(run, deadline=deadline))
     started = target.store.capture(run, target.source, kind=kind, known=known, deadline=deadline)
+    expected = target.expected(restores=False)
     run.log.info(
         Event.TRANSFER_STARTED,
         kind=kind,
         transfer=started.name,
-        expected=target.expected(restores=False),
+        expected=expected,
         expected_bytes=next((backup.size for backup in target.own_backups()), None),
     )
     begun(started)
     try:
-        seen, expected = DumpWatch(run, meanwhile).running, target.expected(restores=False)
-        watcher = Watcher(run.clock, seen, deadline, ending, expected=expected)
-        finished = follow(run, target, started, kind=kind, deadline=deadline, sleep=watcher.sleep)
+        watcher = Watcher(run.clock, DumpWatch(run, meanwhile).running, deadline, ending, expected=expected)
+        interval = partial(sparing_interval, expected=expected)
+        finished = follow(run, target, started, kind=kind, deadline=deadline, interval=interval, sleep=watcher.sleep)
     except TimedOut as error:
         raise StepFailed(Reason.BACKUP_FAILED, f"{started.name}: {error}") from error
     check_usable(target, finished, known)
@@ -76,14 +77,15 @@ def follow(
     *,
     kind: str,
     deadline: Deadline,
+    interval: Callable[[float, float], float] = poll_interval,
     sleep: Callable[[float], None] | None = None,
 ) -> Transfer:
     """Waits until a transfer has finished, with success or without. Raises TimedOut or HerokuError.
 
-    `sleep` is how the wait sleeps between two polls, where that is not the usual way.
+    `interval` computes the pauses between two polls as `poll_interval` does, and `sleep` is how the wait sleeps there,
+    where that is not the usual way.
     """
     began = shown_at = run.clock.monotonic()
-    expected = target.expected(restores=False)
 
     def is_done(current: Transfer) -> bool:
         nonlocal shown_at
@@ -110,7 +112,7 @@ def follow(
         clock=run.clock,
         log=run.log,
         deadline=deadline,
-        interval=poll_interval if transfer.is_restore else partial(sparing_interval, expected=expected),
+        interval=interval,
         sleep=sleep,
     )
     run.log.info(
