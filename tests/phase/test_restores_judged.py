@@ -75,6 +75,8 @@ def test_a_restore_that_lost_rows_is_never_accepted_by_anybody(
     assert table in first.last["error"]
     fatal = [each for each in first.named("restore_complained") if each["fatal"]]
     assert fatal
+    said = [(each["transfer"], each["about"], each["error"]) for each in fatal]
+    assert len(set(said)) == len(said), "the log has its say once"
     assert app.maintenance() is True
 
     (hook.folder / "migrations" / "001.sql").write_text("SELECT 1;\n")
