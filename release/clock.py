@@ -30,6 +30,10 @@ LONGEST_NAP = 0.1
 """Seconds between two looks for a signal in a thread other than the main one, which no signal wakes."""
 
 
+HEARTBEAT = 0.25
+"""Seconds between two chances for a signal's handler to run while the main thread is held up in a system call."""
+
+
 class Interrupted(Exception):
     """A signal asked the run to stop. `signal_name` is the signal's name, `"SIGTERM"` for one."""
 
@@ -131,19 +135,20 @@ class Signals:
             yield
             self.check()
             return
-        previous, self._armed = self._armed, True
-        try:
+        with _heartbeat():
+            previous, self._armed = self._armed, True
+            try:
+                self.check()
+                yield
+            except Interrupted:
+                raise
+            except Exception:
+                self._armed = previous
+                self.check()
+                raise
+            finally:
+                self._armed = previous
             self.check()
-            yield
-        except Interrupted:
-            raise
-        except Exception:
-            self._armed = previous
-            self.check()
-            raise
-        finally:
-            self._armed = previous
-        self.check()
 
     def fileno(self) -> int | None:
         """Returns the file descriptor that becomes readable when any signal comes, also at a child's end.
@@ -178,6 +183,24 @@ class Signals:
         if self._armed and self.pending:
             self._armed = False  # once only: a second signal must not hit the code that handles the first
             raise Interrupted(self.received.name)
+
+
+@contextmanager
+def _heartbeat() -> Iterator[None]:
+    """Interrupts the main thread's system calls every quarter of a second, so that no handler has to wait for their end.
+
+    Python runs a handler in the main thread, between two instructions or when a system call of that thread was
+    interrupted. A signal that the kernel gave to another thread interrupts none of its calls, and one that came just
+    before the call began is too early to: either would be noticed only when the call ends by itself.
+    """
+    handler = signal.signal(signal.SIGALRM, _nothing)
+    timer = signal.setitimer(signal.ITIMER_REAL, HEARTBEAT, HEARTBEAT)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 def _in_main_thread() -> bool:

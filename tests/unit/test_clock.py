@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from release.clock import Clock, Deadline, Interrupted, ScaledClock, Signals
+
+pytestmark = pytest.mark.timeout(60, method="thread")  # the alarm is the heartbeat's here
 
 
 @pytest.fixture
@@ -97,6 +100,39 @@ def test_a_blocking_read_is_cut_off_when_it_is_interruptible(signals: Signals) -
     assert time.monotonic() - start < 5
     os.close(reader)
     os.close(writer)
+
+
+def test_a_signal_that_the_kernel_gives_to_another_thread_cuts_a_read_off(signals: Signals) -> None:
+    reader, writer = os.pipe()
+    ended = threading.Event()
+    other = threading.Thread(target=ended.wait, daemon=True)
+    other.start()
+    assert other.ident is not None
+    sender = threading.Timer(0.1, signal.pthread_kill, (other.ident, signal.SIGTERM))
+    start = time.monotonic()
+    sender.start()
+    with pytest.raises(Interrupted), signals.interruptible():
+        os.read(reader, 1)
+    assert time.monotonic() - start < 5
+    ended.set()
+    other.join()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_was_to_ring_before_an_interruptible_block_still_does_afterwards(signals: Signals) -> None:
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.8)
+        with signals.interruptible():
+            time.sleep(0.6)
+        assert not rung
+        time.sleep(1.5)
+        assert rung == [signal.SIGALRM]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_outside_of_it_a_blocking_read_goes_on(signals: Signals) -> None:
