@@ -187,7 +187,7 @@ class Signals:
 
 @contextmanager
 def _heartbeat() -> Iterator[None]:
-    """Interrupts the main thread's system calls every quarter of a second, so that no handler has to wait for their end.
+    """Cuts into the main thread's system calls four times a second, so that no handler has to wait for a call's end.
 
     Python runs a handler in the main thread, between two instructions or when a system call of that thread was
     interrupted. A signal that the kernel gave to another thread interrupts none of its calls, and one that came just
