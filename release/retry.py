@@ -39,6 +39,9 @@ LONGEST_WAIT = 15.0
 LAST_ATTEMPT = 40
 """How often a call is tried at most while its failures have a patience of their own, however short the waits are."""
 
+LONGEST_SPARING_WAIT = 60.0
+"""Seconds between two polls at most where nothing says that the end is near."""
+
 FIRST_POLLS = 0.05
 """Seconds between the first polls."""
 
@@ -152,16 +155,16 @@ def poll_interval(elapsed: float, chance: float) -> float:
 
 
 def sparing_interval(elapsed: float, chance: float, *, expected: float | None) -> float:
-    """Computes the same for something nobody waits for urgently: 148 polls in half an hour at most, instead of 240.
+    """Computes the same for what may take long: some 140 polls in half an hour, instead of 240.
 
-    Where the end is `expected` after so many seconds, there is a poll every 5 % of them, from half of them on. Before
-    and after, or where nothing is expected, the pauses are a part of the time gone by.
+    The pauses are half a second in the first ten, then 5 % of the time gone by, at most 60 s. Near the end that is
+    `expected` after so many seconds they are 15 s at most.
     """
-    pause = elapsed / 3
-    if expected is not None:
-        near = max(expected / 2 - elapsed, expected / 20)
-        pause = min(elapsed / 2, near) if elapsed < expected else elapsed / 2
-    return min(LONGEST_WAIT, max(FIRST_POLLS, pause)) * (0.99 + chance / 50)
+    longest = LONGEST_SPARING_WAIT
+    if expected is not None and 0.95 * expected < elapsed < 1.05 * expected:
+        longest = LONGEST_WAIT
+    pause = min(elapsed / 2, max(0.5, elapsed / 20))
+    return min(longest, max(FIRST_POLLS, pause)) * (0.98 + chance / 50)
 
 
 def polling(
@@ -178,15 +181,20 @@ def polling(
 ) -> T:
     """Repeats a read until its result satisfies `until`, and goes on after failures.
 
-    `interval` computes each pause as `poll_interval` does.
+    `interval` computes the seconds from one read to the next as `poll_interval` does.
 
     Failures that do not pass by themselves (a revoked key, a transfer that vanished) are endured for PATIENCE seconds,
     and those with a patience of their own for that long. Raises the last failure, or TimedOut when the deadline comes
     first. A wait that runs out is never a success, although Heroku's own CLI exits with 0 there.
     """
-    began = clock.monotonic()
+    began = asked_at = clock.monotonic()
     failing_since: list[float] = []
     patience = Patience(clock)
+
+    def look() -> T:
+        nonlocal asked_at
+        asked_at = clock.monotonic()
+        return call()
 
     def is_enough(result: T) -> bool:
         failing_since.clear()
@@ -200,15 +208,16 @@ def polling(
         return error.passing or clock.monotonic() - failing_since[0] < PATIENCE
 
     def pause(error: BaseException | None, _: int) -> float:
-        elapsed = clock.monotonic() - began
+        now = clock.monotonic()
+        elapsed = now - began
         if not isinstance(error, Unavailable):
-            return interval(elapsed, chance())
+            return max(FIRST_POLLS, interval(elapsed, chance()) - (now - asked_at))
         asked = error.retry_after or min(LONGEST_WAIT, max(elapsed / 20, 1.0))
         # A failure with a patience of its own is about to pass: a long Retry-After must not use that patience up.
         return asked if error.patience is None else min(asked, 5.0)
 
     return _repeated(
-        call,
+        look,
         name=name,
         until=is_enough,
         again=again,

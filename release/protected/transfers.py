@@ -165,7 +165,7 @@ class Watcher:
         self._ended_at: float | None = None
 
     def sleep(self, seconds: float) -> None:
-        """Sleeps `seconds`, or 15 s while the dump can be seen. Wakes when it is gone, and at the deadline.
+        """Sleeps `seconds`, or at least 15 s while the dump can be seen. Wakes when it is gone, and at the deadline.
 
         Heroku says a moment later that the transfer has finished. So the first sleeps after the dump's end are short.
         """
@@ -182,7 +182,7 @@ class Watcher:
                 until=bool,
                 pause=pause,
                 sleep=self._clock.sleep,
-                deadline=self._deadline.within(LONGEST_WAIT - pause),
+                deadline=self._deadline.within(max(seconds, LONGEST_WAIT) - pause),
             )
         except TimedOut:  # the dump goes on
             return
