@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release import __version__
 from release.clock import Clock, Deadline, Interrupted, Signals
@@ -44,8 +46,7 @@ Work = Callable[[Run], Ending]
 Record = Callable[[Ending], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class Edge(Struct, frozen=True, kw_only=True):
     """The environment, the signals and the time, which come in from outside."""
 
     environ: Mapping[str, str]

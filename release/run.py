@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from release import retry
 from release.asked import Asked
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """A run of the release phase.
 
     `environ` and `folder` are the app's; `deadline` ends before Heroku's limit does; `durations` collects the seconds
@@ -104,8 +105,7 @@ class Run:
         self.log.warning(Event.GUARD_OVERRIDDEN, guard=name, reason=refusal.reason.slug, detail=refusal.detail)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """How a run ended, as `release_finished` says it. `backup`, `salvage` and `restore` are names such as b012."""
 
     outcome: Outcome | None

@@ -13,10 +13,12 @@ import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from threading import Thread
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release import __version__
 
@@ -34,8 +36,7 @@ class Problem(StrEnum):
     BROKEN = "broken"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """An answer's status and first bytes, or a problem with its detail. As a text it holds no part of the URL."""
 
     status: int | None = None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 T = TypeVar("T")
 
@@ -22,8 +23,7 @@ LAST = 1000
 """Lines of stderr that are looked at for a crash."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, kw_only=True):
     """A command's answer: its exit code (None when it did not start or did not end), and all lines of both streams.
 
     `errors` has the last lines of stderr alone.
@@ -44,8 +44,7 @@ class Answer:
             self.errors.extend(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Question(Generic[T]):
+class Question(Struct, Generic[T], frozen=True):
     """A question to a framework: words of a command that changes nothing, and the reader of its answer.
 
     `whole`: the words are the whole command, without the framework's tool before them. `ambiguous`: a crash may have

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from release.app import crashes, frameworks, index, procfile
 from release.app.answers import Answer, exit_code
@@ -90,8 +91,7 @@ def run_app(
     return ended
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commands:
+class Commands(Struct, frozen=True, kw_only=True):
     """What will be run: the migration, and the question whether one is pending (None: it cannot be asked).
 
     `framework` reads the pending command's answer, None for a configured one; `asked` is the framework, detected or

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.app.answers import Entry, Question
 from release.app.crashes import Reader
@@ -15,8 +17,7 @@ from release.database.history import HistoryTable
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Framework:
+class Framework(Struct, frozen=True, kw_only=True):
     """A row of the table. All words follow `tool`; a question is None where the framework has no such command.
 
     markers: the files, or patterns of them, by any of which it is recognised; none where it is known by its command

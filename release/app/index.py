@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,8 +14,7 @@ DEPTH = 3
 """Folders below the app's own in which an index is looked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(msgspec.Struct, frozen=True, kw_only=True):
     """An index. `file` is the end of its path.
 
     `read` returns the entries of the history that the migrations in it will have. They are numbers, which grow. It

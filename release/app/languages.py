@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
+
+class Language(Struct, frozen=True, kw_only=True):
     """A language: files of which one is there, and Heroku's buildpack for it; None where Heroku has none."""
 
     name: str

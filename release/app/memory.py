@@ -8,7 +8,6 @@ neither the structure nor any history of migrations may have changed, in this ve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
@@ -31,8 +30,7 @@ STEERING: Final = re.compile(
 """The names of variables that steer migration tools, such as FLYWAY_TARGET and RAILS_ENV."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """What the journal remembers about this code. `code` is None where nothing stands for it.
 
     `same`: this very code landed last, and nothing has changed since. `differs` says what is in the way of that, and is

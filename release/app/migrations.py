@@ -9,11 +9,13 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.app.answers import Answer, Entry, Question
 from release.app.command import PENDING_LIMIT, Commands, ask_pending, run_app, start_app
@@ -52,8 +54,7 @@ class By(StrEnum):
     DATABASE_AHEAD = "database_ahead"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """Whether to migrate, and what has decided that.
 
     `code` stands for the code where its landing is to be remembered. `differs` says why this release is not taken for

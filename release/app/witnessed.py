@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.app.arrivals import Arrivals
 from release.child.beside import Beside
@@ -52,8 +54,7 @@ Timeouts = tuple[tuple[str, str], ...]
 """Settings of the server for each session, by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where the protected database is: the host and the port in its URL, and its name there."""
 
     host: str
@@ -293,8 +294,7 @@ class _Notes:
             self._database.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absent:
+class Absent(Struct, frozen=True, kw_only=True):
     """Stands in for a witness that is not wanted or could not be set up. `why` says which."""
 
     environ: Mapping[str, str]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from release.child.sockets import read_address, spell_address
 
@@ -13,8 +14,7 @@ UNIX = ("", "/", "@")
 """How a host begins that is no host, but the folder of a Unix socket (libpq-connect, "host"); without any it is one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
+class Addresses(Struct, frozen=True, kw_only=True):
     """Where a database's servers are.
 
     Of a server elsewhere any port counts, since a pooler may listen at another one. Of a server on this machine only

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from release.child import sockets
 from release.child.addresses import resolve
@@ -23,8 +24,7 @@ MOST = 20
 """So many connections are named at most. One is enough for a doubt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Connection:
+class _Connection(Struct, frozen=True, kw_only=True):
     """A connection to the database, by its client's end. One by a Unix socket has no port."""
 
     goal: str

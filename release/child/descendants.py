@@ -12,9 +12,10 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
@@ -25,8 +26,7 @@ QUIET_LOOKS = 2
 """So many looks in a row have to find no process before all are taken for gone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Process:
+class _Process(Struct, frozen=True, kw_only=True):
     pid: int
     parent: int
     session: int

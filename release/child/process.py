@@ -15,8 +15,9 @@ import subprocess
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from release.child.descendants import Descendants
 from release.child.last_words import last_words
@@ -39,8 +40,7 @@ LOOK_EVERY = 0.05
 """Seconds between two looks at what cannot wake us: orphans, and the child itself where no signal can."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """How a command ended. Either `exit_code` or `signal` is set.
 
     `timed_out` and `interrupted` say that we ended it, or would have. It may still have exited with 0, but then that

@@ -12,9 +12,10 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+from msgspec import Struct
 
 PROC = Path("/proc")
 
@@ -28,8 +29,7 @@ MAPPED = "0000000000000000FFFF0000" if sys.byteorder == "little" else "000000000
 """What stands before an IPv4 address where a socket for IPv6 uses it (RFC 4291, 2.5.5.2), in the kernel's spelling."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tcp:
+class Tcp(Struct, frozen=True, kw_only=True):
     """A TCP connection. Addresses are spelled as the kernel does: words in hexadecimal, in the machine's byte order."""
 
     local: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
@@ -27,8 +28,7 @@ PATIENCE = 0.5
 """Seconds in which the kernel has to answer; it does so at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnixClient:
+class UnixClient(Struct, frozen=True, kw_only=True):
     """A connection to a socket's path: the client's socket."""
 
     path: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.errors import Reason, Refused, ReleaseError
 from release.settings.model import Guard
@@ -23,7 +23,7 @@ def run_inspection(context: click.Context, work: Callable[[Run], int]) -> int:
     """Runs a command that only looks. No guard holds it up, since guards are there for what changes something."""
 
     def freely(run: Run) -> int:
-        return work(replace(run, settings=structs.replace(run.settings, allow=frozenset(Guard))))
+        return work(replace(run, settings=replace(run.settings, allow=frozenset(Guard))))
 
     edge: Edge = complete(context.obj)
     return edge.inspect(freely)
@@ -63,8 +63,7 @@ def heroku_known(environ: Mapping[str, str]) -> bool:
     return given("HEROKU_API_KEY") and (given("HEROKU_APP_ID") or given("HEROKU_APP_NAME"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """The app that is asked about: its environment, and its name where that is not only known from there."""
 
     environ: Mapping[str, str]

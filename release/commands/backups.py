@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from release.database.entry import Entry
 from release.errors import Misconfigured, Reason, Refused, ReleaseError
@@ -21,8 +22,7 @@ NAME = re.compile(r"([a-z])?0*(\d{1,9})", re.IGNORECASE)
 """A backup's name as people type it: a letter or none, and a number with or without zeros before it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shelf:
+class Shelf(Struct, frozen=True, kw_only=True):
     """All backups of the billing app. `source`: what identifies this database among them."""
 
     attached: Attached
@@ -116,8 +116,7 @@ def state(transfer: Transfer) -> str:
 Runs = list[tuple[Entry, dict[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maker:
+class Maker(Struct, frozen=True, kw_only=True):
     """The run that made a backup, in words, and whether it is the salvage of what that run was about to overwrite."""
 
     who: str

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any, Final, LiteralString
 
 import msgspec
-from msgspec import structs
+from msgspec.structs import replace
 
 from release.app import frameworks, procfile
 from release.app.command import find_commands
@@ -69,8 +68,7 @@ ABOUT = {
 """What a refusal is about, whatever was looked at when it came."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looking:
+class Looking(msgspec.Struct, frozen=True, kw_only=True):
     """A check under way: what has been found, and what the checks of a release have said since it was looked at."""
 
     checked: Checked
@@ -120,8 +118,7 @@ class Looking:
             self.add(about, State.BAD, text, reason.hint, reason.slug)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hasty(Run):
+class Hasty(Run, frozen=True, kw_only=True):
     """A run whose requests have to be answered soon. Its own deadline is a release's, by which transfers are judged."""
 
     soon: Deadline
@@ -162,8 +159,8 @@ def _look_at_everything(looking: Looking, edge: Edge, log: Log, asked: Asked, ow
     if not connectable:
         looking.refused("Database", Refused(Reason.NO_DATABASE, f"{settings.database} is not set"))
         # The add-on is looked for all the same: what is attached says which variable is meant.
-        settings = structs.replace(settings, database_url=Secret("postgres:///"))
-    free = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
+        settings = replace(settings, database_url=Secret("postgres:///"))
+    free = replace(settings, allow=frozenset(Guard), lock_wait=0)
     with opened(edge, free, log, os.urandom(6).hex()) as its_run:
         run = None
         if settings.backup is Backup.CAPTURE:
@@ -193,7 +190,7 @@ def _hurried(run: Run) -> Hasty:
     """Returns the same run in a hurry that begins now."""
     soon = Deadline(run.clock, WITHIN)
     run.database.deadline = soon
-    facts = {name: getattr(run, name) for name in Run.__dataclass_fields__}
+    facts = {name: getattr(run, name) for name in Run.__struct_fields__}
     return Hasty(**facts, soon=soon)
 
 
@@ -212,7 +209,7 @@ def _look_at_heroku(looking: Looking, run: Hasty, environ: Mapping[str, str], ow
         if key:
             _judge_scopes(looking, reached.session.scopes)
     if reached is None and own_key not in {"", key}:  # whoever asks has another key, which has shown the config vars
-        run = replace(run, settings=structs.replace(run.settings, heroku_api_key=Secret(own_key)))
+        run = replace(run, settings=replace(run.settings, heroku_api_key=Secret(own_key)))
         with looking.at("App"):
             reached = find_app(run)
     if reached is None:

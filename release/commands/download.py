@@ -7,8 +7,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from release.commands import backups
 from release.errors import Misconfigured, Reason, StepFailed
@@ -31,8 +32,7 @@ Progress = Callable[[int, int | None], None]
 """A function that is told how many bytes are there, and of how many; None where that is not known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class Saved(Struct, frozen=True, kw_only=True):
     """A backup that is on disk. `contents` says what pg_restore thinks of it, `origin` who made it and what it is."""
 
     path: Path
@@ -41,8 +41,7 @@ class Saved:
     origin: str
 
 
-@dataclass(slots=True, kw_only=True)
-class _Download:
+class _Download(Struct, kw_only=True):
     """A download under way. `part`: the unfinished file; `link`: None when a new one is needed; `whole`: its bytes."""
 
     run: Run

@@ -9,7 +9,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -45,8 +44,7 @@ _REMOTE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What the app's folder shows. `app` is the app's name on Heroku, where it is known."""
 
     folder: Path
@@ -73,8 +71,7 @@ class Found:
             return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A part, and the file that goes with it: its name, and its whole text where it can be written.
 
     `new`: the file was not there, and is only made where that is still so.

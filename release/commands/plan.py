@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, LiteralString
 
 import msgspec
-from msgspec import structs
+from msgspec.structs import replace
 
 from release.app import migrations
 from release.app.answers import without_log
@@ -102,7 +101,7 @@ def _draw_up(draft: Plan, edge: Edge, log: Log) -> None:
     settings = read(edge.environ)
     draft.settings = sources(settings, edge.environ)
     draft.on_failure = on_failure(settings)
-    open_to_all = structs.replace(settings, allow=frozenset(Guard), lock_wait=0)
+    open_to_all = replace(settings, allow=frozenset(Guard), lock_wait=0)
     try:
         with opened(edge, open_to_all, log, os.urandom(6).hex()) as run:
             _check_everything(draft, run)

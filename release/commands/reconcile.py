@@ -11,11 +11,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from release.app.frameworks import histories
 from release.clock import Deadline
@@ -48,8 +48,7 @@ LOCK_WAIT = 1.0
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What the operator asks for. `tables` are names as typed; `folder` takes the salvage and what conflicts."""
 
     salvage: str | None = None
@@ -60,8 +59,7 @@ class Order:
     folder: Path = Path()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class Restored(Struct, frozen=True, kw_only=True):
     """A run that was restored, as the journal has it, and the salvages that it took, the newest last."""
 
     entry: Entry
@@ -69,8 +67,7 @@ class Restored:
     salvages: tuple[Transfer, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Talk:
+class Talk(Struct, frozen=True, kw_only=True):
     """How the command talks with its operator.
 
     `show` prints the comparison, and `progress` how far a download is. `confirm` is given the app's name; it says
@@ -88,7 +85,7 @@ def reconcile(run: Run, order: Order, talk: Talk) -> PutBack | None:
 
     Raises Misconfigured, Refused, StepFailed or HerokuError; nothing is written then.
     """
-    settings = structs.replace(run.settings, lock_wait=LOCK_WAIT)
+    settings = replace(run.settings, lock_wait=LOCK_WAIT)
     run = replace(run, settings=settings, deadline=Deadline(run.clock, LIMIT))
     lock.connect(run)
     target = find_target(run)

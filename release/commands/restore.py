@@ -7,9 +7,9 @@ when it is cut off, the next run knows what to do, and its salvage can be restor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.clock import Deadline, Interrupted
 from release.commands import backups
@@ -53,8 +53,7 @@ Confirm = Callable[[str], None]
 """A function that is given the app's name. It raises Refused unless somebody confirms that it is meant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestorePlan:
+class RestorePlan(Struct, frozen=True, kw_only=True):
     """What is to be restored over what, as `restore_planned` says it.
 
     `earlier`: a run that was cut off; `half`: the last restore did not succeed; `why_no_salvage`: empty when there is
@@ -73,7 +72,7 @@ class RestorePlan:
         if self.earlier is None or self.earlier.formation is None:
             return self.target
         maintenance = self.target.app.maintenance if self.earlier.maintenance is None else self.earlier.maintenance
-        app = structs.replace(self.target.app, maintenance=maintenance)
+        app = replace(self.target.app, maintenance=maintenance)
         return replace(self.target, app=app, formation={**self.target.formation, **self.earlier.formation})
 
 
@@ -83,7 +82,7 @@ def restore_by_hand(run: Run, name: str, confirm: Confirm) -> Ending:
     Raises what `plan_restore` raises, and Refused when it is not confirmed.
     """
     mode = FenceMode.OFF if run.settings.fence is FenceMode.OFF else FenceMode.RELEASE
-    settings = structs.replace(run.settings, lock_wait=LOCK_WAIT, fence=mode)
+    settings = replace(run.settings, lock_wait=LOCK_WAIT, fence=mode)
     run = replace(run, settings=settings, deadline=Deadline(run.clock, LIMIT))
     with run.step("prepare") as within:
         plan = plan_restore(within, name)

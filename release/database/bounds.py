@@ -11,12 +11,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Thread
 from time import monotonic
 from typing import Any, Final
 
 import psycopg
+from msgspec import Struct
 from psycopg.conninfo import conninfo_to_dict
 
 from release.clock import Deadline, Signals
@@ -47,8 +47,7 @@ class Silent(psycopg.OperationalError):
     """A server that has not answered in time. The connection to it is closed."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Patience:
+class Patience(Struct, kw_only=True):
     """The patience with the server, in real seconds. `statement` is the server's own statement_timeout."""
 
     signals: Signals | None = None

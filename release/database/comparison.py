@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -52,8 +51,7 @@ class Change(StrEnum):
     REMADE = "made anew"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """One difference. `str()` is for people: `column public.learners.nickname added`.
 
     Of a part, such as a column, `owner` is the table and `part` its own name. Both are quoted as in a statement.
@@ -71,8 +69,7 @@ class Difference:
         return f"{self.kind} {self.name} {self.change}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The comparison of two moments.
 
     `notes` are differences that are no part of the verdict: those of the surroundings, and of what no dump carries.

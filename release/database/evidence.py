@@ -33,7 +33,6 @@ Whatever cannot be told counts as written.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from sys import intern
 from typing import Any, Final
@@ -109,8 +108,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             return cls()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of one table that were written in between, by aborted transactions too.
 
     `rewritten` says that the table got a new file.
@@ -126,8 +124,7 @@ class Written:
         return f"{counted}, rewritten" if self.rewritten else counted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
+class Traces(msgspec.Struct, frozen=True, kw_only=True):
     """The traces of writes between two pieces of evidence.
 
     `written` has the rows by table. `moved` names the sequences whose position differs; `strayed`, those of them that

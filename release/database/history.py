@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, LiteralString
 from zlib import crc32
 
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from release.database.catalog.scope import LIMITS, SCOPE
 from release.database.session import translated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryTable:
+class HistoryTable(Struct, frozen=True, kw_only=True):
     """A table in which a framework keeps what it has migrated. It is known by its name and its columns, in any schema.
 
     `columns` identify an entry. `order` is the column by which entries stand in the order in which they happened; where

@@ -17,8 +17,9 @@ and white space.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 # A type's name: one or two identifiers, quoted or not, and the words that may follow in the name of a built-in type.
 _TYPE: Final = (
@@ -39,8 +40,7 @@ _JOINTS: Final = frozenset({" AND", " OR"})
 """The words that join operands, with the blank before them. A new line follows before a CASE or a query."""
 
 
-@dataclass(slots=True)
-class _Group:
+class _Group(Struct):
     """A bracket and the text that was read since. `nested` has the groups inside it by their place among the parts."""
 
     bracket: str = ""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, LiteralString
+
+from msgspec import Struct
 
 from release.clock import Clock, Deadline
 from release.database.session import Database
@@ -38,8 +39,7 @@ PAUSE: Final = 0.05
 """Seconds between two queries for the sessions that are left."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Other:
+class Other(Struct, frozen=True, kw_only=True):
     """A session of somebody else.
 
     `since` is the moment when it began. `ours` says that it has the role that the hook and the app have; `here`, that

@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import psycopg
+from msgspec import Struct
 from psycopg import errors, sql
 
 from release.clock import Deadline, Signals
@@ -73,8 +73,7 @@ class Busy(Failed, Unavailable):
     """A lock that somebody held for longer than this session waits, or for which two waited in a circle. It passes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """The identity of a database, whatever address leads to it: the cluster's identifier and the database's name.
 
     `follows` says that it is a copy that cannot be written; `read_only`, that somebody has set that new sessions do not
@@ -90,8 +89,7 @@ class Identity:
     version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """The session that holds the lock. `since` is when it began, as `2026-11-27 03:15:00 UTC`."""
 
     pid: int

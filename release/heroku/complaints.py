@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _STAGE: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?while [A-Z ]+:")
 _ENTRY: Final = re.compile(r"pg_restore: (?:\[[^\]]+\] Error )?from TOC entry \d+; \d+ \d+ (.*)")
@@ -42,8 +43,7 @@ SHOWN: Final = 300
 """Characters of a complaint that are kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complaint:
+class Complaint(Struct, frozen=True, kw_only=True):
     """One error that pg_restore ignored: `error` is the server's words, without values of rows.
 
     `about`: the entry, or outside of any the command, which may hold a password (CREATE SUBSCRIPTION) and is said there

@@ -9,7 +9,8 @@ request.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from release.clock import Clock, Deadline
 from release.errors import Reason, StepFailed
@@ -26,8 +27,7 @@ SETTLE = ROUTER_TIMEOUT + 5.0
 """Seconds after which a request whose answer was lost cannot take effect any more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """A transfer to be started.
 
     `post` makes the request, `listed` reads the list, `known` are the uuids listed before, `ours` tells from a listed

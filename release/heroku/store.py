@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from release.errors import Reason
 from release.heroku.http import CONNECT_TIMEOUT
@@ -50,8 +51,7 @@ class StoreError(Unavailable):
         return self.status in EXPIRED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(Struct, frozen=True, kw_only=True):
     """What the store sends. `whole`: the file's size in bytes, as the store says; `begins`: where the pieces begin."""
 
     whole: int | None

@@ -7,7 +7,6 @@ Unknown fields are let through, numbers may come as strings, timestamps as `2020
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -32,8 +31,7 @@ PROVED_BY: Final = ("warnings", "processed_bytes")
 """Fields that the answer has to hold of a backup that succeeded. Without them nothing proves that it is whole."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """What identifies a database in transfers: the add-on's id, and the database's name, which Heroku makes unique.
 
     Not the host: transfers may use an inner address. But followers and forks are copies of the whole server and keep

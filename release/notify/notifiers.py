@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Final
+
+from msgspec import Struct
 
 from release.clock import Clock, Deadline
 from release.log.events import Event
@@ -44,8 +45,7 @@ fields that the event has in the log.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notifier:
+class Notifier(Struct, frozen=True, kw_only=True):
     """A way to tell somebody. `variable` holds the address; the settings refuse one that is not `accepted`."""
 
     name: str

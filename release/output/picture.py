@@ -7,8 +7,9 @@ could not be read, and one whose letters are made larger runs over its edge.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
+
+from msgspec import Struct
 
 from release.output.timeline import Moment, Step, Story
 from release.output.words import seconds
@@ -26,8 +27,7 @@ TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
 """Seconds between two marks of the axis: figures that are round for people."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class Size(Struct, frozen=True, kw_only=True):
     """How wide a picture is, in its own units, and how many marks its axis has room for."""
 
     name: str

@@ -7,9 +7,10 @@ one file, cut off at either end, written by an older version. Only what is not a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct, field
 
 from release import __version__
 from release.output.lines import parse
@@ -31,8 +32,7 @@ SHOWN = frozenset(
 """Events that stand in a timeline. The others (progress, starts) are left out: an event that ends them says it all."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Moment:
+class Moment(Struct, kw_only=True):
     """A moment within a step: from `began` to `at`, both in seconds since the run began; `kind` as in show.py.
 
     `slowest`: statements, which have a table of their own and are not among the texts.
@@ -46,8 +46,7 @@ class Moment:
     slowest: list[Statement] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
-class Step:
+class Step(Struct, kw_only=True):
     """A step: its times in seconds since the run began (`ended`: None when the log ends within it)."""
 
     name: str
@@ -66,8 +65,7 @@ class Step:
         return "no restore" if skipped else self.name
 
 
-@dataclass(slots=True, kw_only=True)
-class Story:
+class Story(Struct, kw_only=True):
     """A run as its log tells it. `record`: the final record, None when the log ends early; `notes`: its oddities."""
 
     run_id: str

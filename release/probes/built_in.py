@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from release.app import migrations
 from release.app.command import Commands, ask_pending
@@ -23,8 +24,7 @@ MOST_TABLES = 20
 """Tables that a failure names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Migrated:
+class Migrated(Struct, frozen=True, kw_only=True):
     """A migration that ended well: the run, the app's commands, and the backup from before it with what it holds."""
 
     run: Run

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from release.errors import ProbeFailed, Reason
 from release.log.events import Event
@@ -17,8 +18,7 @@ Subject = TypeVar("Subject")
 """What the probes of a table look at: a finished migration, or a run alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe(Generic[Subject]):
+class Probe(Struct, Generic[Subject], frozen=True, kw_only=True):
     """A probe. `name` is what the log calls it.
 
     `given`: whether the settings ask for it, as anything true. `describe`: what it is, for people, before it has run;

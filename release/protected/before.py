@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, LiteralString, TypeVar
+
+from msgspec import Struct
 
 from release.app import frameworks
 from release.clock import Deadline
@@ -39,8 +40,7 @@ OVERHEAD = 15.0
 """Seconds for fence and proof around a restore, which are kept for them in addition to the transfers' own time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unprotected:
+class Unprotected(Struct, frozen=True, kw_only=True):
     """The database as it was before the migration, without a backup (RELEASE_BACKUP=off)."""
 
     before: Fingerprint
@@ -53,8 +53,7 @@ class Unprotected:
     reserve: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackedUp:
+class BackedUp(Struct, frozen=True, kw_only=True):
     """A backup that was proved usable, the database as it was when it was taken, and as it was right after that.
 
     `seconds` is how long the backup took, and `rehearsed` how long its restore took in a rehearsal, in seconds, too.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.asked import Asked
 from release.errors import Reason, Refused
@@ -25,8 +27,7 @@ WITHOUT_BACKUPS = ("advanced", "performance")
 """What the names of plans of the Advanced tier begin with, which has no endpoints for backups."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
+class Reached(Struct, frozen=True, kw_only=True):
     """An app that Heroku shows to this key, with the way to it."""
 
     app: App
@@ -34,8 +35,7 @@ class Reached:
     session: Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
+class _Way(Struct, frozen=True, kw_only=True):
     """The way to an app that has been asked for."""
 
     app: Asked[App]
@@ -111,8 +111,7 @@ def find_target(run: Run, likely: AddOn | None = None) -> Target:
     return target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
+class _Known(Struct, frozen=True, kw_only=True):
     """What has been asked about an add-on."""
 
     places: Asked[tuple[Place, ...]]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from release.asked import Asked, Lately
 from release.heroku.platform import Platform, Process
 from release.run import Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """The running app through the Platform API, with all that a fence needs. Its verbs raise HerokuError.
 
     `private` says that the app is in a Private Space.
@@ -19,7 +19,7 @@ class Site:
 
     platform: Platform
     private: bool
-    _latest: Lately[dict[str, int]] = field(default_factory=Lately, init=False, repr=False, compare=False)
+    _latest: Lately[dict[str, int]] = field(default_factory=Lately)
 
     def ask(self, run: Run) -> None:
         """Asks for the formation ahead of the moment when it is needed."""

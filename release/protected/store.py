@@ -7,7 +7,8 @@ Another store would be another class with these verbs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from release.asked import Asked, Lately
 from release.clock import Deadline
@@ -17,8 +18,7 @@ from release.heroku.transfers import DataAPI, Link, Source, Transfer
 from release.run import Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class Store(Struct, frozen=True, kw_only=True):
     """The backups of an add-on, with the verbs to make one and to load one. They raise HerokuError.
 
     Right before a transfer is asked for, the list of transfers is read: what is not in it may be what the request has
@@ -27,8 +27,8 @@ class Store:
 
     addon: AddOn
     data: DataAPI
-    listing: Lately[tuple[Transfer, ...]] = field(default_factory=Lately, repr=False, compare=False)
-    finding: Lately[Transfer] = field(default_factory=Lately, repr=False, compare=False)
+    listing: Lately[tuple[Transfer, ...]] = field(default_factory=Lately)
+    finding: Lately[Transfer] = field(default_factory=Lately)
 
     def ask(self, run: Run, uuid: str | None = None) -> None:
         """Asks for the list of transfers, and for one of them, ahead of the moment when they are needed."""

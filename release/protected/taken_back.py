@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from release.database import hold
 from release.database.comparison import Change, Comparison
@@ -16,8 +17,7 @@ NAMED = 10
 """How many tables a sentence names at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenBack:
+class TakenBack(Struct, frozen=True, kw_only=True):
     """Rows written since the backup began, by table; rows of transactions that were rolled back are among them.
 
     `by_others` were written by others: before the migration began, after it had ended, or to a table to which it has

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from release.heroku.http import Session
 from release.heroku.platform import AddOn, App
@@ -12,8 +13,7 @@ from release.protected.site import Site
 from release.protected.store import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
+class Attached(Struct, frozen=True, kw_only=True):
     """An app and the add-on behind its database, with the ways to reach them."""
 
     app: App
@@ -23,8 +23,7 @@ class Attached:
     session: Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target(Attached):
+class Target(Attached, frozen=True, kw_only=True):
     """What is protected, and how it stood when the run began.
 
     `formation` has quantities by process type. `transfers` has all of the billing app, of whatever database.

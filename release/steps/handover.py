@@ -11,8 +11,9 @@ import re
 import shlex
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from release import program
 from release.app import procfile

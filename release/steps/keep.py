@@ -7,7 +7,8 @@ gone. It lowers a fence where Heroku can be reached. Where it cannot, the last l
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from release.database.entry import Entry, State
 from release.errors import Outcome, Refused, ReleaseError, StepFailed

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from release.app.command import Commands, app_environ, start_app
 from release.app.witnessed import Timeouts

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from release import ahead
 from release.app import migrations
@@ -38,8 +39,7 @@ RECIPE = (
 """Modules that a release needs where something is pending. They are loaded while the app is asked whether it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(Struct, frozen=True, kw_only=True):
     """What a release works with. When nothing is pending, there is neither a target nor a stage to rehearse on.
 
     `code` stands for the code where its landing is to be remembered.

@@ -6,7 +6,7 @@ does is said in two tables, `probes/built_in.py` and `probes/configured.py`.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from release.app.command import Commands
 from release.probes.built_in import BUILT_IN, Migrated

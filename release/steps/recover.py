@@ -7,8 +7,9 @@ is undone only when nobody else can lose by it, or when somebody says so.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from release.clock import Interrupted
 from release.database import evidence

@@ -7,11 +7,11 @@ backup restores and that the migration works on real data, and it measures how l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final, LiteralString
 from urllib.parse import unquote, urlsplit
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.app.command import Commands
 from release.clock import Interrupted
@@ -50,8 +50,7 @@ SELECT c.oid::regclass::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_names
 """Reads the names of up to four tables that somebody may have put there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Struct, frozen=True, kw_only=True):
     """The place of a rehearsal: a run whose database and environment are the second database's, and its add-on."""
 
     run: Run
@@ -71,9 +70,7 @@ def find_stage(run: Run, target: Target | None) -> Stage | None:
         raise Misconfigured(Reason.SETTINGS_INVALID, f"RELEASE_REHEARSAL_DATABASE: {variable} is not set")
     there = replace(
         run,
-        settings=structs.replace(
-            run.settings, database=variable, database_url=Secret(url), probe_url=None, allow=frozenset()
-        ),
+        settings=replace(run.settings, database=variable, database_url=Secret(url), probe_url=None, allow=frozenset()),
         environ=redirected(run, variable, url),
         log=run.log.bind(rehearsal=True),
         accounts=[],

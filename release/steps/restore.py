@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from release.clock import Deadline, Interrupted
 from release.database.comparison import Comparison, Verdict

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote, unquote_plus
+
+from msgspec import Struct
 
 from release.witness.authentication import WAYS, Demands
 from release.witness.tls import HOME_ROOT, ServerTls
@@ -71,8 +72,7 @@ class Unreplaceable(Exception):
     """A URL that is left as it is. It has no text, since all that could be said of it may be secret."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Safety:
+class Safety(Struct, frozen=True, kw_only=True):
     """How safely the server is to be reached, what it has to prove, and whether the client verifies whom it reached."""
 
     tls: ServerTls
@@ -81,19 +81,21 @@ class Safety:
     verifies: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Url:
+class Url(Struct, frozen=True, kw_only=True):
     """The parts of a URL as they are written."""
 
     scheme: str
     java: bool
     driver: str
     user: str | None
-    password: str | None = field(repr=False)
+    password: str | None
     host: str
     port: str
     path: str
-    parameters: tuple[str, ...] = field(repr=False)
+    parameters: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Url(scheme={self.scheme!r}, host={self.host!r}, port={self.port!r}, path={self.path!r})"
 
     def given(self) -> dict[str, str]:
         """What its parameters say, of those that matter here; other drivers' spellings under libpq's names."""

@@ -6,9 +6,10 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import md5
 from typing import Final
+
+from msgspec import Struct
 
 from release.witness.protocol import ProtocolError, authentication, message
 
@@ -31,12 +32,15 @@ WAYS: Final = frozenset({"none", "password", "md5", "scram-sha-256"})
 """The ways to authenticate that the witness knows, as libpq's `require_auth` names them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demands:
+class Demands(Struct, frozen=True, kw_only=True):
     """What a URL demands of the server: one of these ways to authenticate, and whether it has to bind the channel."""
 
     ways: frozenset[str] = WAYS
     bound: bool = False
+
+
+NOTHING: Final = Demands()
+"""Any of the ways will do, bound or not."""
 
 
 class Refused(Exception):
@@ -47,7 +51,7 @@ class ToServer:
     """Answers the server's authentication requests."""
 
     def __init__(
-        self, *, user: bytes, password: str, tls: ssl.SSLSocket | None, local: bool, demands: Demands = Demands()
+        self, *, user: bytes, password: str, tls: ssl.SSLSocket | None, local: bool, demands: Demands = NOTHING
     ) -> None:
         self._demands = demands
         self._way = "none"

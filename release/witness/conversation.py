@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
+
+from msgspec import Struct
 
 from release.witness.protocol import Message, server_error, texts
 from release.witness.statement import PREPARED, UNKNOWN, Statement, statements
@@ -30,8 +31,7 @@ _READY: Final = b"QSF"
 """What the server answers with ReadyForQuery: Query, Sync, FunctionCall."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Asked:
+class _Asked(Struct, kw_only=True):
     """What the client has asked: the message's type, names in it, its statements, when, and how many are answered."""
 
     kind: int

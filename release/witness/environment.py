@@ -7,10 +7,12 @@ else, but a command that cannot connect fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlencode
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.settings.urls import LOOPBACK
 from release.witness.address import PORT, Safety, Unreplaceable, Url, names_authority, parsed, replaced, safety, told
@@ -46,8 +48,7 @@ _DEMANDS: Final = ("PGHOSTADDR", "PGCHANNELBINDING", "PGREQUIREAUTH", "PGSSLNEGO
 _USERS: Final = ("USERNAME", "USER")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class Destination(Struct, frozen=True, kw_only=True):
     """A database that an environment leads to, with a user and a password, and the variables that lead there."""
 
     names: tuple[str, ...]
@@ -71,8 +72,7 @@ class Destination:
         return f"postgres://{whom}@{host}:{server.port}/{quote(self.database, safe='')}?{given}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
+class _Way(Struct, frozen=True, kw_only=True):
     """One variable that leads to a database, and those beside it that are part of it; or libpq's, which have no URL."""
 
     name: str

@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from release.witness.authentication import new_password
 from release.witness.session import Opened, Session
@@ -35,13 +37,15 @@ PORTS: Final = 65_536
 """How many TCP ports there are: one byte for each that was used, however many connections there were."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrance:
+class Entrance(Struct, frozen=True, kw_only=True):
     """Where a client reaches a database through the witness, and with which password. The user stays the same."""
 
     host: str
     port: int
-    password: str = field(repr=False)
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Entrance(host={self.host!r}, port={self.port})"
 
 
 class Relay:

@@ -6,8 +6,9 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from release.witness.authentication import Refused
 from release.witness.conversation import Conversation
@@ -41,8 +42,7 @@ LINGER: Final = 0.5
 TERMINATE: Final = message(b"X")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(Struct, frozen=True, kw_only=True):
     """A session that is about to run its first statement: its server process, and who it says it is."""
 
     pid: int

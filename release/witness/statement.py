@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from release.witness.lexer import SHOWN, SYNTAX, Token, shape_of, split, tokenize
 from release.witness.touched import ANY, NONE, Touched, touched_by
@@ -78,8 +79,7 @@ _OUTLASTS: Final = re.compile(
 """What stays when a transaction is rolled back. It is looked for everywhere, also in what may be a text or a body."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     """A statement, judged.
 
     `tag`: what the server's tag begins with when it is what it looks like; None when it is not surely a read.

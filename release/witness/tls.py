@@ -9,11 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Final
+
+from msgspec import Struct
 
 ALPN: Final = "postgresql"
 """What a client must name that begins with TLS at once (protocol-flow.html, "SSL Session Encryption")."""
@@ -58,8 +59,7 @@ class Certificate:
             raise OSError(f"no certificate could be made: {error}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
+class _Made(Struct, frozen=True, kw_only=True):
     """What clients meet; `root` is PEM, for their `sslrootcert`."""
 
     context: ssl.SSLContext
@@ -81,8 +81,7 @@ def _file(content: bytes) -> Iterator[str]:
         yield file.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerTls:
+class ServerTls(Struct, frozen=True, kw_only=True):
     """How strictly the server is to be checked: libpq's `sslmode`, `sslrootcert`, `sslcert` and `sslkey`."""
 
     mode: str = "prefer"

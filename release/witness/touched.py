@@ -8,8 +8,9 @@ that may change just that, such as a new trigger or function, may write to any t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from release.witness.lexer import Token
 from release.witness.vocabulary import NAME_BYTES, Vocabulary
@@ -21,8 +22,7 @@ Name = tuple[str, str]
 """A table's schema, empty where the text does not say, and its own name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
+class Touched(Struct, frozen=True, kw_only=True):
     """The tables to which something may have written. `everything`: it may have been any.
 
     `rows`: tables that were there before, and whose rows were written. `shaped`: those that were made or altered, and

@@ -6,8 +6,9 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from release.settings.urls import LOOPBACK
 from release.witness.authentication import Demands
@@ -23,8 +24,7 @@ class Unreachable(Exception):
     """The server cannot be reached, or not as safely as the URL asks for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
+class Upstream(Struct, frozen=True, kw_only=True):
     """A server, and the real password for it.
 
     `host` may be the folder of a Unix socket. `direct`: TLS is begun at once (libpq's `sslnegotiation=direct`).
@@ -35,12 +35,15 @@ class Upstream:
 
     host: str
     port: int
-    password: str = field(repr=False)
+    password: str
     tls: ServerTls = field(default_factory=ServerTls)
     direct: bool = False
     demands: Demands = field(default_factory=Demands)
     settings: tuple[tuple[str, str], ...] = ()
-    connected: Callable[[int], None] = field(default=lambda _: None, repr=False, compare=False)
+    connected: Callable[[int], None] = field(default=lambda _: None)
+
+    def __repr__(self) -> str:
+        return f"Upstream(host={self.host!r}, port={self.port}, tls={self.tls!r}, demands={self.demands!r})"
 
     @property
     def local(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
+
+from msgspec import Struct, field
 
 from release.witness.touched import NONE, Touched
 
@@ -42,8 +43,7 @@ class Word(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class Ran(Struct, frozen=True, kw_only=True):
     """A statement that the server answered: its shape, seconds, and rows where its tag counts them."""
 
     shape: str
@@ -51,8 +51,7 @@ class Ran:
     rows: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complaint:
+class Complaint(Struct, frozen=True, kw_only=True):
     """An error of the server, or of the witness on the way there.
 
     When (the clock's seconds), SQLSTATE, message, the shape of what was running, and which key it is about, if one,
@@ -75,8 +74,7 @@ class Complaint:
         return f"{self.words} (SQLSTATE {self.sqlstate})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """What was seen of a session, or of several together; as large for a thousand as for one.
 
     `refused`: connections that became no session, since the server or the witness said no; the words are among the
@@ -117,8 +115,7 @@ class Seen:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """The word on what was seen, and why; `why` is empty only for `nothing`."""
 
     word: Word
@@ -139,8 +136,7 @@ def verdict(seen: Seen) -> Verdict:
     return Verdict(word=Word.UNKNOWN if doubts else Word.NOTHING, why=tuple(doubts))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """What the witness has to say of one command: what it saw of it, and the word on that.
 
     `variables` led through the witness. `elsewhere` are those of other databases in which something was committed.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, LiteralString
+
+from msgspec import Struct
 
 NAME_BYTES: Final = 63
 """The server cuts longer names (NAMEDATALEN)."""
@@ -63,8 +64,7 @@ _USUAL: Final = re.compile(
 _WORD: Final = re.compile(r"[a-z_\x80-\xff][\w$\x80-\xff]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True, kw_only=True):
     """What the server says about its functions: by name, and whether some are called without being named.
 
     `harmless`: names of which no function is volatile; `own`: names of which the app has a volatile one; `lasting`: of

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 
 def _put(owner: object, name: str, other: object) -> None:
@@ -109,7 +109,7 @@ def polling_ends_well() -> None:
             return follow(run, target, transfer, **rest)
         except (TimedOut, ReleaseError):
             finished = {"succeeded": True, "finished_at": "2026-01-01 00:00:00 +0000", "processed_bytes": 1}
-            return msgspec.structs.replace(transfer, **finished)
+            return replace(transfer, **finished)
 
     _put(transfers, "follow", patient)
 

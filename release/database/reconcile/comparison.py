@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection, errors, sql
 
 from release.database import bounds
@@ -32,8 +33,7 @@ LATER = sql.Identifier("release later")
 """Columns of the table of differences: a number, whether the database lacks the row, whether it was written since."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Compared(Struct, frozen=True, kw_only=True):
     """What a table's comparison has found, in rows.
 
     `missing` are only in the salvage; `different` are in both; `later` are those of them that were written in the

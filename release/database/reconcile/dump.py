@@ -13,9 +13,10 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+from msgspec import Struct
 
 from release.errors import Reason, Refused, StepFailed
 
@@ -42,8 +43,7 @@ Name = tuple[str, str]
 """A schema and a table."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dump:
+class Dump(Struct, frozen=True, kw_only=True):
     """A dump on disk, the pg_restore that can read it, and the lines of its table of contents."""
 
     path: Path
@@ -70,8 +70,7 @@ class Dump:
         return any(re.match(r"^\d+; \d+ \d+ (BLOBS|BLOB METADATA) ", line) for line in self.contents)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
+class Copied(Struct, frozen=True, kw_only=True):
     """The rows of one table: its name, the columns in their order, the text's encoding, and the bytes of COPY's format.
 
     `pieces` has to be read to its end before the next table comes.

@@ -7,11 +7,11 @@ triggers off needs anyway); readers go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
 from psycopg import Connection, errors, sql
 
 from release.database import bounds
@@ -25,8 +25,7 @@ LOCKED_WITHIN = "10s"
 """How long other writers are waited for. They wait for this session meanwhile, so it must not be long."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class Wishes(Struct, frozen=True, kw_only=True):
     """What the operator wants beyond rows that are missing. `since`: see `comparison.compare`."""
 
     updates: bool = False
@@ -36,8 +35,7 @@ class Wishes:
     since: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Done:
+class Done(Struct, kw_only=True):
     """What was written, in rows by verb and table, which sequences moved, what conflicted, and the files with that."""
 
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -51,8 +49,7 @@ class Done:
             self.rows.setdefault(table.text, {})[verb] = rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Writing:
+class _Writing(Struct, frozen=True, kw_only=True):
     """What the writing functions share. `halving`: conflicts are looked for row by row."""
 
     connection: Connection[Any]

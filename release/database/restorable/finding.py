@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One thing that does not come back. Its kind and name are those of a statement. `way_out` says what to do."""
 
     kind: str
@@ -18,8 +17,7 @@ class Finding:
         return f"{self.kind} {self.name}: {self.why} ({self.way_out})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """The findings about a database.
 
     What is `lost` does not come back as it is. What is `weaker` comes back in a lesser form. What is `unknown` could

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString
 
 import psycopg
+from msgspec import Struct, field
 from psycopg import Connection, errors
 
 from release.clock import Deadline
@@ -77,8 +77,7 @@ RESOLVE: Final = "compare by an operator that is written with its schema, as in 
 """The ways out, where names have no schema, where rows violate a constraint, and where an operator is not printed."""
 
 
-@dataclass(slots=True)
-class Tried:
+class Tried(Struct):
     """The findings so far, and the names of what could not be tried."""
 
     lost: list[Finding] = field(default_factory=list)
@@ -89,8 +88,7 @@ class Tried:
         self.lost.append(Finding(kind=expression.kind, name=expression.name, why=why, way_out=way_out))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """The answer of a trial.
 
     `well` says that all expressions were true or had a value. `read` has the oids of the tables that were read besides
@@ -102,8 +100,7 @@ class Answer:
     error: psycopg.Error | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trials:
+class _Trials(Struct, frozen=True, kw_only=True):
     connection: Connection[Any]
     broad: str
     deadline: Deadline

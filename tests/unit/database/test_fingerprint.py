@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from release.app.frameworks import histories
 from release.database import fingerprint, grants
@@ -38,11 +38,11 @@ BASE = Fingerprint(
 
 
 def changed(**schema: dict[str, str]) -> Fingerprint:
-    return msgspec.structs.replace(BASE, schema={**BASE.schema, **schema})
+    return replace(BASE, schema={**BASE.schema, **schema})
 
 
 def seen(**changes: Any) -> Fingerprint:
-    return msgspec.structs.replace(BASE, evidence=msgspec.structs.replace(BASE.evidence, **changes))
+    return replace(BASE, evidence=replace(BASE.evidence, **changes))
 
 
 def test_it_survives_json() -> None:
@@ -50,7 +50,7 @@ def test_it_survives_json() -> None:
 
 
 def test_the_digest_is_of_schema_and_history_alone_and_not_of_their_order() -> None:
-    other = msgspec.structs.replace(
+    other = replace(
         BASE,
         schema=dict(reversed(BASE.schema.items())),
         row_counts={},
@@ -59,7 +59,7 @@ def test_the_digest_is_of_schema_and_history_alone_and_not_of_their_order() -> N
     )
     assert BASE.digest() == other.digest()
     assert BASE.digest() != changed(table={}).digest()
-    assert BASE.digest() != msgspec.structs.replace(BASE, history={}).digest()
+    assert BASE.digest() != replace(BASE, history={}).digest()
     assert len(BASE.digest()) == 64
 
 
