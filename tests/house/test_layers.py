@@ -119,5 +119,11 @@ def test_the_sandbox_imports_nothing_from_the_hook_but_how_people_read_its_log()
     }
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_facts_are_structs_and_no_dataclasses(module: str) -> None:
+    """A dataclass is generated anew at every start; see CONTRIBUTING.md."""
+    assert "dataclasses" not in _imported(module)
+
+
 def test_the_layers_name_all_there_is_and_nothing_else() -> None:
     assert set().union(*LAYERS) == {_place(name) for name in MODULES}

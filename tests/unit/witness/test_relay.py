@@ -89,3 +89,7 @@ def test_an_entrance_that_is_opened_later_lets_in_as_the_first_does(witnessed: W
     later = replace(witnessed, entrance=witnessed.relay.listen(upstream(witnessed.database)))
     assert later.connect(connect_timeout="5").execute("SELECT 1").fetchone() == (1,)
     assert witnessed.connect().execute("SELECT 2").fetchone() == (2,)
+
+
+def test_the_witness_own_password_is_not_in_what_is_printed() -> None:
+    assert repr(relay.Entrance(host="h", port=1, password="secret")) == "Entrance(host='h', port=1)"

@@ -113,4 +113,5 @@ def test_tls_can_begin_at_once_towards_the_server_too(database: Database) -> Non
 
 
 def test_a_password_is_not_in_what_is_printed() -> None:
+    assert repr(Upstream(host="h", port=1, password="secret")).startswith("Upstream(host='h', port=1, tls=")
     assert "secret" not in repr(Upstream(host="h", port=1, password="secret"))
