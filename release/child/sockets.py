@@ -101,15 +101,17 @@ def connections(wanted: Callable[[str], bool] | None = None) -> Iterator[Tcp]:
     """
     for name in ("tcp", "tcp6"):
         try:
-            lines = (PROC / "net" / name).read_text().splitlines()
+            file = (PROC / "net" / name).open()
         except FileNotFoundError:
             if name == "tcp":
                 raise
             return  # a kernel without IPv6
-        for line in lines[1:]:
-            words = line.split(maxsplit=10)
-            if wanted is None or wanted(words[2]):
-                yield Tcp(local=words[1], remote=words[2], state=words[3], inode=words[9])
+        with file:  # line by line: on a machine with many sockets all of them together take megabytes
+            next(file, None)
+            for line in file:
+                words = line.split(maxsplit=10)
+                if wanted is None or wanted(words[2]):
+                    yield Tcp(local=words[1], remote=words[2], state=words[3], inode=words[9])
 
 
 def spell_address(text: str) -> set[str]:

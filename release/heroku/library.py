@@ -5,8 +5,13 @@ from typing import Any
 
 from release.lean import standing_in
 
-# 3 MB. requests takes any of its versions from 2 on, and asks it only for a text whose character set is not said.
-with standing_in("charset_normalizer", __version__="2.1.1", detect=lambda _: {"encoding": "utf-8"}):
+# 3.5 MB. requests takes any version of the first from 2 on, and needs it only for a text that names no character set.
+# It knows the others for names of hosts beyond ASCII, which import idna again, and for certificates inside a ZIP file.
+with (
+    standing_in("charset_normalizer", __version__="2.1.1", detect=lambda _: {"encoding": "utf-8"}),
+    standing_in("idna"),
+    standing_in("zipfile"),
+):
     import requests
 
 import heroku3

@@ -104,18 +104,23 @@ class ToServer:
         raise Refused(f"the server asks for an authentication of kind {code}, which the witness does not know")
 
     def _sasl(self, code: int, payload: bytes) -> bytes:
-        from scramp import ScramClient, ScramException  # noqa: PLC0415 -- no session, no need of it
+        from release.witness.scram import (  # noqa: PLC0415 -- no session, no need of it
+            ScramClient,
+            ScramException,
+            channel_binding,
+        )
 
         try:
             if code == SASL:
                 offered = [name.decode(errors="replace") for name in payload.split(b"\0") if name]
-                known = [name for name in (PLUS, SCRAM) if name in offered and (name != PLUS or self._tls)]
+                binding = channel_binding(self._tls)
+                known = [name for name in (PLUS, SCRAM) if name in offered and (name != PLUS or binding)]
                 if not known:
                     raise Refused(f"the server offers only {', '.join(offered)}")
                 self._bound = PLUS in known
                 self._demand_binding()
-                binding = _binding(self._tls) if PLUS in known else None
-                client = self._scram = ScramClient(known, "*", self._password, channel_binding=binding)
+                tied = binding if self._bound else None
+                client = self._scram = ScramClient(known, "*", self._password, channel_binding=tied)
                 self._proved = False
                 first = client.get_client_first().encode()
                 return message(b"p", client.mechanism_name.encode() + b"\0" + len(first).to_bytes(4) + first)
@@ -129,16 +134,6 @@ class ToServer:
         except (ScramException, UnicodeDecodeError) as error:
             raise Refused(f"SCRAM with the server failed: {error}") from error
         return b""
-
-
-def _binding(tls: ssl.SSLSocket | None) -> tuple[str, object]:
-    """Ties the password's proof to this TLS connection (RFC 5929), as the installed scramp wants it said."""
-    import scramp  # noqa: PLC0415 -- as above
-
-    name = "tls-server-end-point"
-    make = getattr(scramp, "make_channel_binding", None)  # until 1.5, which takes the socket in its place
-    bound: tuple[str, object] = make(name, tls) if make else (name, tls)
-    return bound
 
 
 def _md5(user: bytes, password: str, salt: bytes) -> bytes:

@@ -59,9 +59,10 @@ class Witnessed:
         return verdict(self.seen())
 
     def alive(self) -> list[int]:
-        """Server processes of sessions on the database, but the asking one."""
+        """Server processes of clients' sessions on the database. Autovacuum's are nobody's, and may take their time."""
+        asked = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
         with self.database.server.session() as session:
-            rows = session.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", [self.database.name])
+            rows = session.execute(asked, [self.database.name])
             return [pid for (pid,) in rows]
 
 
