@@ -20,16 +20,15 @@ from release.log.redact import Redactor
 from release.log.shorten import plain, shorten
 from release.log.sink import Sink, hold_standard_streams, last_words
 
-# structlog imports rich and pygments for its development console whenever they are installed. This hook renders with
-# neither through structlog, and they cost 105 of structlog's 220 ms and 5 MB. So they are hidden while it is imported.
-_hidden = "rich" not in sys.modules
-if _hidden:
-    sys.modules["rich"] = None  # type: ignore[assignment]
+# structlog imports rich, pygments and colorama for its development console where they are installed. The hook renders
+# with none of them through structlog, and they cost 105 of its 220 ms and 5 MB. So they are hidden meanwhile.
+_hidden = {"rich", "colorama"} - sys.modules.keys()
+sys.modules.update(dict.fromkeys(_hidden))  # type: ignore[arg-type]
 try:
     import structlog
 finally:
-    if _hidden:
-        del sys.modules["rich"]
+    for _name in _hidden:
+        del sys.modules[_name]
 
 MAX_LINE = 9_900
 """Bytes of a line with its newline. Heroku splits lines over 10,000 bytes, whoever else puts a prefix before them."""

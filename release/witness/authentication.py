@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from release.witness.protocol import ProtocolError, authentication, message
+from release.witness.scram import channel_binding, scramp
 
 OK: Final = 0
 CLEARTEXT: Final = 3
@@ -104,12 +105,7 @@ class ToServer:
         raise Refused(f"the server asks for an authentication of kind {code}, which the witness does not know")
 
     def _sasl(self, code: int, payload: bytes) -> bytes:
-        from release.witness.scram import (  # noqa: PLC0415 -- no session, no need of it
-            ScramClient,
-            ScramException,
-            channel_binding,
-        )
-
+        library = scramp()
         try:
             if code == SASL:
                 offered = [name.decode(errors="replace") for name in payload.split(b"\0") if name]
@@ -120,18 +116,18 @@ class ToServer:
                 self._bound = PLUS in known
                 self._demand_binding()
                 tied = binding if self._bound else None
-                client = self._scram = ScramClient(known, "*", self._password, channel_binding=tied)
+                client = self._scram = library.ScramClient(known, "*", self._password, channel_binding=tied)
                 self._proved = False
                 first = client.get_client_first().encode()
                 return message(b"p", client.mechanism_name.encode() + b"\0" + len(first).to_bytes(4) + first)
-            if not isinstance(self._scram, ScramClient):
+            if not isinstance(self._scram, library.ScramClient):
                 raise Refused("the server goes on with a SASL exchange that has not begun")
             if code == SASL_CONTINUE:
                 self._scram.set_server_first(payload.decode())
                 return message(b"p", self._scram.get_client_final().encode())
             self._scram.set_server_final(payload.decode())
             self._proved = True
-        except (ScramException, UnicodeDecodeError) as error:
+        except (library.ScramException, UnicodeDecodeError) as error:
             raise Refused(f"SCRAM with the server failed: {error}") from error
         return b""
 

@@ -8,18 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from release.lean import standing_in
-
-with (
-    standing_in("asn1crypto", pem=None),
-    standing_in("asn1crypto.pem"),
-    standing_in("asn1crypto.x509", Certificate=None),
-):
-    from scramp import ScramClient, ScramException
-
-__all__ = ["ScramClient", "ScramException", "channel_binding"]
 
 NAME: Final = "tls-server-end-point"
 
@@ -41,6 +33,18 @@ HASHES: Final = {
     ECDSA + b"\x03\x04": "sha512",
 }
 """The hash that binds to a certificate, by the way in which that is signed."""
+
+
+@cache
+def scramp() -> Any:
+    """Returns the library. It is imported when the first session of a migration needs it."""
+    with (
+        standing_in("asn1crypto", pem=None),
+        standing_in("asn1crypto.pem"),
+        standing_in("asn1crypto.x509", Certificate=None),
+    ):
+        import scramp as library  # noqa: PLC0415 -- no session, no need of it
+    return library
 
 
 def channel_binding(tls: ssl.SSLSocket | None) -> tuple[str, bytes] | None:

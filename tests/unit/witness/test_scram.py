@@ -77,5 +77,10 @@ def test_without_tls_there_is_nothing_to_bind_to() -> None:
 
 
 def test_whoever_imports_asn1crypto_afterwards_gets_the_real_one() -> None:
-    script = "import release.witness.scram; from asn1crypto.x509 import Certificate; Certificate.load"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    script = """
+        from release.witness.scram import scramp
+        scramp().ScramClient
+        from asn1crypto.x509 import Certificate
+        Certificate.load
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == 0
