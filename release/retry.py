@@ -157,14 +157,15 @@ def poll_interval(elapsed: float, chance: float) -> float:
 def sparing_interval(elapsed: float, chance: float, *, expected: float | None) -> float:
     """Computes the same for what may take long: some 140 polls in half an hour, instead of 240.
 
-    The pauses are half a second in the first ten, then 5 % of the time gone by, at most 60 s. Near the end that is
-    `expected` after so many seconds they are 15 s at most.
+    The pauses are half a second in the first ten, then 5 % of the time gone by, at most 60 s. Around the end that is
+    `expected` after so many seconds they are 5 % of these, and close to it 15 s at most.
     """
-    longest = LONGEST_SPARING_WAIT
-    if expected is not None and 0.95 * expected < elapsed < 1.05 * expected:
-        longest = LONGEST_WAIT
-    pause = min(elapsed / 2, max(0.5, elapsed / 20))
-    return min(longest, max(FIRST_POLLS, pause)) * (0.98 + chance / 50)
+    pause = min(elapsed / 2, max(0.5, elapsed / 20), LONGEST_SPARING_WAIT)
+    if expected is not None and 0.5 * expected < elapsed < 1.5 * expected:
+        pause = min(pause, expected / 20)
+        if 0.95 * expected < elapsed < 1.05 * expected:
+            pause = min(pause, LONGEST_WAIT)
+    return max(FIRST_POLLS, pause) * (0.98 + chance / 50)
 
 
 def polling(
@@ -181,7 +182,8 @@ def polling(
 ) -> T:
     """Repeats a read until its result satisfies `until`, and goes on after failures.
 
-    `interval` computes the seconds from one read to the next as `poll_interval` does.
+    `interval` computes the seconds from one read to the next as `poll_interval` does. At least half of them are left
+    after an answer that took long.
 
     Failures that do not pass by themselves (a revoked key, a transfer that vanished) are endured for PATIENCE seconds,
     and those with a patience of their own for that long. Raises the last failure, or TimedOut when the deadline comes
@@ -211,7 +213,8 @@ def polling(
         now = clock.monotonic()
         elapsed = now - began
         if not isinstance(error, Unavailable):
-            return max(FIRST_POLLS, interval(elapsed, chance()) - (now - asked_at))
+            planned = interval(elapsed, chance())
+            return max(FIRST_POLLS, planned / 2, planned - (now - asked_at))
         asked = error.retry_after or min(LONGEST_WAIT, max(elapsed / 20, 1.0))
         # A failure with a patience of its own is about to pass: a long Retry-After must not use that patience up.
         return asked if error.patience is None else min(asked, 5.0)

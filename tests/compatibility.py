@@ -84,6 +84,7 @@ TESTS = [
     "tests/unit/log",
     "tests/unit/heroku/test_http.py",
     "tests/unit/witness/test_authentication.py",  # with scramp
+    "tests/unit/witness/test_scram.py",
     "tests/unit/witness/test_session.py",  # with trustme
 ]
 DJANGO = ["tests/phase/test_frameworks.py", "-k", "django"]

@@ -31,8 +31,8 @@ SANDBOXES = ("whole_sandbox", "own_sandbox")
 RESET = "RELEASE_TEST_RESET"
 """Names the way of emptying databases that all tests are to be played with: `database` or `schemas`."""
 
-REALLY = 8
-"""Every so manieth test starts the hook as an app does, and each one with `--real-start`."""
+REALLY, REALLY_WHOLE = 32, 8
+"""Every so manieth test starts the hook as an app does (with `--whole`: the second), each one with `--real-start`."""
 
 GOOD = "ALTER TABLE learners ADD COLUMN nickname text;\nUPDATE learners SET nickname = left(name, 3);\n"
 _numbers = itertools.count(1)
@@ -88,10 +88,11 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture(autouse=True)
 def _start(request: pytest.FixtureRequest, forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the tests every eighth, chosen by its name, and those marked `real_start` start the hook as an app does."""
+    """Of the tests some, chosen by their names, and those marked `real_start` start the hook as an app does."""
     node = request.node
     really = request.config.getoption("--real-start") or node.get_closest_marker("real_start") or not forks.usable
-    if not really and crc32(node.nodeid[::-1].encode()) % REALLY:
+    every = REALLY_WHOLE if request.config.getoption("--whole") else REALLY
+    if not really and crc32(node.nodeid[::-1].encode()) % every:
         monkeypatch.setattr(tests.hook, "FORKS", [forks])
         node.add_report_section("setup", "start", "the hook was forked; --real-start plays it as an app starts it")
 
