@@ -266,6 +266,7 @@ def _broken(what: str, error: Exception) -> HerokuError:
     A certificate that is not accepted is such a case; any other TLS error may also come after the request was sent.
     """
     from urllib3.exceptions import NewConnectionError, SSLError  # noqa: PLC0415 -- there is a session, so it is loaded
+    from urllib3.util.ssl_match_hostname import CertificateError  # noqa: PLC0415 -- as above
 
     from release.heroku.library import requests  # noqa: PLC0415 -- as above
 
@@ -274,7 +275,7 @@ def _broken(what: str, error: Exception) -> HerokuError:
     unsent = (
         isinstance(cause, NewConnectionError)
         or isinstance(error, requests.exceptions.ConnectTimeout)
-        or (isinstance(cause, SSLError) and isinstance(cause.args[0], ssl.SSLCertVerificationError))
+        or (isinstance(cause, SSLError) and isinstance(cause.args[0], (ssl.SSLCertVerificationError, CertificateError)))
     )
     return HerokuError(
         f"{what}: {type(error).__name__}" + (" (nothing was sent)" if unsent else ""),

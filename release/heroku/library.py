@@ -1,6 +1,5 @@
 """requests and heroku3, as the hook uses them: it reads what comes as bytes, and never guesses a character set."""
 
-import ssl
 from typing import Any
 
 from release.lean import standing_in
@@ -15,6 +14,7 @@ with (
     import requests
 
 import heroku3
+from urllib3.util.ssl_ import create_urllib3_context
 
 __all__ = ["OneContext", "heroku3", "requests"]
 
@@ -27,7 +27,8 @@ class OneContext(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Makes the pools, as the base class does."""
-        context = ssl.create_default_context(cafile=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+        context = create_urllib3_context()  # urllib3's own: before its version 2 it checks the name itself
+        context.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
         super().init_poolmanager(*args, ssl_context=context, **kwargs)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
