@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -182,11 +183,15 @@ def own_row(run: Run) -> Entry | None:
     return entry
 
 
-def reconnect(run: Run) -> None:
-    """Makes sure of a session that holds the lock, and waits for one. Raises Lost, or StepFailed (lock_lost)."""
+def reconnect(run: Run, *, after_restore: bool = False) -> None:
+    """Makes sure of a session that holds the lock, and waits for one. Raises Lost, or StepFailed (lock_lost).
+
+    `after_restore`: a run that took over while this one's restore went on may have settled it. Then it goes on with its
+    own work under the lock, and this run does not wait until that work lets go of it.
+    """
     deadline = run.deadline.within(RECONNECT_WITHIN)
     wait_until(
-        lambda: _hold(run),
+        lambda: _hold_unless_settled(run) if after_restore else _hold(run),
         name="the lock",
         despite=(Lost, LockLost),
         pause=0.5,
@@ -199,6 +204,16 @@ def _hold(run: Run) -> None:
     """Holds the lock, or takes it if nobody else has it by now. Raises Lost or LockLost."""
     if not run.database.holds_lock() and not run.database.try_lock():
         raise LockLost(Reason.LOCK_LOST, str(run.database.lock_holder()))
+
+
+def _hold_unless_settled(run: Run) -> None:
+    """Holds the lock, as above. Raises StepFailed (lock_lost), too, where another run has settled this one."""
+    try:
+        _hold(run)
+    except LockLost:
+        with suppress(Lost, Failed):
+            own_row(run)
+        raise
 
 
 def check_still_ours(run: Run) -> None:

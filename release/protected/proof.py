@@ -58,7 +58,7 @@ def prove(run: Run, backup: BackedUp, added: Added, *, log_read: LogRead) -> Non
     def attempt() -> None:
         if disturbed and run.settings.fence is not FenceMode.OFF:
             fence.end_sessions(run)
-        reconnect(run)
+        reconnect(run, after_restore=True)
         _check_reset(run)
         # A lock that stays must not put the proof off for ever: after a disturbance, what is locked is left out.
         _prove_once(run, backup, added, log_read=log_read, partial=disturbed)

@@ -109,15 +109,33 @@ def _undo_around(run: Run, backup: Before) -> Comparison:
     return changed_since(run, backup)
 
 
-def end_settled(run: Run, backup: Before, entry: Entry, failure: ReleaseError | Interrupted) -> Ending:
+def end_settled(
+    run: Run, backup: Before, entry: Entry, failure: ReleaseError | Interrupted, *, unsure: bool = False
+) -> Ending:
     """Ends a run whose row says that it is finished.
 
-    Either this run was stopped before its fence was down, or another run has finished it.
+    Either this run was stopped before its fence was down, or another run has finished it. That run may be at its own
+    work by now, behind a fence of its own, which is not this run's to lower: dynos would write into what is being
+    loaded. `unsure`: this run may have raised a fence after the other had lowered it.
     """
     run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
     ending = ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
-    lowered = fence.lower(run, backup.target)
-    return ending if lowered or backup.target is None else still_fenced(run, ending, backup.target)
+    if backup.target is None:
+        return ending
+    if _another_is_at_work(run, backup.target):
+        return ending if entry.fence is None else still_fenced(run, ending, backup.target)
+    if unsure and run.settings.fence is not FenceMode.OFF:
+        run.journal.fenced(run.id, FenceMode.RESTORE)
+    return ending if fence.lower(run, backup.target) else still_fenced(run, ending, backup.target)
+
+
+def _another_is_at_work(run: Run, target: Target) -> bool:
+    """Whether the journal tells of another run that is unfinished, or cannot be read, as while that run restores."""
+    try:
+        newest = run.journal.unfinished(target.app.id, target.addon.id, app=target.app.name)
+    except StepFailed:
+        return True
+    return newest is not None and newest.run_id != run.id
 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
@@ -324,9 +342,7 @@ def taken_over(run: Run, backup: Before, failure: ReleaseError | Interrupted) ->
         entry = run.journal.entry(run.id)
         if entry is None or entry.state is not State.FINISHED:
             return None
-        if run.settings.fence is not FenceMode.OFF:  # this run may have raised it after the other had lowered it
-            run.journal.fenced(run.id, FenceMode.RESTORE)
-        return end_settled(run, backup, entry, failure)
+        return end_settled(run, backup, entry, failure, unsure=True)
     except StepFailed as error:
         run.warn("journal_unreadable", str(error))
         return None
