@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from release.clock import Deadline
@@ -183,6 +183,15 @@ def own_row(run: Run) -> Entry | None:
     return entry
 
 
+def another_is_at_work(run: Run, attached: Attached) -> bool:
+    """Whether the journal tells of another run that is unfinished, or cannot be read, as while that run restores."""
+    try:
+        newest = run.journal.unfinished(attached.app.id, attached.addon.id, app=attached.app.name)
+    except StepFailed:
+        return True
+    return newest is not None and newest.run_id != run.id
+
+
 def reconnect(run: Run, *, after_restore: bool = False) -> None:
     """Makes sure of a session that holds the lock, and waits for one. Raises Lost, or StepFailed (lock_lost).
 
@@ -191,7 +200,7 @@ def reconnect(run: Run, *, after_restore: bool = False) -> None:
     """
     deadline = run.deadline.within(RECONNECT_WITHIN)
     wait_until(
-        lambda: _hold_unless_settled(run) if after_restore else _hold(run),
+        partial(_hold_unless_settled if after_restore else _hold, run),
         name="the lock",
         despite=(Lost, LockLost),
         pause=0.5,

@@ -24,7 +24,7 @@ from release.protected.before import BackedUp, Before
 from release.protected.changes import changed_since, witnessed_nothing
 from release.protected.judgement import LogRead
 from release.protected.latecomers import Latecomers, latecomers
-from release.protected.lock import check_still_ours, own_row, reconnect
+from release.protected.lock import another_is_at_work, check_still_ours, own_row, reconnect
 from release.protected.proof import Undecided, prove
 from release.protected.salvage import salvage
 from release.protected.sessions import end_ghosts, end_migration, end_prepared
@@ -122,20 +122,11 @@ def end_settled(
     ending = ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
     if backup.target is None:
         return ending
-    if _another_is_at_work(run, backup.target):
+    if another_is_at_work(run, backup.target):
         return ending if entry.fence is None else still_fenced(run, ending, backup.target)
     if unsure and run.settings.fence is not FenceMode.OFF:
         run.journal.fenced(run.id, FenceMode.RESTORE)
     return ending if fence.lower(run, backup.target) else still_fenced(run, ending, backup.target)
-
-
-def _another_is_at_work(run: Run, target: Target) -> bool:
-    """Whether the journal tells of another run that is unfinished, or cannot be read, as while that run restores."""
-    try:
-        newest = run.journal.unfinished(target.app.id, target.addon.id, app=target.app.name)
-    except StepFailed:
-        return True
-    return newest is not None and newest.run_id != run.id
 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
