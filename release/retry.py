@@ -31,7 +31,7 @@ SHAPE_PATIENCE = 45.0
 """Seconds for which answers may stay unreadable: longer than it takes Heroku to put a new version in place or back."""
 
 READ_ATTEMPTS = 6
-"""How often a read is tried before it is given up. With the waits of `backoff` that takes about 20 s."""
+"""How often a read is tried before it is given up. The waits of `backoff` between them are 8 s in all."""
 
 LONGEST_WAIT = 15.0
 """Seconds between two tries or two polls at most, unless Heroku asks for more with Retry-After."""
@@ -96,19 +96,21 @@ def retried(
     clock: Clock,
     log: Log,
     deadline: Deadline,
+    most: int = READ_ATTEMPTS,
     chance: Callable[[], float] = random.random,
 ) -> T:
     """Makes a call that does no harm when it is made twice, and makes it again after failures that pass.
 
-    Raises the last failure when attempts or time are used up. The waits honour Retry-After within the deadline. After a
-    failure with a patience of its own, the call is tried for that long instead of READ_ATTEMPTS times.
+    Raises the last failure when attempts or time are used up: `most` attempts, or LAST_ATTEMPT where the deadline alone
+    is to bound them. The waits honour Retry-After within the deadline. After a failure with a patience of its own, the
+    call is tried for that long instead.
     """
     patience = Patience(clock)
 
     def again(error: BaseException, attempt: int) -> bool:
         if not isinstance(error, Unavailable) or not error.passing or patience.lost(error):
             return False
-        return attempt < (READ_ATTEMPTS if error.patience is None else LAST_ATTEMPT)
+        return attempt < (most if error.patience is None else LAST_ATTEMPT)
 
     return _repeated(
         call,

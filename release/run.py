@@ -90,6 +90,11 @@ class Run(Struct, frozen=True, kw_only=True):
         """
         return retry.retried(call, name=name, clock=self.clock, log=self.log, deadline=deadline or self.deadline)
 
+    def insisted(self, name: str, call: Callable[[], T], *, seconds: float) -> T:
+        """Makes such a call again for that long, however often it fails: a database may be away for a minute."""
+        by = self.deadline.within(seconds)
+        return retry.retried(call, name=name, clock=self.clock, log=self.log, deadline=by, most=retry.LAST_ATTEMPT)
+
     def asked(self, name: str, call: Callable[[], T], *, deadline: Deadline | None = None) -> Asked[T]:
         """Makes such a call in a thread of its own, so that others can be made meanwhile."""
         return Asked(lambda: self.retried(name, call, deadline=deadline), clock=self.clock, signals=self.signals)

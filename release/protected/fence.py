@@ -42,6 +42,9 @@ STAYS = 0.5
 SAID_WITHIN = 60.0
 """Seconds within which the journal has to say that the fence is down."""
 
+LOWERED_LATER = "`release-phase recover` or the next release lowers it"
+"""What is said of a fence that stays up."""
+
 
 def put_up(run: Run, target: Target, mode: FenceMode) -> None:
     """Raises the fence. The journal says so first. Raises HerokuError, Failed or Lost."""
@@ -132,21 +135,22 @@ def is_up(target: Target, entry: Entry) -> bool:
     return target.app.maintenance and all(not target.formation.get(kind) for kind in stopped)
 
 
-def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
+def lower(run: Run, target: Target | None, *, raised: bool = False, blind: bool = True) -> bool:
     """Lowers the fence if one may be up. Returns whether it is down.
 
     A failure is a warning, and the next run tries again. `raised` says that the fence is known to be up although the
-    journal cannot be read or could not be written. This is only called over a database that is proved old, or new, or
-    as somebody decided.
+    journal cannot be read or could not be written; that of a whole release is up in any case. `blind`: whether it may
+    be lowered without the journal, which nobody may who has been settled by another run. This is only called over a
+    database that is proved old, or new, or as somebody decided.
     """
     if target is None:
         return True
     try:
-        entry = run.journal.entry(run.id)
+        entry = run.retried("fence", lambda: run.journal.entry(run.id))
     except StepFailed as error:
-        if not raised:
+        if blind and not raised and run.settings.fence is not FenceMode.RELEASE:
             return True
-        down = _lower_blindly(run, target, error)
+        down = _lower_blindly(run, target, error, blind=blind)
         if down:
             _say_that_it_is_down(run)
         return down
@@ -162,19 +166,18 @@ def lower(run: Run, target: Target | None, *, raised: bool = False) -> bool:
 def _say_that_it_is_down(run: Run) -> None:
     """Notes in the journal that the fence is down; a journal that is away for a moment is waited for."""
     try:
-        said_by = run.deadline.within(SAID_WITHIN)
-        run.retried("fence lowered", lambda: run.journal.fenced(run.id, None), deadline=said_by)
+        run.insisted("fence lowered", lambda: run.journal.fenced(run.id, None), seconds=SAID_WITHIN)
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the fence is down, which the journal does not say")
 
 
-def _lower_blindly(run: Run, target: Target, why: StepFailed) -> bool:
+def _lower_blindly(run: Run, target: Target, why: StepFailed, *, blind: bool) -> bool:
     """Lowers the fence without the journal, to how the app stood when this run began. Returns whether it is down.
 
     If maintenance mode was on by then, the fence may have been up already, and only the journal knows what to put back.
     """
-    if target.app.maintenance:
-        run.warn("fence_not_lowered", f"{why}; `release-phase recover` or the next release lowers it")
+    if target.app.maintenance or not blind:
+        run.warn("fence_not_lowered", f"{why}; {LOWERED_LATER}")
         return False
     run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
     return _try_lowering(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
@@ -185,7 +188,7 @@ def _try_lowering(run: Run, lowering: Callable[[], None]) -> bool:
     try:
         lowering()
     except (HerokuError, StepFailed) as error:
-        run.warn("fence_not_lowered", f"{error}; `release-phase recover` or the next release lowers it")
+        run.warn("fence_not_lowered", f"{error}; {LOWERED_LATER}")
         return False
     return True
 

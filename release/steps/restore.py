@@ -120,13 +120,13 @@ def end_settled(
     """
     run.log.info(Event.RESTORE_SKIPPED, why="the journal says that this run is settled")
     ending = ended(Outcome(entry.outcome or Outcome.UNTOUCHED), failure, backup=backup.name, restore=entry.restore)
-    if backup.target is None:
+    if backup.target is None or (entry.fence is None and not unsure):
         return ending
     if another_is_at_work(run, backup.target):
         return ending if entry.fence is None else still_fenced(run, ending, backup.target)
     if unsure and run.settings.fence is not FenceMode.OFF:
         run.journal.fenced(run.id, FenceMode.RESTORE)
-    return ending if fence.lower(run, backup.target) else still_fenced(run, ending, backup.target)
+    return ending if fence.lower(run, backup.target, blind=False) else still_fenced(run, ending, backup.target)
 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
@@ -169,7 +169,7 @@ def close(run: Run, target: Target | None, ending: Ending, *, salvage: str | Non
     reason = ending.reason.slug if ending.reason else None
     raised = FenceMode.RESTORE if ending.restore and run.settings.fence is not FenceMode.OFF else None
     try:
-        run.retried(
+        run.insisted(
             "close",
             lambda: run.journal.close(
                 run.id,
@@ -179,7 +179,7 @@ def close(run: Run, target: Target | None, ending: Ending, *, salvage: str | Non
                 fence=raised,
                 names={"backup": ending.backup, "salvage": ending.salvage or salvage},
             ),
-            deadline=run.deadline.within(CLOSED_WITHIN),
+            seconds=CLOSED_WITHIN,
         )
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the next run closes it")

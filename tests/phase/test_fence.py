@@ -334,6 +334,38 @@ def test_a_fence_that_could_not_be_lowered_says_how_to_scale_web(hook: Hook, app
     assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
 
 
+UNREADABLE_ONCE_FINISHED = (
+    "CREATE FUNCTION release_phase.nobody() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN PERFORM set_config('role', 'pg_signal_backend', false); RETURN NULL; END $$",
+    "CREATE TRIGGER nobody AFTER UPDATE ON release_phase.runs FOR EACH ROW WHEN (NEW.state = 'finished')"
+    " EXECUTE FUNCTION release_phase.nobody()",
+)
+
+
+@pytest.mark.parametrize(
+    ("migration", "ended"),
+    [
+        ("ALTER TABLE learners ADD COLUMN since date;\n", (0, "released", None)),
+        ("SELECT 1 / 0;\n", (1, "untouched", "migration_failed")),
+    ],
+)
+def test_a_fence_of_a_whole_release_goes_down_though_the_journal_cannot_be_read(
+    hook: Hook, app: App, sandbox: Sandbox, migration: str, ended: tuple[int, str, str | None]
+) -> None:
+    hook.run()
+    small_app(hook.folder, {"002": migration})
+    execute(
+        sandbox.superuser_url(), f"GRANT pg_signal_backend TO {query(app.database_url, 'SELECT current_user')[0][0]}"
+    )
+    execute(app.database_url, *UNREADABLE_ONCE_FINISHED)
+
+    result = hook.run(RELEASE_FENCE="release")
+
+    assert result.ended == ended
+    assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
+    assert "journal_unreadable" in [each["warning"] for each in result.named("warning_raised")]
+
+
 def test_a_fence_of_a_whole_release_that_leaks_is_said_and_asks_for_no_equal_rows(
     hook: Hook, app: App, sandbox: Sandbox
 ) -> None:

@@ -174,7 +174,7 @@ def failing(hook: Hook) -> Hook:
 
 
 @pytest.mark.thin(1)
-@pytest.mark.parametrize("seconds", [2.0, 7.0])
+@pytest.mark.parametrize("seconds", [2.0, 12.0])
 @pytest.mark.parametrize("away", ["locked", "refusing"])
 @pytest.mark.parametrize("said", ["database_compared", "fence_lowered"])
 def test_a_journal_that_cannot_be_closed_for_a_moment_is_closed_and_the_fence_lowered(
