@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -17,10 +19,11 @@ import psycopg
 import pytest
 
 from heroku_sandbox import Action, App, Sandbox, TransferAction
-from tests.hook import HOOK, Hook, Result, small_app
+from tests.hook import HOOK, Hook, Result, finish, small_app
 from tests.judge import execute, picture, query
 from tests.others import at_event, rows_in_dump
 from tests.phase.test_nothing_lost import BROKEN, migrating, wait_for
+from tests.phase.test_recovery import restores
 
 LATE = 2.0
 """Seconds that a backup takes, of which its snapshot is taken in the first."""
@@ -331,6 +334,34 @@ def test_a_fence_that_could_not_be_lowered_says_how_to_scale_web(hook: Hook, app
     assert f"heroku ps:scale web=1 worker=2 --app {app.name}; heroku maintenance:off" in result.last["hint"]
     sandbox.clear_faults()
     assert hook.run("recover").exit_code == 0
+    assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
+
+
+def read_until_restoring(process: subprocess.Popen[bytes]) -> None:
+    """Reads a run's lines, up to the one that says that its restore has begun."""
+    assert process.stdout is not None
+    events = (json.loads(line) for line in process.stdout)
+    assert any(event["event"] == "transfer_started" and event["kind"] == "restore" for event in events)
+
+
+def test_a_run_that_another_has_settled_leaves_the_fence_of_that_one_alone(
+    hook: Hook, app: App, sandbox: Sandbox
+) -> None:
+    small_app(hook.folder, {"002": BROKEN})
+    sandbox.transfer_fault("restore", TransferAction.HESITATE, nth=2, seconds=6)
+    first = hook.start()
+    read_until_restoring(first)
+    first.send_signal(signal.SIGSTOP)
+    wait_for(lambda: restores(app)[-1]["finished_at"] is not None)
+    second = hook.start(HEROKU_RELEASE_VERSION="v8")
+    read_until_restoring(second)  # by now it has settled the first, which lowered that one's fence
+    first.send_signal(signal.SIGCONT)
+    settled = finish(first)
+
+    assert restores(app)[-1]["finished_at"] is None, "the second one's restore is over: too late for the test"
+    assert (app.maintenance(), app.formation()) == (True, {"web": 0, "worker": 0})
+    assert settled.ended == (1, "restored", "migration_failed")
+    assert finish(second).ended == (1, "restored", "migration_failed")
     assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
 
 
