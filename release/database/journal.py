@@ -95,6 +95,15 @@ class Journal:
         cut_off = self._entries("WHERE state <> 'finished' OR fence IS NOT NULL ORDER BY started_at DESC")
         return next((entry for entry in cut_off if entry.belongs(app_id, addon_id, app=app)), None)
 
+    def alone(self, run_id: str, app_id: str, addon_id: str, *, app: str) -> bool:
+        """Says whether this run is there, and no other run of its app and add-on is unfinished.
+
+        It is one look, since a restore may replace the journal between two.
+        """
+        rows = self._entries("WHERE run_id = %s OR state <> 'finished' OR fence IS NOT NULL", run_id)
+        others = [entry for entry in rows if entry.run_id != run_id]
+        return len(others) < len(rows) and not any(entry.belongs(app_id, addon_id, app=app) for entry in others)
+
     def entry(self, run_id: str) -> Entry | None:
         """Reads one run; None where it is not in the journal."""
         return next(iter(self._entries("WHERE run_id = %s", run_id)), None)

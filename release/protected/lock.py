@@ -184,12 +184,11 @@ def own_row(run: Run) -> Entry | None:
 
 
 def another_is_at_work(run: Run, attached: Attached) -> bool:
-    """Whether the journal tells of another run that is unfinished, or cannot be read, as while that run restores."""
+    """Whether the journal tells of another run that is unfinished, or of none at all, as while that run restores."""
     try:
-        newest = run.journal.unfinished(attached.app.id, attached.addon.id, app=attached.app.name)
+        return not run.journal.alone(run.id, attached.app.id, attached.addon.id, app=attached.app.name)
     except StepFailed:
         return True
-    return newest is not None and newest.run_id != run.id
 
 
 def reconnect(run: Run, *, after_restore: bool = False) -> None:

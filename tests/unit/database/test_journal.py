@@ -184,6 +184,25 @@ def test_of_several_the_newest_comes_first(journal: Journal) -> None:
     assert [each.run_id for each in journal.runs(2)] == ["3", "2"]
 
 
+def test_a_run_is_alone_while_it_is_there_and_no_other_of_ours_is_unfinished(
+    hook: session.Database, journal: Journal
+) -> None:
+    def alone() -> bool:
+        return journal.alone("0f3a", "app-1", "addon-1", app="shop")
+
+    assert not alone(), "without a journal nobody can say: a restore may have the database empty"
+    _open(journal)
+    assert alone()
+    _open(journal, "later")
+    assert not alone()
+    journal.close("0f3a", outcome="restored", reason=None)
+    assert not alone()
+    hook.rows("UPDATE release_phase.runs SET app_id = 'app-2' WHERE run_id = 'later'")
+    assert alone()
+    hook.rows("DELETE FROM release_phase.runs WHERE run_id = '0f3a'")
+    assert not alone()
+
+
 def test_a_recovery_gives_a_sign_of_life(journal: Journal) -> None:
     _open(journal)
     assert not journal.recovery_seen("0f3a")
