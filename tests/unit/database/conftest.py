@@ -43,10 +43,14 @@ class Database:
         return self.sessions.enter_context(connection)
 
     def execute(self, *statements: str, role: str | None = None) -> None:
-        """Runs statements as the owner, or as another role, in a session that is over afterwards."""
+        """Runs statements as the owner, or as another role, in a session that is over afterwards.
+
+        What they have written is counted by then. A session hands in its counters when it ends, which nobody waits for.
+        """
         with psycopg.connect(self.server.url(self.name, role or self.owner, "secret"), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
+            connection.execute("SELECT pg_stat_force_next_flush()")
 
     def others_gone(self, reader: psycopg.Connection[Any]) -> None:
         """Waits until the server has noticed that all sessions but the reader's are over: then all is counted."""

@@ -87,8 +87,8 @@ def test_a_dump_by_heroku_is_a_dump_all_the_time(filled: Database) -> None:
     seen = watched(filled, start(filled, "pg_dump", "-Fc", "--no-sync", "-f", os.devnull))
 
     assert len(seen) > 20, seen
-    # Until its transaction has begun it may as well become a load; and when that has ended, so has it.
-    begun = next(n for n, (_, kind) in enumerate(seen) if kind is Doing.DUMP)
+    # Until its transaction has its snapshot it may as well become a load; and when that has ended, so has it.
+    begun = next(n for n, (each, _) in enumerate(seen) if each.in_transaction)
     assert all(each.statement.startswith(("SET", "SELECT", "BEGIN")) or not each.statement for each, _ in seen[:begun])
     ended = next((n for n, (each, _) in enumerate(seen) if n > begun and not each.in_transaction), len(seen))
     assert [each for each in seen[begun:ended] if each[1] is not Doing.DUMP] == []
