@@ -149,7 +149,7 @@ class Run:
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGAPPNAME": _SESSION, **variables(url)},
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PGAPPNAME": _SESSION, "PGSSLMODE": "allow", **variables(url)},
         )
         return self.child
 

@@ -17,7 +17,7 @@ import tests.hook
 from heroku_sandbox import App, Reset, Sandbox
 from tests.forking import Forks
 from tests.hook import SCHEMA, SMALL_APP, Hook, small_app
-from tests.judge import execute
+from tests.judge import PLAIN, execute
 
 pytest_plugins = ("tests.thin",)
 
@@ -44,7 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Temporary files go to memory where there is enough of it; the workers inherit where that is."""
+    """Temporary files go to memory where there is enough of it; the workers inherit where that is.
+
+    And nobody speaks TLS to the server who does not ask for it, which would make a connection twice as dear; with
+    `--whole` all do whose libraries prefer it, as an app's do.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the hook keeps the wish of a `nohup`, but that one was for the tests
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's `&` does that, and children would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,6 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
         Path(folder).chmod(0o711)  # the server may have another user than the tests
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    if not config.getoption("--whole"):
+        os.environ.setdefault("PGSSLMODE", PLAIN)
 
 
 @pytest.fixture(autouse=True)

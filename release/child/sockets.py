@@ -101,7 +101,7 @@ def connections(wanted: Callable[[str], bool] | None = None) -> Iterator[Tcp]:
     """
     for name in ("tcp", "tcp6"):
         try:
-            file = (PROC / "net" / name).open()
+            file = (PROC / "net" / name).open("rb")
         except FileNotFoundError:
             if name == "tcp":
                 raise
@@ -109,8 +109,8 @@ def connections(wanted: Callable[[str], bool] | None = None) -> Iterator[Tcp]:
         with file:  # line by line: on a machine with many sockets all of them together take megabytes
             next(file, None)
             for line in file:
-                words = line.split(maxsplit=10)
-                if wanted is None or wanted(words[2]):
+                if wanted is None or wanted(line.split(maxsplit=3)[2].decode()):
+                    words = line.decode().split(maxsplit=10)
                     yield Tcp(local=words[1], remote=words[2], state=words[3], inode=words[9])
 
 

@@ -129,7 +129,7 @@ class Hold:
             connection = self._database.connection
             connection.execute(
                 "SELECT set_config(name, given, false) FROM unnest(%s::text[], %s::text[]) AS limits (name, given)"
-                " JOIN pg_catalog.pg_settings USING (name)",
+                " WHERE current_setting(name, true) IS NOT NULL",
                 [
                     ["stats_fetch_consistency", "idle_in_transaction_session_timeout"],
                     ["none", f"{IDLE}s"],

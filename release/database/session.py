@@ -161,7 +161,7 @@ class Database:
             )
             connection.execute(
                 "SELECT set_config(name, given, false) FROM unnest(%s::text[], %s::text[]) AS limits (name, given)"
-                " JOIN pg_catalog.pg_settings USING (name)",
+                " WHERE current_setting(name, true) IS NOT NULL",
                 [list(LIMITS), list(LIMITS.values())],
             )
             if self._given_up:

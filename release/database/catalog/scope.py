@@ -27,7 +27,7 @@ SELECT set_config(name, given, true) FROM (VALUES
     ('quote_all_identifiers', 'off'),
     ('standard_conforming_strings', 'on'),
     ('stats_fetch_consistency', 'none')
-) AS limits (name, given) JOIN pg_catalog.pg_settings USING (name)
+) AS limits (name, given) WHERE current_setting(name, true) IS NOT NULL
 """
 """The settings for one transaction that reads catalogs.
 
