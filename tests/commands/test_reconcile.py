@@ -50,7 +50,8 @@ OTHERS = (
 )
 
 
-ASLEEP = "query LIKE '%/* waits */%' AND datname = current_database() AND pid <> pg_backend_pid()"
+ASLEEP = "state = 'active' AND query LIKE '%/* waits */%' AND datname = current_database() AND pid <> pg_backend_pid()"
+"""Active: a session that asked the same a moment ago, and is about to end, has these words in its last query, too."""
 
 
 def restored(
