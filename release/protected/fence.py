@@ -13,6 +13,7 @@ own role, and a limit that a killed run leaves behind would keep them out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
 
 from release.clock import Deadline
 from release.database.entry import Entry
@@ -135,25 +136,40 @@ def is_up(target: Target, entry: Entry) -> bool:
     return target.app.maintenance and all(not target.formation.get(kind) for kind in stopped)
 
 
-def lower(run: Run, target: Target | None, *, raised: bool = False, blind: bool = True) -> bool:
+class Unread(Enum):
+    """What is done about a fence where the journal, which would say whether it is up, cannot be read."""
+
+    OURS = auto()
+    """It is lowered: this run has raised it, and nobody else has come since."""
+    PERHAPS = auto()
+    """It stays: it may be up, and another run may be at work behind it, or behind its own."""
+    NONE = auto()
+    """It was never raised."""
+
+
+def once_begun(run: Run) -> Unread:
+    """Returns what holds from a run's backup on: a fence of a whole release is up, and is its own."""
+    return Unread.OURS if run.settings.fence is FenceMode.RELEASE else Unread.NONE
+
+
+def not_begun(run: Run) -> Unread:
+    """Returns what holds until then: a fence of a whole release may be up."""
+    return Unread.PERHAPS if run.settings.fence is FenceMode.RELEASE else Unread.NONE
+
+
+def lower(run: Run, target: Target | None, *, unread: Unread, raised: bool = False) -> bool:
     """Lowers the fence if one may be up. Returns whether it is down.
 
-    A failure is a warning, and the next run tries again. `raised` says that the fence is known to be up although the
-    journal cannot be read or could not be written; that of a whole release is up in any case. `blind`: whether it may
-    be lowered without the journal, which nobody may who has been settled by another run. This is only called over a
-    database that is proved old, or new, or as somebody decided.
+    A failure is a warning, and the next run tries again. `raised` says that the fence is known to be up whatever the
+    journal says, which a restore has taken back. This is only called over a database that is proved old, or new, or as
+    somebody decided.
     """
     if target is None:
         return True
     try:
         entry = run.retried("fence", lambda: run.journal.entry(run.id))
     except StepFailed as error:
-        if blind and not raised and run.settings.fence is not FenceMode.RELEASE:
-            return True
-        down = _lower_blindly(run, target, error, blind=blind)
-        if down:
-            _say_that_it_is_down(run)
-        return down
+        return _lower_unread(run, target, Unread.OURS if raised else unread, error)
     if entry is None or (entry.fence is None and not raised):
         return True
     formation, maintenance = entry.formation or {}, entry.maintenance
@@ -171,16 +187,22 @@ def _say_that_it_is_down(run: Run) -> None:
         run.warn("journal_not_closed", f"{error}; the fence is down, which the journal does not say")
 
 
-def _lower_blindly(run: Run, target: Target, why: StepFailed, *, blind: bool) -> bool:
+def _lower_unread(run: Run, target: Target, unread: Unread, why: StepFailed) -> bool:
     """Lowers the fence without the journal, to how the app stood when this run began. Returns whether it is down.
 
     If maintenance mode was on by then, the fence may have been up already, and only the journal knows what to put back.
     """
-    if target.app.maintenance or not blind:
+    if unread is Unread.NONE:
+        return True
+    if unread is Unread.PERHAPS or target.app.maintenance:
         run.warn("fence_not_lowered", f"{why}; {LOWERED_LATER}")
         return False
     run.warn("journal_unreadable", f"{why}; the fence is lowered to how it stood when the run began")
-    return _try_lowering(run, lambda: _put_back(run, target.site, target.formation, maintenance=target.app.maintenance))
+    formation = target.formation
+    if not _try_lowering(run, lambda: _put_back(run, target.site, formation, maintenance=target.app.maintenance)):
+        return False
+    _say_that_it_is_down(run)
+    return True
 
 
 def _try_lowering(run: Run, lowering: Callable[[], None]) -> bool:

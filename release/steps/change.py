@@ -34,7 +34,7 @@ def finish(run: Run, target: Target | None, backup: Before, commands: Commands, 
     with run.signals.shield():
         run.retried("commit", lambda: commit(run, landed))
         run.signals.acknowledge()
-        lowered = fence.lower(run, target)
+        lowered = fence.lower(run, target, unread=fence.once_begun(run))
     return ending if lowered or target is None else restore.still_fenced(run, ending, target)
 
 
@@ -60,4 +60,4 @@ def give_up(run: Run, target: Target | None, failure: ReleaseError | Interrupted
     """Ends a run that failed before its migration. There is nothing to undo but a fence."""
     run.signals.acknowledge()
     ending = ended(Outcome.UNTOUCHED, failure)
-    return restore.close(run, target, ending)
+    return restore.close(run, target, ending, unread=fence.not_begun(run))

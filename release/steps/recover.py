@@ -171,7 +171,7 @@ def _settle_by_state(run: Run, target: Target, entry: Entry, choice: Choice | No
     newest = _newest_restore(target, entry.baseline or 0)
     if entry.state is State.FINISHED:  # cut off after its end: only the fence is left
         ending = ended(Outcome(entry.outcome or Outcome.UNTOUCHED))
-        return ending if fence.lower(run, target, blind=False) else restore.still_fenced(run, ending, target)
+        return restore.lowered(run, target, ending)
     if entry.state is State.BACKING_UP and newest is None:  # cut off before its migration began
         return restore.close(run, target, ended(Outcome.UNTOUCHED, cause))
     if newest is not None and newest.writes(target.source) is None and choice is None:

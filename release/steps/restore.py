@@ -126,7 +126,7 @@ def end_settled(
         return ending if entry.fence is None else still_fenced(run, ending, backup.target)
     if unsure and run.settings.fence is not FenceMode.OFF:
         run.journal.fenced(run.id, FenceMode.RESTORE)
-    return ending if fence.lower(run, backup.target, blind=False) else still_fenced(run, ending, backup.target)
+    return lowered(run, backup.target, ending)
 
 
 def decide(run: Run, backup: Before, comparison: Comparison, failure: ReleaseError | Interrupted) -> Ending | None:
@@ -157,10 +157,17 @@ def _skip(run: Run, backup: Before, outcome: Outcome, why: str, failure: Release
     elif why == WITNESSED:
         hint = f"{explain(failure)[0].hint} {STAYED_UP}"
     ending = ended(outcome, failure, backup=backup.name, hint=hint)
-    return close(run, backup.target, ending)
+    return close(run, backup.target, ending, unread=fence.once_begun(run))
 
 
-def close(run: Run, target: Target | None, ending: Ending, *, salvage: str | None = None) -> Ending:
+def close(
+    run: Run,
+    target: Target | None,
+    ending: Ending,
+    *,
+    salvage: str | None = None,
+    unread: fence.Unread = fence.Unread.PERHAPS,
+) -> Ending:
     """Closes the journal's row and lowers the fence, over a database that is as before, or as somebody decided.
 
     Neither depends on the other. `salvage` is the name of one that the row alone is to know. Returns the ending, with
@@ -183,7 +190,19 @@ def close(run: Run, target: Target | None, ending: Ending, *, salvage: str | Non
         )
     except StepFailed as error:
         run.warn("journal_not_closed", f"{error}; the next run closes it")
-    if target is None or fence.lower(run, target, raised=raised is not None):
+    return lowered(run, target, ending, unread=unread, raised=raised is not None)
+
+
+def lowered(
+    run: Run,
+    target: Target | None,
+    ending: Ending,
+    *,
+    unread: fence.Unread = fence.Unread.PERHAPS,
+    raised: bool = False,
+) -> Ending:
+    """Lowers the fence. Returns the ending, with what to paste where the fence may still be up."""
+    if target is None or fence.lower(run, target, unread=unread, raised=raised):
         return ending
     return still_fenced(run, ending, target)
 
