@@ -337,6 +337,23 @@ def test_a_fence_that_could_not_be_lowered_says_how_to_scale_web(hook: Hook, app
     assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
 
 
+def test_a_run_that_gave_up_lowers_no_fence_that_may_be_anothers_and_says_so(
+    hook: Hook, app: App, sandbox: Sandbox
+) -> None:
+    hook.run()
+    small_app(hook.folder, {"002": "ALTER TABLE learners ADD COLUMN since date;\n"})
+    unreadable_once_finished(app, sandbox)
+    sandbox.transfer_fault("backup", TransferAction.FAIL)
+
+    result = hook.run(RELEASE_FENCE="release")
+
+    assert result.ended == (1, "untouched", "backup_failed")
+    assert app.maintenance() is True
+    assert f"heroku ps:scale web=1 worker=2 --app {app.name}; heroku maintenance:off" in result.last["hint"]
+    assert hook.run("recover").exit_code == 0
+    assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
+
+
 def read_until_restoring(process: subprocess.Popen[bytes]) -> None:
     """Reads a run's lines, up to the one that says that its restore has begun."""
     assert process.stdout is not None
@@ -365,12 +382,17 @@ def test_a_run_that_another_has_settled_leaves_the_fence_of_that_one_alone(
     assert (app.maintenance(), app.formation()) == (False, {"web": 1, "worker": 2})
 
 
-UNREADABLE_ONCE_FINISHED = (
-    "CREATE FUNCTION release_phase.nobody() RETURNS trigger LANGUAGE plpgsql AS"
-    " $$ BEGIN PERFORM set_config('role', 'pg_signal_backend', false); RETURN NULL; END $$",
-    "CREATE TRIGGER nobody AFTER UPDATE ON release_phase.runs FOR EACH ROW WHEN (NEW.state = 'finished')"
-    " EXECUTE FUNCTION release_phase.nobody()",
-)
+def unreadable_once_finished(app: App, sandbox: Sandbox) -> None:
+    """As soon as a run's row says that it is over, its session may not read the journal any more."""
+    ((role,),) = query(app.database_url, "SELECT current_user")
+    execute(sandbox.superuser_url(), f"GRANT pg_signal_backend TO {role}")
+    execute(
+        app.database_url,
+        "CREATE FUNCTION release_phase.nobody() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM set_config('role', 'pg_signal_backend', false); RETURN NULL; END $$",
+        "CREATE TRIGGER nobody AFTER UPDATE ON release_phase.runs FOR EACH ROW WHEN (NEW.state = 'finished')"
+        " EXECUTE FUNCTION release_phase.nobody()",
+    )
 
 
 @pytest.mark.parametrize(
@@ -385,10 +407,7 @@ def test_a_fence_of_a_whole_release_goes_down_though_the_journal_cannot_be_read(
 ) -> None:
     hook.run()
     small_app(hook.folder, {"002": migration})
-    execute(
-        sandbox.superuser_url(), f"GRANT pg_signal_backend TO {query(app.database_url, 'SELECT current_user')[0][0]}"
-    )
-    execute(app.database_url, *UNREADABLE_ONCE_FINISHED)
+    unreadable_once_finished(app, sandbox)
 
     result = hook.run(RELEASE_FENCE="release")
 
