@@ -77,13 +77,20 @@ BROKEN: dict[str, tuple[Scenario, Play, str]] = {
 }
 
 
+TRIES = 3
+"""How often a mistake is looked for: some show only where two runs meet, which a busy machine may put off."""
+
+
 @pytest.mark.parametrize("mistake", BROKEN)
 def test_a_hook_with_a_mistake_is_caught(harness: Harness, mistake: str) -> None:
     scenario, how, invariant = BROKEN[mistake]
     how.twist = mistake
-    cell = Cell(group=BROKEN_HOOK, fault=mistake, scenario=scenario.name)
-    caught = harness.play(cell, scenario, how, harness.stage.fresh(scenario))
-    assert any(each.startswith(invariant) for each in caught.broken), caught
+    for _ in range(TRIES):
+        cell = Cell(group=BROKEN_HOOK, fault=mistake, scenario=scenario.name)
+        caught = harness.play(cell, scenario, how, harness.stage.fresh(scenario))
+        if any(each.startswith(invariant) for each in caught.broken):
+            return
+    pytest.fail(f"{caught}")
 
 
 def shaped(name: str) -> Callable[[Harness], tuple[Place, Play]]:
