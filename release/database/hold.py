@@ -29,7 +29,7 @@ from psycopg import Connection, sql
 
 from release.database import catalog
 from release.database.evidence import Counters, Written, rows_written, stamp_of
-from release.database.session import Database, translated
+from release.database.session import SET_KNOWN, Database, translated
 from release.errors import StepFailed
 
 T = TypeVar("T")
@@ -127,14 +127,8 @@ class Hold:
         """Opens the session, which only looks at first. Raises Lost or Failed."""
         with translated():
             connection = self._database.connection
-            connection.execute(
-                "SELECT set_config(name, given, false) FROM unnest(%s::text[], %s::text[]) AS limits (name, given)"
-                " WHERE current_setting(name, true) IS NOT NULL",
-                [
-                    ["stats_fetch_consistency", "idle_in_transaction_session_timeout"],
-                    ["none", f"{IDLE}s"],
-                ],
-            )
+            names = ["stats_fetch_consistency", "idle_in_transaction_session_timeout"]
+            connection.execute(SET_KNOWN, [names, ["none", f"{IDLE}s"]])
         self._open = True
 
     def lock(self) -> int:

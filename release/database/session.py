@@ -49,6 +49,11 @@ client_connection_check_interval is of PostgreSQL 14. The last three are set bec
 them for the whole database, and this session has to be able to undo that.
 """
 
+SET_KNOWN: Final[LiteralString] = (
+    "SELECT set_config(name, given, false) FROM unnest(%s::text[], %s::text[]) AS limits (name, given)"
+    " WHERE current_setting(name, true) IS NOT NULL"
+)
+"""A statement that sets those of some settings, by name and value, for the session that the server knows."""
 
 END_OWN: Final[LiteralString] = """
 SELECT pg_terminate_backend(pid, 1000) FROM pg_catalog.pg_stat_activity
@@ -159,11 +164,7 @@ class Database:
                 keepalives_interval=10,
                 keepalives_count=3,
             )
-            connection.execute(
-                "SELECT set_config(name, given, false) FROM unnest(%s::text[], %s::text[]) AS limits (name, given)"
-                " WHERE current_setting(name, true) IS NOT NULL",
-                [list(LIMITS), list(LIMITS.values())],
-            )
+            connection.execute(SET_KNOWN, [list(LIMITS), list(LIMITS.values())])
             if self._given_up:
                 connection.execute(END_OWN, [list(self._given_up), self._application_name])
             self._pid = connection.info.backend_pid

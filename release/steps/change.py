@@ -34,8 +34,7 @@ def finish(run: Run, target: Target | None, backup: Before, commands: Commands, 
     with run.signals.shield():
         run.retried("commit", lambda: commit(run, landed))
         run.signals.acknowledge()
-        lowered = fence.lower(run, target, unread=fence.once_begun(run))
-    return ending if lowered or target is None else restore.still_fenced(run, ending, target)
+        return restore.lowered(run, target, ending, unread=fence.once_begun(run))
 
 
 def commit(run: Run, landed: bytes | None) -> None:
