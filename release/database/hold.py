@@ -49,8 +49,7 @@ SELECT n.nspname, c.relname
  ORDER BY c.relkind = 'p' DESC,
        pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid) DESC,
        c.oid
- LIMIT (SELECT max(setting::bigint) FILTER (WHERE name = 'max_locks_per_transaction')
-             * max(setting::bigint) FILTER (WHERE name = 'max_connections') / 4 FROM pg_catalog.pg_settings)
+ LIMIT current_setting('max_locks_per_transaction')::bigint * current_setting('max_connections')::bigint / 4
 """
 """(schema, table) of those that this role may lock; a quarter of the server's room for locks at most."""
 
@@ -180,7 +179,7 @@ class Hold:
         """Notes who waits. For a restore that waits, the writers in line are ended, and the locks given up."""
         if not self._locked:
             return
-        rows = self._database.connection.execute(WAITING).fetchall()
+        rows = self._database.connection.execute(WAITING, prepare=True).fetchall()
         writers = [(pid, table) for pid, exclusive, _, table in rows if not exclusive]
         for table, sessions in Counter(table for _, table in writers).items():
             self.waiting[table] = max(sessions, self.waiting.get(table, 0))

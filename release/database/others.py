@@ -73,7 +73,7 @@ def others(database: Database) -> list[Other]:
     """Lists all other client sessions on the database. Raises Lost or Failed."""
     return [
         Other(pid=pid, since=since, name=name, ours=ours, here=here, port=port, transaction=transaction)
-        for pid, since, name, ours, here, port, transaction in database.rows(SESSIONS)
+        for pid, since, name, ours, here, port, transaction in database.rows(SESSIONS, prepare=True)
     ]
 
 

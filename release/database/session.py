@@ -176,10 +176,15 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def rows(self, query: LiteralString, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Runs a statement and returns its rows, and no rows for one that has no result."""
+    def rows(
+        self, query: LiteralString, params: Sequence[object] = (), *, prepare: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Runs a statement and returns its rows, and no rows for one that has no result.
+
+        One that a run asks again and again is worth to `prepare`: planning it takes longer than running it.
+        """
         with translated():
-            cursor = self.connection.execute(query, params or None)
+            cursor = self.connection.execute(query, params or None, prepare=prepare)
             return cursor.fetchall() if cursor.description else []
 
     def one(self, query: LiteralString, params: Sequence[object] = ()) -> tuple[Any, ...]:
@@ -239,11 +244,12 @@ class Database:
             return False
         try:
             return bool(
-                self.one(
+                self.rows(
                     "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted"
                     " AND pid = pg_backend_pid() AND classid = %s AND objid = %s",
                     _LOCK_HALVES,
-                )[0]
+                    prepare=True,
+                )[0][0]
             )
         except Lost:
             return False
@@ -270,7 +276,7 @@ class Database:
         return Doing.DUMP in self._transfers()
 
     def _transfers(self) -> list[Doing | None]:
-        return [transfer_sessions.doing(Session(*row)) for row in self.rows(transfer_sessions.SESSIONS)]
+        return [transfer_sessions.doing(Session(*row)) for row in self.rows(transfer_sessions.SESSIONS, prepare=True)]
 
     def prepared_transactions(self) -> list[str]:
         """Lists the prepared transactions on this database, which hold locks and can commit at any time."""

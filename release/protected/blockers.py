@@ -69,7 +69,8 @@ class Blockers:
         """Logs who blocks these sessions at this moment. Raises Lost or Failed."""
         run = self._run
         now = run.clock.monotonic()
-        for pid, application, user, state, seconds, query, waiting in run.database.rows(BLOCKED, [list(pids)]):
+        blocked = run.database.rows(BLOCKED, [list(pids)], prepare=True)
+        for pid, application, user, state, seconds, query, waiting in blocked:
             if now < self._named.get(pid, 0.0):
                 continue
             self._named[pid] = now + AGAIN

@@ -94,7 +94,7 @@ class Watch:
 
     def _measure_waits(self, pids: list[int]) -> None:
         """Notes how long each wait for a lock has taken by now. Its last moments may go unseen."""
-        for pid, since, seconds in self._run.database.rows(WAITING, [pids]):
+        for pid, since, seconds in self._run.database.rows(WAITING, [pids], prepare=True):
             self.lock_waits[pid, since] = max(seconds, self.lock_waits.get((pid, since), 0.0))
 
     def _check_timeouts(self, pids: list[int]) -> None:
@@ -103,7 +103,7 @@ class Watch:
         lock, statement = in_seconds(settings.lock_timeout), in_seconds(settings.statement_timeout)
         if lock is None and statement is None:
             return
-        for pid, name, waited, taken in self._run.database.rows(AT_WORK, [pids]):
+        for pid, name, waited, taken in self._run.database.rows(AT_WORK, [pids], prepare=True):
             if lock is not None and (waited or 0) > lock + BEYOND:
                 self._say_disobeyed("lock_timeout", f"pid {pid} ({name}) has waited {waited:.1f} s for a lock")
             if statement is not None and (taken or 0) > statement + BEYOND:

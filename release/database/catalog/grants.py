@@ -89,6 +89,8 @@ def unusual(acl: LiteralString, usual: LiteralString, owner: LiteralString) -> L
 
 
 GRANTS: Final[tuple[Query, ...]] = (
+    # What was granted on a thing, and the owners of what does not belong to the database's owner. SURROUNDINGS has that
+    # of the schema public, which comes with the database. One query, for what there is to own is read once for both.
     Query(
         SCOPE
         + OBJECTS
@@ -96,6 +98,10 @@ GRANTS: Final[tuple[Query, ...]] = (
 SELECT * FROM (SELECT 'grants', o.kind || ' ' || o.name, """
         + unusual("o.acl", 'acldefault(o.defaults::"char", o.owner)', "o.owner")
         + r""" FROM objects o WHERE o.acl IS NOT NULL) found (kind, name, lines) WHERE lines IS NOT NULL
+UNION ALL
+SELECT 'owner', kind || ' ' || name, pg_get_userbyid(owner) FROM objects
+ WHERE owner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
+   AND (kind, name) <> ('schema', 'public')
 """,
     ),
     Query(
@@ -127,17 +133,6 @@ SELECT 'grants', 'default for role ' || quote_ident(pg_get_userbyid(d.defaclrole
  WHERE d.defaclnamespace = 0 OR s.oid IS NOT NULL
 """,
         only_if="pg_catalog.pg_default_acl",
-    ),
-    # The owners of what does not belong to the database's owner. SURROUNDINGS has that of the schema public, which
-    # comes with the database.
-    Query(
-        SCOPE
-        + OBJECTS
-        + r"""
-SELECT 'owner', kind || ' ' || name, pg_get_userbyid(owner) FROM objects
- WHERE owner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
-   AND (kind, name) <> ('schema', 'public')
-""",
     ),
 )
 
