@@ -38,7 +38,7 @@ def new_password() -> str:
 def create(server: Server, addon: Addon) -> None:
     """Creates the database of a new add-on with its default credential."""
     owner = addon.default
-    with _cluster, server.session() as session:
+    with _cluster, server.maintenance() as session:
         inventory.create_admin(session)
         session.execute(
             sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
@@ -53,7 +53,7 @@ def create(server: Server, addon: Addon) -> None:
 
 def limit(server: Server, addon: Addon) -> None:
     """Gives the credentials as many connections as the plan has: each of them that many, for they share a server."""
-    with _cluster, server.session() as session:
+    with _cluster, server.maintenance() as session:
         _limit(session, addon)
 
 
@@ -69,7 +69,7 @@ def fork(server: Server, source: Addon, addon: Addon) -> None:
     It ends the source's sessions, which CREATE DATABASE requires. On Heroku they go on.
     """
     create(server, addon)
-    with server.session() as session:
+    with server.maintenance() as session:
         session.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(addon.database)))
         terminate(server, source)
         session.execute(
@@ -95,7 +95,7 @@ def fork(server: Server, source: Addon, addon: Addon) -> None:
 
 def set_read_only(server: Server, addon: Addon, *, read_only: bool) -> None:
     """Decides whether new sessions may write."""
-    with server.session() as session:
+    with server.maintenance() as session:
         session.execute(
             sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(
                 sql.Identifier(addon.database), sql.Literal(read_only)
@@ -105,7 +105,7 @@ def set_read_only(server: Server, addon: Addon, *, read_only: bool) -> None:
 
 def _create_database(server: Server, addon: Addon) -> None:
     made = "CREATE DATABASE {} TEMPLATE template0"
-    with server.session() as session:
+    with server.maintenance() as session:
         if server.own:
             _make_template(server, session)
             made = f"CREATE DATABASE {{}} TEMPLATE {_TEMPLATE} STRATEGY file_copy"
@@ -125,7 +125,7 @@ def _make_template(server: Server, session: psycopg.Connection[Any]) -> None:
         session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(half))
         session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(half))
         with server.session(f"{_TEMPLATE}_half") as inside, inside.transaction():
-            inventory.make_template(inside)
+            inventory.install(inside)
         session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(half, sql.Identifier(_TEMPLATE)))
 
 
@@ -145,23 +145,13 @@ def _prepare(server: Server, addon: Addon) -> None:
                     database, sql.Identifier(credential.role)
                 )
             )
-        _furnish(session, owner)
-
-
-def _furnish(session: psycopg.Connection[Any], owner: sql.Identifier) -> None:
-    """Puts into a database what Heroku puts there, and gives its owner `public`."""
-    inventory.install(session)
-    for statement in (
-        "ALTER SCHEMA public OWNER TO {owner}",
-        "GRANT USAGE, CREATE ON SCHEMA heroku_ext TO {owner}",
-        "GRANT USAGE ON SCHEMA heroku_ext TO PUBLIC",
-    ):
-        session.execute(sql.SQL(statement).format(owner=owner))
+        inventory.install(session)
+        inventory.give(session, owner)
 
 
 def drop(server: Server, addon: Addon) -> None:
     """Removes the database and all its credentials."""
-    with _cluster, server.session() as session:
+    with _cluster, server.maintenance() as session:
         _let_go(server, session, addon)
         session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
         for credential in addon.credentials:
@@ -193,7 +183,7 @@ def reset(server: Server, addon: Addon, how: Reset, extensions: list[str]) -> No
     `Reset.SCHEMAS` leaves what belongs to the database as such: its settings, event triggers, publications.
     """
     if how is Reset.DATABASE:
-        with server.session() as session:
+        with server.maintenance() as session:
             session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(addon.database)))
         _create_database(server, addon)
     else:
@@ -248,12 +238,13 @@ def _drop_schemas(server: Server, addon: Addon) -> None:
         session.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
         session.execute("CREATE SCHEMA public")  # without initdb's grant to everybody; its comment is in no dump
         session.execute("COMMENT ON SCHEMA public IS 'standard public schema'")
-        _furnish(session, sql.Identifier(addon.default.role))
+        inventory.install(session)
+        inventory.give(session, sql.Identifier(addon.default.role))
 
 
 def terminate(server: Server, addon: Addon) -> None:
     """Ends every session on the database."""
-    with server.session() as session:
+    with server.maintenance() as session:
         session.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [addon.database]
         )
@@ -261,14 +252,14 @@ def terminate(server: Server, addon: Addon) -> None:
 
 def terminate_one(server: Server, addon: Addon, pid: int) -> bool:
     """Ends one session on the database. Returns whether there was one."""
-    with server.session() as session:
+    with server.maintenance() as session:
         asked = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND datname = %s"
         return session.execute(asked, [pid, addon.database]).fetchone() is not None
 
 
 def connections(server: Server, addon: Addon) -> dict[str, int]:
     """Returns how many sessions each login has on the database."""
-    with server.session() as session:
+    with server.maintenance() as session:
         asked = (
             "SELECT usename::text, count(*) FROM pg_stat_activity WHERE datname = %s AND usename IS NOT NULL GROUP BY 1"
         )
@@ -293,7 +284,7 @@ def repair_default(server: Server, addon: Addon) -> None:
 
 def size(server: Server, addon: Addon) -> int:
     """Returns the bytes on disk, as `pg_database_size` counts them."""
-    with server.session() as session:
+    with server.maintenance() as session:
         row = session.execute("SELECT pg_database_size(%s)", [addon.database]).fetchone()
         return int(row[0]) if row else 0
 
@@ -314,7 +305,7 @@ def figures(server: Server, addon: Addon) -> tuple[int, int, int, str]:
 
 def add_credential(server: Server, addon: Addon, credential: Credential) -> None:
     """Creates a login that may connect and, like Heroku's, nothing more; the owner grants it the rest."""
-    with _cluster, server.session() as session:
+    with _cluster, server.maintenance() as session:
         session.execute(
             sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT {} PASSWORD {}").format(
                 sql.Identifier(credential.role),
@@ -331,7 +322,7 @@ def add_credential(server: Server, addon: Addon, credential: Credential) -> None
 
 def role_exists(server: Server, role: str) -> bool:
     """Tells whether the cluster has a role. Add-ons share a cluster here, but not on Heroku."""
-    with server.session() as session:
+    with server.maintenance() as session:
         return session.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is not None
 
 
@@ -346,7 +337,7 @@ def drop_credential(server: Server, addon: Addon, credential: Credential) -> Non
 
 def set_password(server: Server, credential: Credential) -> None:
     """Gives a login its new password and ends its sessions, as a rotation does."""
-    with _cluster, server.session() as session:
+    with _cluster, server.maintenance() as session:
         session.execute(
             sql.SQL("ALTER ROLE {} PASSWORD {}").format(
                 sql.Identifier(credential.role), sql.Literal(credential.password)

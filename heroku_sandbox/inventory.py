@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 
 SCHEMA = "_heroku"
 _OBJECTS = Path(__file__).with_name("inventory.sql").read_bytes()
@@ -37,16 +37,35 @@ def drop_admin(session: psycopg.Connection[Any]) -> None:
         session.execute("DROP ROLE IF EXISTS heroku_admin")
 
 
-def make_template(session: psycopg.Connection[Any]) -> None:
-    """Puts into the session's database what is alike in all of them. To be called inside a transaction."""
-    session.execute(_OBJECTS)
-
-
 def install(session: psycopg.Connection[Any]) -> None:
     """Puts into the session's database what it has not got yet. To be called inside a transaction."""
     if session.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
         session.execute(_OBJECTS)
     session.execute("CREATE SCHEMA IF NOT EXISTS heroku_ext")
-    # A server that is not ours may lack the extension.
-    if session.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'pg_stat_statements'").fetchone():
-        session.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA heroku_ext")
+    if (
+        not _has_statistics(session)
+        and session.execute(
+            # A server that is not ours may lack the extension.
+            "SELECT 1 FROM pg_available_extensions WHERE name = 'pg_stat_statements'"
+        ).fetchone()
+    ):
+        session.execute("CREATE EXTENSION pg_stat_statements SCHEMA heroku_ext")
+
+
+def give(session: psycopg.Connection[Any], owner: sql.Identifier) -> None:
+    """Gives the session's database's owner the rights that Heroku gives. To be called inside a transaction."""
+    for statement in (
+        "ALTER SCHEMA public OWNER TO {owner}",
+        "GRANT USAGE, CREATE ON SCHEMA heroku_ext TO {owner}",
+        "GRANT USAGE ON SCHEMA heroku_ext TO PUBLIC",
+    ):
+        session.execute(sql.SQL(statement).format(owner=owner))
+    if _has_statistics(session):  # create_ext() did that where the extension was made, which may be in the template
+        session.execute(sql.SQL("GRANT EXECUTE ON FUNCTION heroku_ext.pg_stat_statements_reset TO {}").format(owner))
+
+
+def _has_statistics(session: psycopg.Connection[Any]) -> bool:
+    asked = (
+        "SELECT FROM pg_extension WHERE extname = 'pg_stat_statements' AND extnamespace = 'heroku_ext'::regnamespace"
+    )
+    return session.execute(asked).fetchone() is not None

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -75,6 +75,7 @@ class Server:
     database: str = "postgres"
     own: bool = False
     """Whether it is the sandbox's, who may change its settings."""
+    _idle: list[psycopg.Connection[Any]] = field(default_factory=list, compare=False, repr=False)
 
     def url(self, database: str, user: str, password: str) -> str:
         """Makes a URL as Heroku's: always with `postgres://`, user, password and port."""
@@ -88,18 +89,49 @@ class Server:
     @contextlib.contextmanager
     def session(self, database: str | None = None) -> Iterator[psycopg.Connection[Any]]:
         """Opens an autocommit session as the superuser."""
-        with psycopg.connect(
+        with self._connect(database or self.database) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def maintenance(self) -> Iterator[psycopg.Connection[Any]]:
+        """Gives an autocommit session as the superuser on the maintenance database, which no app has.
+
+        One that nobody uses is kept for the next: opening one costs several times as much as most of what it is for.
+        """
+        connection = self._kept() or self._connect(self.database)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Ends the sessions that were kept."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _kept(self) -> psycopg.Connection[Any] | None:
+        """Returns a session that was kept and still answers; None where there is none."""
+        while self._idle:
+            with contextlib.suppress(psycopg.Error, IndexError):  # another thread was quicker, or somebody has ended it
+                connection = self._idle.pop()
+                connection.execute("")
+                return connection
+        return None
+
+    def _connect(self, database: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(
             host=self.host,
             port=self.port,
             user=self.user,
             password=self.password,
-            dbname=database or self.database,
+            dbname=database,
             autocommit=True,
             connect_timeout=10,
             sslmode="allow",  # without TLS, where the server lets us: it is on this machine
             application_name=unprivileged.NAME,
-        ) as connection:
-            yield connection
+        )
 
 
 def server_at(url: str) -> Server:

@@ -157,8 +157,9 @@ def _leave(world: World, setup: Setup) -> None:
     if setup.temporary and not world.server.own:
         for addon in world.store.state.addons.values():
             databases.drop(world.server, addon)
-        with world.server.session() as session:
+        with world.server.maintenance() as session:
             inventory.drop_admin(session)
+    world.server.close()
 
 
 def _write_control(folder: Path, about: dict[str, Any]) -> None:

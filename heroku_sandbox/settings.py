@@ -110,7 +110,7 @@ def change(server: Server, changes: dict[str, Any]) -> None:
     wanted = dict(changes)
     if (plans := wanted.pop(_PLANS, None)) is not None:
         wanted.setdefault(_PLANS_AFTER, 0 if plans else -1)
-    with server.session() as session:
+    with server.maintenance() as session:
         for name, value in wanted.items():
             session.execute(
                 sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,8 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """The worker's database."""
     folder = tmp_path_factory.mktemp("witness")
-    with shared_postgres() as url:
-        for database in make(server_at(url), folder):
+    with shared_postgres() as url, closing(server_at(url)) as server:
+        for database in make(server, folder):
             database.execute(*SETUP)
             with psycopg.connect(
                 database.server.url(database.name, database.owner, "secret"), autocommit=True

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -60,8 +60,8 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    with shared_postgres() as url:
-        yield server_at(url)
+    with shared_postgres() as url, closing(server_at(url)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Database:
 
     def reset(self) -> None:
         """Drops the database and makes it again."""
-        with self.server.session() as session:
+        with self.server.maintenance() as session:
             session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
             create(session, self.name, self.owner)
 
@@ -135,15 +135,16 @@ def create(session: psycopg.Connection[Any], name: str, owner: str) -> None:
 def make(server: Server, folder: Path) -> Iterator[Database]:
     """A fresh database, dropped again afterwards, with all roles made for it."""
     name = f"db{next(_numbers)}"
-    with server.session() as session:
+    with server.maintenance() as session:
         known = {role for (role,) in session.execute("SELECT rolname FROM pg_roles")}
         session.execute(
             f"CREATE ROLE {name} LOGIN PASSWORD 'secret' IN ROLE pg_signal_backend, pg_read_all_stats, pg_monitor"
         )
         create(session, name, name)
-        database = Database(server, name, name, folder)
-        with database.sessions:
-            yield database
+    database = Database(server, name, name, folder)
+    with database.sessions:
+        yield database
+    with server.maintenance() as session:
         session.execute(f"DROP DATABASE {name} WITH (FORCE)")
         for (role,) in session.execute("SELECT rolname FROM pg_roles").fetchall():
             if role not in known:
@@ -153,8 +154,8 @@ def make(server: Server, folder: Path) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The worker's server."""
-    with shared_postgres() as url:
-        yield server_at(url)
+    with shared_postgres() as url, closing(server_at(url)) as server:
+        yield server
 
 
 @pytest.fixture

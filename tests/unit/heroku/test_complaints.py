@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -26,8 +27,8 @@ LEARNERS = (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with shared_postgres() as url:
-        yield server_at(url)
+    with shared_postgres() as url, closing(server_at(url)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,8 @@ class Witnessed:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The worker's server."""
-    with shared_postgres() as url:
-        yield server_at(url)
+    with shared_postgres() as url, closing(server_at(url)) as server:
+        yield server
 
 
 @pytest.fixture
