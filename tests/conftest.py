@@ -31,6 +31,9 @@ SANDBOXES = ("whole_sandbox", "own_sandbox")
 RESET = "RELEASE_TEST_RESET"
 """Names the way of emptying databases that all tests are to be played with: `database` or `schemas`."""
 
+OF_PYTHON = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+"""Variables that are meant for the tests' own Python. The latter would make an installation weigh less than it does."""
+
 REALLY, REALLY_WHOLE = 32, 8
 """Every so manieth test starts the hook as an app does (with `--whole`: the second), each one with `--real-start`."""
 
@@ -64,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _nothing_inherited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("DATABASE_URL", "HEROKU_API_KEY", "PGAPPNAME", "PGOPTIONS", "PYTHONPATH"):
+    for name in ("DATABASE_URL", "HEROKU_API_KEY", "PGAPPNAME", "PGOPTIONS", *OF_PYTHON):
         monkeypatch.delenv(name, raising=False)
 
 
