@@ -45,11 +45,13 @@ def furnished(url: str) -> bool:
         " FROM pg_event_trigger ORDER BY 1"
     )
     extension = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pg_stat_statements'"
+    reset = "SELECT has_function_privilege(oid, 'EXECUTE') FROM pg_proc WHERE proname = 'pg_stat_statements_reset'"
     return (
         query(url, schema) == [("heroku_admin",)]
         and query(url, functions) == [(name, "heroku_admin") for name in FUNCTIONS]
         and query(url, triggers) == [(name, when, f"_heroku.{what}", "O") for name, when, what in TRIGGERS]
         and query(url, extension) == [("heroku_ext",)]
+        and query(url, reset) == [(True,), (True,)]
     )
 
 
@@ -57,6 +59,16 @@ def furnished(url: str) -> bool:
 def test_a_database_of_any_plan_holds_what_herokus_hold(sandbox: Sandbox, plan: str) -> None:
     app = sandbox.create_app(f"plan-{plan}", plan=plan)
 
+    assert furnished(app.database_url)
+
+
+def test_sessions_that_the_sandbox_keeps_may_be_ended(sandbox: Sandbox, app: App) -> None:
+    """It keeps those on the maintenance database, of which another database is made."""
+    kept = "FROM pg_stat_activity WHERE application_name = 'release-sandbox' AND datname = 'postgres'"
+    assert query(sandbox.superuser_url(), f"SELECT count(*) > 0 {kept}") == [(True,)]
+    execute(sandbox.superuser_url(), f"SELECT pg_terminate_backend(pid, 5000) {kept}")
+
+    assert furnished(sandbox.create_app("after-that").database_url)
     assert furnished(app.database_url)
 
 
