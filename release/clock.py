@@ -7,20 +7,20 @@ flag, and `Event.set` inside a handler can deadlock on the event's own lock.)
 
 from __future__ import annotations
 
+import contextlib
 import math
 import select
 import signal
 import socket
 import threading
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -33,6 +33,9 @@ LONGEST_NAP = 0.1
 
 HEARTBEAT = 0.25
 """Seconds between two chances for a signal's handler to run while the main thread is held up in a system call."""
+
+LEAVING = (__file__, contextlib.__file__)
+"""The files whose code runs when a block is left. An exception from outside would keep it from putting things back."""
 
 
 class Interrupted(Exception):
@@ -63,6 +66,7 @@ class Signals:
         self._acknowledged = False
         self._shields = 0
         self._armed = False
+        self._cut = False
         self._reader: socket.socket | None = None
         self._writer: socket.socket | None = None
         self._previous_wakeup = -1
@@ -112,7 +116,7 @@ class Signals:
         self._acknowledged = True
         return self.received
 
-    @contextmanager
+    @contextlib.contextmanager
     def shield(self) -> Iterator[None]:
         """Keeps signals back: none is pending until the block is left. Blocks may be nested."""
         self._shields += 1
@@ -121,7 +125,7 @@ class Signals:
         finally:
             self._shields -= 1
 
-    @contextmanager
+    @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
         """Raises `Interrupted` at once when a signal comes inside, even out of a blocking system call.
 
@@ -135,7 +139,7 @@ class Signals:
             yield
             self.check()
             return
-        with _heartbeat():
+        with _heartbeat(self._cut_again):
             previous, self._armed = self._armed, True
             try:
                 self.check()
@@ -147,7 +151,7 @@ class Signals:
                 self.check()
                 raise
             finally:
-                self._armed = previous
+                self._armed, self._cut = previous, False
             self.check()
 
     def fileno(self) -> int | None:
@@ -182,24 +186,33 @@ class Signals:
             self.received = Received(name=signal.Signals(number).name, at=time.monotonic())
         if self._armed and self.pending:
             self._armed = False  # once only: a second signal must not hit the code that handles the first
+            self._cut = True
+            raise Interrupted(self.received.name)
+
+    def _cut_again(self, _number: int, frame: FrameType | None) -> None:
+        """Raises what was raised in this block and has not left it: Python drops an exception inside a finalizer.
+
+        Any object may be finalized at any moment, as urllib3's pools are. The read would go on to its own time limit.
+        """
+        if self._cut and self.pending and self.received and frame and frame.f_code.co_filename not in LEAVING:
             raise Interrupted(self.received.name)
 
 
-@contextmanager
-def _heartbeat() -> Iterator[None]:
+@contextlib.contextmanager
+def _heartbeat(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Cuts into the main thread's system calls four times a second, so that no handler has to wait for a call's end.
 
     Python runs a handler in the main thread, between two instructions or when a system call of that thread was
     interrupted. A signal that the kernel gave to another thread interrupts none of its calls, and one that came just
     before the call began is too early to: either would be noticed only when the call ends by itself.
     """
-    handler = signal.signal(signal.SIGALRM, _nothing)
+    previous = signal.signal(signal.SIGALRM, handler)
     timer = signal.setitimer(signal.ITIMER_REAL, HEARTBEAT, HEARTBEAT)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if previous is None else previous)
         signal.setitimer(signal.ITIMER_REAL, *timer)
 
 

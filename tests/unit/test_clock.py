@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -157,6 +158,29 @@ def test_an_interruption_that_a_library_swallows_is_raised_again(signals: Signal
 
     with pytest.raises(Interrupted), signals.interruptible():
         swallowing()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_hits_a_finalizer_is_raised_again_in_time(signals: Signals) -> None:
+    """Python drops what a finalizer raises, and the read below would go on to its end."""
+
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reader, writer = os.pipe()
+    start = time.monotonic()
+
+    def reading() -> None:
+        Finalized()
+        assert signals.pending
+        select.select([reader], [], [], 5)
+
+    with pytest.raises(Interrupted), signals.interruptible():
+        reading()
+    assert time.monotonic() - start < 2
+    os.close(reader)
+    os.close(writer)
 
 
 def test_an_interruption_that_a_library_turns_into_its_own_error_is_raised_again(signals: Signals) -> None:
