@@ -29,6 +29,7 @@ from heroku_sandbox import unprivileged
 from heroku_sandbox.programs import servers
 
 _START_SECONDS = 60
+_TRIES = 3
 _EXTENSIONS = (
     "autoinc,bloom,btree_gin,btree_gist,citext,cube,dblink,dict_int,earthdistance,fuzzystrmatch,hstore,insert_username,"
     "intarray,isn,lo,ltree,moddatetime,pg_prewarm,pg_stat_statements,pg_trgm,pgcrypto,pgrowlocks,pgstattuple,plpgsql,"
@@ -62,6 +63,10 @@ _ACCESS = "host all all 127.0.0.1/32 scram-sha-256\n"
 
 class PostgresError(Exception):
     """The server could not be started or is not usable."""
+
+
+class _Ended(PostgresError):
+    """The server ended at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +192,8 @@ class Embedded:
         self._configure()
         password = (self._data / "superuser").read_text()
         self.stop(hard=True)
-        return Server(host="127.0.0.1", port=self._spawn(), user="postgres", password=password, own=True)
+        port = self._spawn_somewhere()
+        return Server(host="127.0.0.1", port=port, user="postgres", password=password, own=True)
 
     def stop(self, *, hard: bool = False) -> None:
         """Stops it: sessions are ended, then (unless `hard`) the data is written out."""
@@ -246,6 +252,13 @@ class Embedded:
             with file.open("a") as settings:
                 settings.write(_SETTINGS)
 
+    def _spawn_somewhere(self) -> int:
+        """Starts the server and returns its port. A port that was free may be somebody's a moment later."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(_Ended):
+                return self._spawn()
+        return self._spawn()
+
     def _spawn(self) -> int:
         """Starts the server and returns its port once it accepts connections. Raises PostgresError."""
         unprivileged.write_secret(self._data / "server.pem", self._certificate)
@@ -268,9 +281,7 @@ class Embedded:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise PostgresError(
-                    f"PostgreSQL ended at once. The end of {self._log}: {self._log.read_text()[-2000:]}"
-                )
+                raise _Ended(f"PostgreSQL ended at once. The end of {self._log}: {self._log.read_text()[-2000:]}")
             if self._status().endswith("ready"):
                 return port
             time.sleep(0.01)
