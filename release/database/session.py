@@ -181,7 +181,8 @@ class Database:
     ) -> list[tuple[Any, ...]]:
         """Runs a statement and returns its rows, and no rows for one that has no result.
 
-        One that a run asks again and again is worth to `prepare`: planning it takes longer than running it.
+        One that a run asks again and again is worth to `prepare`: planning it takes longer than running it. Behind a
+        pooler a statement may meet a server that does not know it, so nothing is prepared that `check` asks there.
         """
         with translated():
             cursor = self.connection.execute(query, params or None, prepare=prepare)
@@ -276,7 +277,7 @@ class Database:
         return Doing.DUMP in self._transfers()
 
     def _transfers(self) -> list[Doing | None]:
-        return [transfer_sessions.doing(Session(*row)) for row in self.rows(transfer_sessions.SESSIONS, prepare=True)]
+        return [transfer_sessions.doing(Session(*row)) for row in self.rows(transfer_sessions.SESSIONS)]
 
     def prepared_transactions(self) -> list[str]:
         """Lists the prepared transactions on this database, which hold locks and can commit at any time."""
