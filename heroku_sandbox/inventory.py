@@ -42,13 +42,10 @@ def install(session: psycopg.Connection[Any]) -> None:
     if session.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
         session.execute(_OBJECTS)
     session.execute("CREATE SCHEMA IF NOT EXISTS heroku_ext")
-    if (
-        not _has_statistics(session)
-        and session.execute(
-            # A server that is not ours may lack the extension.
-            "SELECT 1 FROM pg_available_extensions WHERE name = 'pg_stat_statements'"
-        ).fetchone()
-    ):
+    if _has_statistics(session):
+        return
+    # A server that is not ours may lack the extension.
+    if session.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'pg_stat_statements'").fetchone():
         session.execute("CREATE EXTENSION pg_stat_statements SCHEMA heroku_ext")
 
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import server_at
 from release.witness.conversation import Conversation
 from release.witness.statement import Statement
 from release.witness.tls import ServerTls
@@ -34,7 +31,7 @@ from tests.faults.test_drivers import FOLDER, NODE, PYTHON
 from tests.faults.test_drivers import node_modules as node_modules  # noqa: PLC0414 -- a fixture, asked for by name
 from tests.faults.wire import Break, Direction, Fault, Player, Recording, Wire
 from tests.toolchains.cache import leave_out
-from tests.unit.database.conftest import Database, make
+from tests.unit.database.conftest import Database, make, shared_server
 from tests.unit.witness.conftest import Witnessed, before, vocabulary
 
 JDBC = "JDBC"
@@ -149,7 +146,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """The worker's database."""
     folder = tmp_path_factory.mktemp("witness")
-    with shared_postgres() as url, closing(server_at(url)) as server:
+    with shared_server() as server:
         for database in make(server, folder):
             database.execute(*SETUP)
             with psycopg.connect(

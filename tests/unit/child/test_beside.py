@@ -10,17 +10,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, server_at
+from heroku_sandbox.postgres import Server
 from release.child import beside, sockets
 from release.child.beside import MOST, Beside
 from release.child.descendants import Descendants
 from release.child.sockets import own_ports
+from tests.unit.database.conftest import shared_server
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are known on Linux only")
 
@@ -60,7 +60,7 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    with shared_postgres() as url, closing(server_at(url)) as server:
+    with shared_server() as server:
         yield server
 
 

@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,10 +151,17 @@ def make(server: Server, folder: Path) -> Iterator[Database]:
                 session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
+@contextmanager
+def shared_server() -> Iterator[Server]:
+    """A PostgreSQL, and the sessions on it that are kept, until the block is left."""
+    with shared_postgres() as url, closing(server_at(url)) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The worker's server."""
-    with shared_postgres() as url, closing(server_at(url)) as server:
+    with shared_server() as server:
         yield server
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 
 import pytest
 
-from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, server_at
+from heroku_sandbox.postgres import Server
 from heroku_sandbox.programs import tools
 from release.heroku.complaints import SHOWN, Complaint, complaints
-from tests.unit.database.conftest import Database, make
+from tests.unit.database.conftest import Database, make, shared_server
 
 LEARNERS = (
     "CREATE TABLE learners (id integer, name text)",
@@ -27,7 +25,7 @@ LEARNERS = (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with shared_postgres() as url, closing(server_at(url)) as server:
+    with shared_server() as server:
         yield server
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from urllib.parse import quote, urlencode
 import psycopg
 import pytest
 
-from heroku_sandbox.client import shared_postgres
-from heroku_sandbox.postgres import Server, server_at
+from heroku_sandbox.postgres import Server
 from release.witness.relay import Entrance, Relay
 from release.witness.session import Opened
 from release.witness.upstream import Upstream
 from release.witness.verdict import Seen, Verdict, verdict
 from release.witness.vocabulary import VOCABULARY, Vocabulary
-from tests.unit.database.conftest import Database, make
+from tests.unit.database.conftest import Database, make, shared_server
 
 SOON = 5.0
 
@@ -69,7 +68,7 @@ class Witnessed:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The worker's server."""
-    with shared_postgres() as url, closing(server_at(url)) as server:
+    with shared_server() as server:
         yield server
 
 
